@@ -1,0 +1,363 @@
+"""The contracts of ART: what a plugin provides and what the core hands to it.
+
+A plugin is found through an entry point, answers one of the hooks in `art_core.hookspecs`
+with `Provider` records, and its heavy imports sit behind `Provider.create`. There are four
+kinds of things to provide:
+
+* `Isolation` turns a `Run` (what should happen) into a `Launch` (the program that makes it
+  happen), and tells afterwards what an exit status meant.
+* `MountSource` says which host paths a workspace asks to have inside the sandbox.
+* `Stores` opens databases that hold the sandbox's home (`Store`).
+* `Tracer` runs the launched process and records its system calls.
+
+Conventions, for every contract:
+
+* Everything is synchronous and called from one thread with no event loop running.
+* Paths are absolute `str`, decoded with `os.fsdecode` (any byte survives); arguments and
+  environments of the sandboxed command are `bytes`, as execve(2) takes them.
+* A plugin raises `ArtError` for what a user can act on; an `OSError` keeps its errno; any other
+  exception is reported as a failure of the plugin, with its distribution and version.
+* Times are nanoseconds since the epoch, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+
+CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_source": 1, "tracer": 1}
+"""The contract versions this core speaks; `Provider.contract` is checked before `create`."""
+
+
+# --- what a plugin answers a hook with ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something cannot work on this host, and the exact cure (a command or a setting)."""
+
+    what: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a provider may know when it is created or probed.
+
+    `settings` is an instance of `Provider.settings`, or None. `state_dir` and `cache_dir` belong
+    to the plugin alone and may not exist yet. `uid` and `gid` are the caller's.
+    """
+
+    settings: Any
+    state_dir: str
+    cache_dir: str
+    uid: int
+    gid: int
+
+
+def _no_reasons(context: Context) -> Sequence[Reason]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider(Generic[T_co]):
+    """One implementation of a contract, as cheap to make as a tuple.
+
+    `name` is what users select by. `capabilities` are the optional powers that core may ask for
+    by name. `settings` is a frozen dataclass whose fields are the keys of `[plugins.NAME]`.
+    `probe` says why the provider cannot work on this host; it never raises and changes nothing.
+    """
+
+    name: str
+    summary: str
+    contract: int
+    create: Callable[[Context], T_co]
+    capabilities: frozenset[str] = frozenset()
+    settings: type[Any] | None = None
+    probe: Callable[[Context], Sequence[Reason]] = _no_reasons
+
+
+# --- the workspace and what is mounted ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """The host directory a run is about.
+
+    `path` is the absolute path as typed (links not followed), `real` the same directory with
+    every link resolved, `fd` an O_PATH descriptor of it that pins it. `name` is the single
+    component under which it appears in the home.
+    """
+
+    name: str
+    path: str
+    real: str
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request was written, for messages: `where` is a file or an option, `pointer` the
+    entry in it (`binds[2].host`), empty for an option."""
+
+    where: str
+    pointer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.pointer}" if self.pointer else self.where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A host file or directory (`source`, resolved) shown at `guest`.
+
+    `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
+    between the check and the mount; -1 where nothing was opened yet (as mount sources return it).
+    """
+
+    source: str
+    guest: str
+    writable: bool = False
+    origin: Origin
+    fd: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MountSet:
+    """What one mount source asks for, and the bytes it read to know (`evidence`, by path), which
+    core hashes when it remembers an approval."""
+
+    mounts: Sequence[Mount] = ()
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class MountSource(Protocol):
+    """Says what a workspace wants mounted. Core validates guests, across all sources, opens the
+    sources and asks for approval; a mount source only reads and parses."""
+
+    def load(self, workspace: Workspace) -> MountSet:
+        """The mounts of this workspace; an empty set when it asks for none.
+
+        Raises ArtError that names the file, the entry and the key of what is wrong.
+        """
+        ...
+
+
+# --- isolation ---------------------------------------------------------------------------------
+
+
+class Namespace(Protocol):
+    """A private mount namespace that core made (for a plain user inside a user namespace)."""
+
+    user_fd: int | None
+    mnt_fd: int
+
+    def run(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> int:
+        """Run a program inside, wait, and return its exit status."""
+        ...
+
+
+class Worker(Protocol):
+    """A process that serves a mount."""
+
+    pidfd: int
+
+    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]: ...
+
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A mounted home: its path, the namespace it is visible in (None: the host's own), and the
+    process that serves it (None: the kernel)."""
+
+    path: str
+    namespace: Namespace | None
+    worker: Worker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFile:
+    """A file or directory that exists only inside, read-only: `contents` None is an empty directory."""
+
+    guest: str
+    contents: bytes | None
+    mode: int = 0o644
+
+
+Network = Literal["host", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything an isolation has to bring about.
+
+    Inside, `/` is the host's root, read-only; `/tmp` a writable tmpfs of its own; `home` stands at
+    `/home/agent` (None: a tmpfs). Then, in this order, each winning over what came before it:
+    `masks` (host paths that must not be seen: a directory appears empty, a file is absent, also
+    when the host renames over it later), `mounts` in the order given, and `files`.
+    Missing parents of a guest path are made, never in a host directory.
+
+    `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
+    a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
+    """
+
+    argv: Sequence[bytes]
+    env: Mapping[bytes, bytes]
+    cwd: str
+    home: Mounted | None = None
+    mounts: Sequence[Mount] = ()
+    masks: Sequence[str] = ()
+    files: Sequence[GuestFile] = ()
+    uid: int
+    gid: int
+    network: Network = "host"
+    terminal: bool = False
+    nested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """The program that brings a `Run` about, and the descriptors it needs.
+
+    The launcher executes `argv` with `env` and nothing else open than 0, 1 (the command's), 2
+    (diagnostics of the isolation itself) and the numbers below:
+
+    * `files`: descriptor number -> its contents (given as a sealed memfd at offset 0) or an open
+      descriptor to duplicate;
+    * `stderr_fd`: where the command's standard error is handed in;
+    * `report_fd`: a SOCK_SEQPACKET socket on which the isolation reports JSON objects: from the
+      launched process itself `{"child-pid": N}` (host numbering; killing it ends the sandbox) and
+      `{"exit-code": N}`; from the process that becomes the command `{"exec": true}` right before
+      it executes and `{"exec-errno": N}` when that failed. It closes when the command runs.
+
+    `enter` is a namespace to be in first.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[bytes, bytes]
+    files: Mapping[int, bytes | int]
+    stderr_fd: int
+    report_fd: int
+    enter: Namespace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a run ended: the exit status for the user, by whom it was decided, and why in words."""
+
+    code: int
+    by: Literal["command", "signal", "exec", "isolation", "tracer"]
+    why: str = ""
+
+
+class Isolation(Protocol):
+    """Keeps a command apart from the host.
+
+    Capabilities: `mounts`, `masks`, `pidns`, `terminal`, `network-none`, `nested`.
+    """
+
+    def plan(self, run: Run) -> Launch:
+        """How to bring `run` about. Pure: it looks at the host only through what the isolation
+        was created with, starts nothing and opens nothing."""
+        ...
+
+    def exit(self, status: int, report: Sequence[Mapping[str, object]], diagnostics: bytes) -> Exit:
+        """What a wait status (as waitpid(2) gives it) of the launched process means, with all
+        objects that were reported and what the isolation printed."""
+        ...
+
+
+# --- stores ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file of a tree; `path` is relative to the tree's top, with any byte but NUL."""
+
+    path: bytes
+    kind: Literal["file", "dir", "link"]
+    mode: int
+    size: int
+    mtime_ns: int
+    ino: int
+
+
+class TreeReader(Protocol):
+    def walk(self, top: bytes) -> Iterator[Entry]: ...
+
+    def open(self, entry: Entry) -> BinaryIO: ...
+
+
+class TreeWriter(Protocol):
+    def put(self, entry: Entry, data: Iterator[tuple[int, memoryview]]) -> int: ...
+
+    def remove(self, path: bytes) -> None: ...
+
+    def commit(self) -> None: ...
+
+
+class Store(Protocol):
+    """One open database."""
+
+    def hidden(self) -> Sequence[str]:
+        """Host paths that the sandbox must not see: the database and its companions."""
+        ...
+
+    def mount(
+        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]
+    ) -> AbstractContextManager[Mounted]: ...
+
+    def reader(self, workspace: bytes, at: str) -> AbstractContextManager[TreeReader]: ...
+
+    def writer(self, workspace: bytes, branch: str) -> AbstractContextManager[TreeWriter]: ...
+
+    def close(self) -> None: ...
+
+
+class Stores(Protocol):
+    """Opens stores of one kind."""
+
+    def claims(self, locator: str) -> bool:
+        """Whether `locator`, as typed after `--db`, is of this kind. Opens nothing."""
+        ...
+
+    def open(self, locator: str, mode: Literal["read", "write", "create"]) -> Store: ...
+
+
+# --- tracers -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRequest:
+    """What to record: `syscalls` by name (None: all), and the descriptor the record goes to."""
+
+    syscalls: Sequence[str] | None
+    format: Literal["text", "jsonl"]
+    out_fd: int
+    summary: bool
+
+
+class Child(Protocol):
+    """A process that was forked and waits before it executes a `Launch`."""
+
+    pid: int
+    pidfd: int
+
+    def release(self) -> None: ...
+
+
+class Tracer(Protocol):
+    def prepare(self, launch: Launch, request: TraceRequest) -> Launch:
+        """The launch with what tracing needs added. Pure."""
+        ...
+
+    def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
+        """Trace until the launched process ended; return its wait status. Called in a fresh
+        process that is the parent of what `spawn` starts."""
+        ...
