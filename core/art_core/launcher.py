@@ -1,0 +1,390 @@
+"""The launcher: the process between the supervisor and the isolation.
+
+It is started before anything else is loaded, is the parent of the launched process, and is tied
+to the supervisor by a socket: when that closes, however the supervisor ended, it kills the
+sandbox, then the isolation, and puts the terminal back. It holds none of the caller's streams.
+
+The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one `Order`; later
+one byte for each signal to pass on; the answer is one `Outcome`. Both are marshalled tuples.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    import socket
+
+GRACE_S = 5.0
+"""How long a command that was asked to end may take."""
+MESSAGE_LIMIT = 160 * 1024
+DESCRIPTORS_PER_MESSAGE = 200
+_DIAGNOSTICS_LIMIT = 64 * 1024
+_REPORT_LIMIT = 64 * 1024
+PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+_ENDING = PASSED_ON - {signal.SIGINT}
+_TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+OOM_SCORE_ADJUSTMENT = 500
+
+
+class Order(NamedTuple):
+    """What to launch. Descriptors are named by their place in what was sent before."""
+
+    argv: list[str]
+    env: dict[bytes, bytes]
+    descriptors: dict[int, int]
+    """Number in the launched process -> place of the descriptor."""
+    report: int
+    """Number at which the launched process gets the report socket."""
+    stage: list[int]
+    """Places of the sources to stage, in the order of their staged paths."""
+    identity: tuple[int, int] | None
+    """The (uid, gid) to become; None keeps the launcher's."""
+    terminal: int
+    """Place of the caller's terminal, -1 without one."""
+    terminal_state: list[Any]
+    """What to put it back to, as termios.tcgetattr gives it."""
+
+
+class Outcome(NamedTuple):
+    """How it went: a wait status, all that was reported, and what the isolation printed.
+
+    `failed_step` is empty, or what could not be done before the launch, with its errno.
+    """
+
+    status: int
+    reports: list[dict[str, Any]]
+    diagnostics: bytes
+    failed_step: str
+    errno: int
+
+
+def serve(control_fd: int) -> NoReturn:
+    """Be the launcher, on a socket to the supervisor. Never returns."""
+    status = 1
+    try:
+        import socket
+
+        os.setsid()
+        _detach(control_fd)
+        # Loaded while the supervisor still plans: the launch itself then costs no import.
+        from art_core import kernel, staging  # noqa: F401
+
+        with contextlib.suppress(OSError):
+            kernel.join_session_keyring()
+        control = socket.socket(fileno=control_fd)
+        received = _receive(control)
+        if received is not None:
+            order, descriptors = received
+            outcome = _Launched(control, order, descriptors).watch()
+            with contextlib.suppress(OSError):
+                control.send(marshal.dumps(tuple(outcome)))
+        status = 0
+    except BaseException:
+        if os.environ.get("ART_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _detach(control_fd: int) -> None:
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGWINCH,
+        signal.SIGTSTP,
+    ):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
+        os.dup2(null, stream)
+    os.closerange(3, control_fd)
+    os.closerange(control_fd + 1, 1 << 20)
+
+
+def _receive(control: socket.socket) -> tuple[Order, list[int]] | None:
+    """The order and its descriptors; None when the supervisor went away without one."""
+    import socket
+
+    descriptors: list[int] = []
+    while True:
+        data, sent, _, _ = socket.recv_fds(
+            control, MESSAGE_LIMIT, DESCRIPTORS_PER_MESSAGE, socket.MSG_CMSG_CLOEXEC
+        )
+        descriptors += sent
+        if not data:
+            return None
+        if data != b"+":
+            return Order(*marshal.loads(data)), descriptors
+
+
+class _Launched:
+    """The launched process, from its fork to its end."""
+
+    def __init__(self, control: socket.socket, order: Order, descriptors: list[int]) -> None:
+        import socket
+
+        self.control = control
+        self.order = order
+        self.descriptors = descriptors
+        self.report, report_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.report.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.diagnostics_fd, diagnostics_child = os.pipe()
+        failure_fd, failure_child = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(order, descriptors, report_child.fileno(), diagnostics_child, failure_child)
+        for place, descriptor in enumerate(descriptors):
+            if place != order.terminal:
+                os.close(descriptor)
+        report_child.close()
+        os.close(diagnostics_child)
+        os.close(failure_child)
+        self.pidfd = os.pidfd_open(self.pid)
+        self.failure_fd = failure_fd
+        self.diagnostics = b""
+        self.buffers: dict[int, str] = {}
+        self.reports: list[dict[str, Any]] = []
+        self.init_fd = -1
+        self.command_fd = -1
+        self.command_pid = 0
+        self.deadline: float | None = None
+
+    def watch(self) -> Outcome:
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.report, select.POLLIN)
+        poll.register(self.diagnostics_fd, select.POLLIN)
+        poll.register(self.pidfd, select.POLLIN)
+        ended = False
+        while not ended:
+            for fd, _ in poll.poll(self._patience()):
+                if fd == self.control.fileno():
+                    if not self._obey():
+                        poll.unregister(self.control)
+                elif fd == self.report.fileno():
+                    if not self._read_report():
+                        poll.unregister(self.report)
+                elif fd == self.diagnostics_fd:
+                    if not self._read_diagnostics():
+                        poll.unregister(self.diagnostics_fd)
+                else:
+                    ended = True
+            if self.deadline is not None and time.monotonic() >= self.deadline:
+                self.deadline = None
+                self.kill()
+        _, status = os.waitpid(self.pid, 0)
+        self._kill_init()
+        self._drain()
+        step, number = self._failure()
+        return Outcome(status, self.reports, self.diagnostics, step, number)
+
+    def _patience(self) -> float | None:
+        """Milliseconds until the command's grace is over; None for ever."""
+        return None if self.deadline is None else max(0.0, (self.deadline - time.monotonic()) * 1000)
+
+    def _obey(self) -> bool:
+        """Pass a signal on; False when the supervisor is gone."""
+        try:
+            message = self.control.recv(16)
+        except OSError:
+            message = b""
+        if not message:
+            self.kill()
+            self._restore_terminal()
+            return False
+        number = message[0]
+        if number == signal.SIGKILL or self.command_fd < 0:
+            if number != signal.SIGWINCH:
+                self.kill()
+            return True
+        with contextlib.suppress(OSError):
+            if number in _TO_GROUP:
+                os.killpg(self.command_pid, number)
+            else:
+                signal.pidfd_send_signal(self.command_fd, number)
+        if number in _ENDING and self.deadline is None:
+            self.deadline = time.monotonic() + GRACE_S
+        return True
+
+    def kill(self) -> None:
+        """End the sandbox: first the init of its pid namespace, then the isolation."""
+        if self.init_fd < 0:
+            # The isolation is between its fork and its first report: wait for one or the other.
+            wait = select.poll()
+            wait.register(self.report, select.POLLIN)
+            wait.register(self.pidfd, select.POLLIN)
+            until = time.monotonic() + 1.0
+            while self.init_fd < 0 and time.monotonic() < until:
+                ready = [fd for fd, _ in wait.poll(100)]
+                if self.report.fileno() in ready and not self._read_report():
+                    break
+                if self.pidfd in ready:
+                    break
+        self._kill_init()
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def _kill_init(self) -> None:
+        if self.init_fd >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.init_fd, signal.SIGKILL)
+
+    def _restore_terminal(self) -> None:
+        if self.order.terminal >= 0:
+            import termios
+
+            with contextlib.suppress(termios.error, OSError):
+                terminal = self.descriptors[self.order.terminal]
+                termios.tcsetattr(terminal, termios.TCSANOW, self.order.terminal_state)
+
+    def _read_diagnostics(self) -> bool:
+        chunk = os.read(self.diagnostics_fd, 4096)
+        if len(self.diagnostics) < _DIAGNOSTICS_LIMIT:
+            self.diagnostics += chunk
+        return bool(chunk)
+
+    def _read_report(self) -> bool:
+        """Take one message. Who sent it is the kernel's word (unix(7), SO_PASSCRED): a process
+        inside can speak for itself, never for the launched process."""
+        import socket
+        import struct
+
+        try:
+            data, ancillary, _, _ = self.report.recvmsg(4096, socket.CMSG_SPACE(12))
+        except OSError:
+            return False
+        if not data:
+            return False
+        sender = 0
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                sender = struct.unpack("iii", content[:12])[0]
+        text = self.buffers.get(sender, "") + data.decode("utf-8", "replace")
+        self.buffers[sender] = self._take(text, sender)[:_REPORT_LIMIT]
+        return True
+
+    def _take(self, text: str, sender: int) -> str:
+        """Take the whole objects at the start of `text`; return what is left."""
+        import json
+
+        decoder = json.JSONDecoder()
+        while text := text.lstrip():
+            try:
+                value, end = decoder.raw_decode(text)
+            except ValueError:
+                return text
+            text = text[end:]
+            if isinstance(value, dict) and len(self.reports) < 64:
+                self._note(value, sender)
+        return ""
+
+    def _note(self, value: dict[str, Any], sender: int) -> None:
+        """Keep an object if its sender may say so: the launched process speaks of the sandbox,
+        the process that becomes the command of its own execution."""
+        if sender == self.pid:
+            child = value.get("child-pid")
+            if isinstance(child, int) and self.init_fd < 0:
+                with contextlib.suppress(OSError):
+                    self.init_fd = os.pidfd_open(child)
+            self.reports.append(value)
+        elif value.get("exec") is True and self.command_fd < 0:
+            with contextlib.suppress(OSError):
+                self.command_fd = os.pidfd_open(sender)
+                self.command_pid = sender
+            self.reports.append(value)
+        elif "exec-errno" in value and sender == self.command_pid:
+            self.reports.append(value)
+
+    def _drain(self) -> None:
+        self.report.setblocking(False)
+        while self._read_report():
+            pass
+        os.set_blocking(self.diagnostics_fd, False)
+        with contextlib.suppress(BlockingIOError):
+            while self._read_diagnostics():
+                pass
+
+    def _failure(self) -> tuple[str, int]:
+        data = os.read(self.failure_fd, 4096)
+        if not data:
+            return "", 0
+        step, number = marshal.loads(data)
+        return step, number
+
+
+def _become(
+    order: Order, descriptors: Sequence[int], report: int, diagnostics: int, failure: int
+) -> NoReturn:
+    """In the forked child: become the launched process, or say which step failed."""
+    step = "prepare"
+    try:
+        from art_core import kernel, staging
+
+        for number in range(1, signal.NSIG):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _make_preferred_oom_victim()
+        if order.identity is not None:
+            uid, gid = order.identity
+            step = "stage"
+            if order.stage:
+                staging.stage([descriptors[place] for place in order.stage], uid, gid)
+            step = "become"
+            os.setgroups([])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        step = "scope"
+        kernel.scope_abstract_sockets()
+        step = "execute"
+        os.chdir("/")
+        targets = {number: descriptors[place] for number, place in order.descriptors.items()}
+        failure = _arrange({**targets, 2: diagnostics, order.report: report}, failure)
+        os.execve(order.argv[0], order.argv, order.env)
+    except OSError as error:
+        os.write(failure, marshal.dumps((step, error.errno or 0)))
+    finally:
+        os._exit(125)
+
+
+def _make_preferred_oom_victim() -> None:
+    """When memory runs out, the sandbox goes before the user's own programs (proc(5))."""
+    path = "/proc/self/oom_score_adj"
+    with contextlib.suppress(OSError, ValueError):
+        with open(path) as file:
+            present = int(file.read())
+        if present < OOM_SCORE_ADJUSTMENT:
+            with open(path, "w") as file:
+                file.write(str(OOM_SCORE_ADJUSTMENT))
+
+
+def _arrange(targets: Mapping[int, int], failure: int) -> int:
+    """Put each descriptor at its number, inheritable, and mark all others close-on-exec."""
+    import fcntl
+
+    top = max(targets) + 1
+    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for number, fd in targets.items()}
+    failure = fcntl.fcntl(failure, fcntl.F_DUPFD_CLOEXEC, top)
+    for number, fd in moved.items():
+        os.dup2(fd, number, inheritable=True)
+    for entry in os.listdir("/proc/self/fd"):
+        fd = int(entry)
+        if fd not in targets:
+            with contextlib.suppress(OSError):
+                os.set_inheritable(fd, False)
+    return failure

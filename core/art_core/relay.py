@@ -1,0 +1,147 @@
+"""Relaying between the caller's streams and the command's, byte for byte.
+
+The command never gets a caller's descriptor: `/proc/self/fd/0` would reopen a file that is
+read-only inside. Data moves with splice(2) where both ends allow it, by copying where not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+from collections.abc import Callable
+
+CHUNK = 1 << 20
+PIPE_SIZE = 1 << 20
+_COPY = 1 << 16
+_RECHECK_MS = 500
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe, enlarged where the system lets us."""
+    import fcntl
+
+    read, write = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return read, write
+
+
+class Channel:
+    """One direction: from `source` to `sink` until the end of either.
+
+    `owned` names the ends that are closed as soon as they have no more use, which tells the
+    command. `watch` sees every byte (and makes the channel copy). A caller's descriptor is never
+    switched to non-blocking mode: its open file is shared with other programs.
+    """
+
+    def __init__(
+        self, source: int, sink: int, *, owned: tuple[int, ...], watch: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.source = source
+        self.sink = sink
+        self.open = True
+        self.paused = False
+        self._owned = owned
+        self._watch = watch
+        self._splices = watch is None
+        self._pending = memoryview(b"")
+        self._awaits_sink = False
+        # No more than poll(2) promises a pipe, where a caller's descriptor would block on more.
+        whole = sink in owned or stat.S_ISREG(os.fstat(sink).st_mode)
+        self._limit = _COPY if whole else select.PIPE_BUF
+        for end in owned:
+            os.set_blocking(end, False)
+
+    def wants(self) -> tuple[int, int] | None:
+        """The descriptor and the poll(2) events that it waits for; None for none now."""
+        if not self.open or self.paused:
+            return None
+        if self._pending or self._awaits_sink:
+            return self.sink, select.POLLOUT
+        return self.source, select.POLLIN
+
+    def move(self) -> None:
+        """Move what can be moved without waiting."""
+        try:
+            if self._splices:
+                self._splice()
+            else:
+                self._copy()
+        except BlockingIOError:
+            # The end that was ready is; the other one is not.
+            self._awaits_sink = not self._awaits_sink
+        except OSError as error:
+            if self._splices and error.errno in (errno.EINVAL, errno.ENOSYS):
+                self._splices = False
+                self._awaits_sink = False
+            else:  # EPIPE: nobody reads; EIO: the other side of a PTY is closed
+                self.close()
+
+    def _splice(self) -> None:
+        moved = os.splice(self.source, self.sink, CHUNK, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
+        self._awaits_sink = False
+        if moved == 0:
+            self.close()
+
+    def _copy(self) -> None:
+        if not self._pending:
+            data = os.read(self.source, _COPY)
+            if not data:
+                self.close()
+                return
+            if self._watch is not None:
+                self._watch(data)
+            self._pending = memoryview(data)
+        self._pending = self._pending[os.write(self.sink, self._pending[: self._limit]) :]
+        self._awaits_sink = False
+
+    def close(self) -> None:
+        self.open = False
+        for end in self._owned:
+            os.close(end)
+        self._owned = ()
+
+
+class Relay:
+    """Moves bytes over all channels until the outputs end and the launcher has answered."""
+
+    def __init__(self, inputs: list[Channel], outputs: list[Channel]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def run(self, finished_fd: int, *, before_wait: Callable[[], None] | None = None) -> None:
+        """Relay until `finished_fd` is readable and every output has ended."""
+        finished = False
+        while not finished or any(channel.open for channel in self.outputs):
+            if before_wait is not None:
+                before_wait()
+            poll = select.poll()
+            waiting: dict[int, list[Channel]] = {}
+            channels = self.outputs if finished else [*self.inputs, *self.outputs]
+            events: dict[int, int] = {} if finished else {finished_fd: select.POLLIN}
+            for channel in channels:
+                wants = channel.wants()
+                if wants is not None:
+                    fd, event = wants
+                    waiting.setdefault(fd, []).append(channel)
+                    events[fd] = events.get(fd, 0) | event
+            for fd, event in events.items():
+                poll.register(fd, event)
+            for fd, ready in poll.poll(_RECHECK_MS if any(c.paused for c in self.inputs) else None):
+                if fd == finished_fd:
+                    finished = True
+                if ready & select.POLLNVAL:
+                    for channel in waiting.get(fd, ()):
+                        channel.close()
+                    continue
+                for channel in waiting.get(fd, ()):
+                    if channel.open:
+                        channel.move()
+
+    def close(self) -> None:
+        for channel in (*self.inputs, *self.outputs):
+            if channel.open:
+                channel.close()

@@ -1,0 +1,170 @@
+"""The supervisor's side of the launcher: start it, hand it a launch, signal, wait."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import marshal
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from art_core.contracts import Launch
+from art_core.errors import IsolationError
+
+
+class Streams(NamedTuple):
+    """The descriptors that become the command's 0, 1 and 2."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+class Terminal(NamedTuple):
+    """The caller's terminal, and the state that it is put back to if the supervisor is killed."""
+
+    fd: int
+    state: list[Any]
+
+
+class Launcher:
+    """A launcher process that waits for its order. Start it early: it prepares meanwhile."""
+
+    def __init__(self) -> None:
+        import socket
+
+        # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if _single_threaded():
+            self.pid = os.fork()
+            if self.pid == 0:
+                from art_core import launcher
+
+                launcher.serve(theirs.detach())
+        else:
+            self.pid = _spawn_fresh(theirs.fileno())
+        theirs.close()
+        self._ordered = False
+
+    def order(
+        self,
+        launch: Launch,
+        streams: Streams,
+        *,
+        stage: Sequence[int] = (),
+        identity: tuple[int, int] | None = None,
+        terminal: Terminal | None = None,
+    ) -> None:
+        """Launch. The streams and sources stay the caller's to close; raises IsolationError when
+        the launcher is gone."""
+        from art_core import launcher
+
+        descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
+        targets = {0: 0, 1: 1, launch.stderr_fd: 2}
+        own = []
+        for number, content in launch.files.items():
+            if isinstance(content, bytes):
+                content = _sealed(content)
+                own.append(content)
+            targets[number] = len(descriptors)
+            descriptors.append(content)
+        places = range(len(descriptors), len(descriptors) + len(stage))
+        descriptors += stage
+        if terminal is not None:
+            descriptors.append(terminal.fd)
+        order = launcher.Order(
+            argv=list(launch.argv),
+            env=dict(launch.env),
+            descriptors=targets,
+            report=launch.report_fd,
+            stage=list(places),
+            identity=identity,
+            terminal=-1 if terminal is None else len(descriptors) - 1,
+            terminal_state=[] if terminal is None else terminal.state,
+        )
+        try:
+            self._send(descriptors, marshal.dumps(tuple(order)))
+        except OSError as error:
+            raise IsolationError(
+                f"the launcher process ended before it was used ({error.strerror})"
+            ) from None
+        finally:
+            for fd in own:
+                os.close(fd)
+        self._ordered = True
+
+    def _send(self, descriptors: Sequence[int], message: bytes) -> None:
+        import socket
+
+        from art_core import launcher
+
+        step = launcher.DESCRIPTORS_PER_MESSAGE
+        for start in range(0, len(descriptors), step):
+            socket.send_fds(self._control, [b"+"], list(descriptors[start : start + step]))
+        self._control.send(message)
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on to the command; SIGKILL ends the whole sandbox. Callable from a handler."""
+        with contextlib.suppress(OSError):
+            self._control.send(bytes((number,)))
+
+    def fileno(self) -> int:
+        """Readable when `result` can be called without waiting (or the launcher died)."""
+        return self._control.fileno()
+
+    def result(self) -> Any:
+        """Wait for the end of what was ordered; a `launcher.Outcome`."""
+        from art_core import launcher
+
+        try:
+            data = self._control.recv(launcher.MESSAGE_LIMIT)
+        except OSError:
+            data = b""
+        if not data:
+            raise IsolationError("the launcher process was killed; the sandbox was ended with it")
+        return launcher.Outcome(*marshal.loads(data))
+
+    def close(self) -> None:
+        """Let go; ends the sandbox if it still runs. Idempotent."""
+        if self.pid:
+            self._control.close()
+            pid, self.pid = self.pid, 0
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _single_threaded() -> bool:
+    threading = sys.modules.get("threading")
+    return threading is None or threading.active_count() == 1
+
+
+def _spawn_fresh(control: int) -> int:
+    """A launcher in a new interpreter: a process with threads must not fork and go on in Python."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    source = "import sys; sys.path.insert(0, sys.argv[1]); from art_core import launcher; launcher.serve(3)"
+    high = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 4)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", source, root],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)],
+            setsigdef=[signal.SIGPIPE],
+        )
+    finally:
+        os.close(high)
+
+
+def _sealed(content: bytes) -> int:
+    """A memfd that holds `content` and can no longer be changed (memfd_create(2))."""
+    fd = os.memfd_create("art", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
