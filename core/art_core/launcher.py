@@ -5,7 +5,8 @@ to the supervisor by a socket: when that closes, however the supervisor ended, i
 sandbox, then the isolation, and puts the terminal back. It holds none of the caller's streams.
 
 The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one `Order`; later
-one byte for each signal to pass on; the answer is one `Outcome`. Both are marshalled tuples.
+one byte for each signal to pass on. The answers are a `Step` and one `Outcome`. All are
+marshalled tuples.
 """
 
 from __future__ import annotations
@@ -53,17 +54,19 @@ class Order(NamedTuple):
     """What to put it back to, as termios.tcgetattr gives it."""
 
 
-class Outcome(NamedTuple):
-    """How it went: a wait status, all that was reported, and what the isolation printed.
+class Step(NamedTuple):
+    """The step before the launch that failed, with its errno; an empty name when it was launched."""
 
-    `failed_step` is empty, or what could not be done before the launch, with its errno.
-    """
+    name: str
+    errno: int
+
+
+class Outcome(NamedTuple):
+    """How it went: a wait status, all that was reported, and what the isolation printed."""
 
     status: int
     reports: list[dict[str, Any]]
     diagnostics: bytes
-    failed_step: str
-    errno: int
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -83,7 +86,10 @@ def serve(control_fd: int) -> NoReturn:
         received = _receive(control)
         if received is not None:
             order, descriptors = received
-            outcome = _Launched(control, order, descriptors).watch()
+            launched = _Launched(control, order, descriptors)
+            with contextlib.suppress(OSError):
+                control.send(marshal.dumps(tuple(launched.step)))
+            outcome = launched.watch()
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(tuple(outcome)))
         status = 0
@@ -153,7 +159,9 @@ class _Launched:
         os.close(diagnostics_child)
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
-        self.failure_fd = failure_fd
+        failure = os.read(failure_fd, 4096)
+        self.step = Step(*marshal.loads(failure)) if failure else Step("", 0)
+        os.close(failure_fd)
         self.diagnostics = b""
         self.buffers: dict[int, str] = {}
         self.reports: list[dict[str, Any]] = []
@@ -188,8 +196,7 @@ class _Launched:
         _, status = os.waitpid(self.pid, 0)
         self._kill_init()
         self._drain()
-        step, number = self._failure()
-        return Outcome(status, self.reports, self.diagnostics, step, number)
+        return Outcome(status, self.reports, self.diagnostics)
 
     def _patience(self) -> float | None:
         """Milliseconds until the command's grace is over; None for ever."""
@@ -317,13 +324,6 @@ class _Launched:
             while self._read_diagnostics():
                 pass
 
-    def _failure(self) -> tuple[str, int]:
-        data = os.read(self.failure_fd, 4096)
-        if not data:
-            return "", 0
-        step, number = marshal.loads(data)
-        return step, number
-
 
 def _become(
     order: Order, descriptors: Sequence[int], report: int, diagnostics: int, failure: int
@@ -357,7 +357,7 @@ def _become(
         failure = _arrange({**targets, 2: diagnostics, order.report: report}, failure)
         os.execve(order.argv[0], order.argv, order.env)
     except OSError as error:
-        os.write(failure, marshal.dumps((step, error.errno or 0)))
+        os.write(failure, marshal.dumps(tuple(Step(step, error.errno or 0))))
     finally:
         os._exit(125)
 

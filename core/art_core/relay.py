@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import stat
+import time
 from collections.abc import Callable
 
 CHUNK = 1 << 20
@@ -112,34 +113,49 @@ class Relay:
         self.inputs = inputs
         self.outputs = outputs
 
-    def run(self, finished_fd: int, *, before_wait: Callable[[], None] | None = None) -> None:
-        """Relay until `finished_fd` is readable and every output has ended."""
+    def run(
+        self,
+        finished_fd: int,
+        *,
+        deadline: float | None = None,
+        before_wait: Callable[[], None] | None = None,
+    ) -> bool:
+        """Relay until `finished_fd` is readable and every output has ended.
+
+        `deadline` is a time.monotonic() value; returns False when it passed first.
+        """
         finished = False
         while not finished or any(channel.open for channel in self.outputs):
             if before_wait is not None:
                 before_wait()
-            poll = select.poll()
-            waiting: dict[int, list[Channel]] = {}
             channels = self.outputs if finished else [*self.inputs, *self.outputs]
-            events: dict[int, int] = {} if finished else {finished_fd: select.POLLIN}
+            waiting: dict[int, list[Channel]] = {}
+            events = {} if finished else {finished_fd: select.POLLIN}
             for channel in channels:
                 wants = channel.wants()
                 if wants is not None:
-                    fd, event = wants
-                    waiting.setdefault(fd, []).append(channel)
-                    events[fd] = events.get(fd, 0) | event
+                    waiting.setdefault(wants[0], []).append(channel)
+                    events[wants[0]] = events.get(wants[0], 0) | wants[1]
+            poll = select.poll()
             for fd, event in events.items():
                 poll.register(fd, event)
-            for fd, ready in poll.poll(_RECHECK_MS if any(c.paused for c in self.inputs) else None):
-                if fd == finished_fd:
-                    finished = True
-                if ready & select.POLLNVAL:
-                    for channel in waiting.get(fd, ()):
-                        channel.close()
-                    continue
+            for fd, ready in poll.poll(self._patience(deadline)):
+                finished = finished or fd == finished_fd
                 for channel in waiting.get(fd, ()):
-                    if channel.open:
+                    if ready & select.POLLNVAL:
+                        channel.close()
+                    elif channel.open:
                         channel.move()
+            if deadline is not None and not finished and time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _patience(self, deadline: float | None) -> float | None:
+        """Milliseconds that poll(2) may wait."""
+        waits = [_RECHECK_MS] if any(channel.paused for channel in self.inputs) else []
+        if deadline is not None:
+            waits.append(max(0, int((deadline - time.monotonic()) * 1000) + 1))
+        return min(waits, default=None)
 
     def close(self) -> None:
         for channel in (*self.inputs, *self.outputs):

@@ -9,9 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core.contracts import Launch
+if TYPE_CHECKING:
+    from art_core.contracts import Launch
 from art_core.errors import IsolationError
 
 
@@ -28,6 +29,18 @@ class Terminal(NamedTuple):
 
     fd: int
     state: list[Any]
+
+
+class LaunchFailed(IsolationError):
+    """The isolation could not be executed: `step` says where it stopped, `errno` why."""
+
+    def __init__(self, step: str, number: int, program: str) -> None:
+        what = {"execute": f"{program} could not be executed", "stage": "the workspace could not be staged"}
+        super().__init__(
+            f"{what.get(step, f'the sandbox could not be prepared ({step})')}: {os.strerror(number)}"
+        )
+        self.step = step
+        self.errno = number
 
 
 class Launcher:
@@ -47,7 +60,6 @@ class Launcher:
         else:
             self.pid = _spawn_fresh(theirs.fileno())
         theirs.close()
-        self._ordered = False
 
     def order(
         self,
@@ -58,8 +70,8 @@ class Launcher:
         identity: tuple[int, int] | None = None,
         terminal: Terminal | None = None,
     ) -> None:
-        """Launch. The streams and sources stay the caller's to close; raises IsolationError when
-        the launcher is gone."""
+        """Launch, and return when the isolation is executing. The streams and sources stay the
+        caller's to close. Raises LaunchFailed, or IsolationError when the launcher is gone."""
         from art_core import launcher
 
         descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
@@ -94,7 +106,9 @@ class Launcher:
         finally:
             for fd in own:
                 os.close(fd)
-        self._ordered = True
+        step = launcher.Step(*self._receive())
+        if step.name:
+            raise LaunchFailed(step.name, step.errno, launch.argv[0])
 
     def _send(self, descriptors: Sequence[int], message: bytes) -> None:
         import socket
@@ -119,13 +133,18 @@ class Launcher:
         """Wait for the end of what was ordered; a `launcher.Outcome`."""
         from art_core import launcher
 
+        return launcher.Outcome(*self._receive())
+
+    def _receive(self) -> Any:
+        from art_core import launcher
+
         try:
             data = self._control.recv(launcher.MESSAGE_LIMIT)
         except OSError:
             data = b""
         if not data:
             raise IsolationError("the launcher process was killed; the sandbox was ended with it")
-        return launcher.Outcome(*marshal.loads(data))
+        return marshal.loads(data)
 
     def close(self) -> None:
         """Let go; ends the sandbox if it still runs. Idempotent."""

@@ -1,0 +1,173 @@
+"""Attaching a launched command to streams: the caller's own, or captured ones.
+
+The command gets a PTY or pipes, never a caller's descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from art_core import relay
+from art_core.relay import Channel, Relay
+from art_core.spawn import Launcher, Streams, Terminal
+
+
+def is_terminal(fd: int) -> bool:
+    """isatty(3), False also for a descriptor that is closed."""
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def wants_terminal(interactive: bool | None) -> bool:
+    """Whether a command on the caller's 0 and 1 gets a PTY; `interactive` is the user's word."""
+    return interactive if interactive is not None else is_terminal(0) and is_terminal(1)
+
+
+class Attachment:
+    """The command's ends of the streams, and the relay between ours and the caller's."""
+
+    def __init__(self, owner: tuple[int, int] | None) -> None:
+        self._owner = owner
+        self._theirs: set[int] = set()
+        self._inputs: list[Channel] = []
+        self._outputs: list[Channel] = []
+        self._stack = contextlib.ExitStack()
+        self._stdin_terminal: Channel | None = None
+        self._caller_terminal: Any = None
+        self.relay = Relay(self._inputs, self._outputs)
+
+    def _their(self, fd: int) -> int:
+        """Mark an end as the command's; it may reopen it through /proc, so it must own it."""
+        if self._owner is not None:
+            os.fchown(fd, *self._owner)
+        self._theirs.add(fd)
+        return fd
+
+    def input(self, source: int) -> int:
+        read, write = relay.pipe()
+        self._inputs.append(Channel(source, write, owned=(write,)))
+        return self._their(read)
+
+    def output(self, sink: int) -> int:
+        read, write = relay.pipe()
+        self._outputs.append(Channel(read, sink, owned=(read,)))
+        return self._their(write)
+
+    def caller_streams(self, *, terminal: bool) -> tuple[Streams, Terminal | None]:
+        """Attach to the caller's 0, 1 and 2. With `terminal` those that are terminals become a PTY."""
+        if not terminal:
+            return Streams(self.input(0), self.output(1), self.output(2)), None
+        ours, theirs = os.openpty()
+        self._their(theirs)
+        at_terminal = [is_terminal(fd) for fd in range(3)]
+        state = self._take_terminal(at_terminal, ours)
+        if at_terminal[0]:
+            end = os.dup(ours)
+            self._stdin_terminal = Channel(0, end, owned=(end,), watch=_unwatched)
+            self._inputs.append(self._stdin_terminal)
+        # Where standard output is redirected, what goes to /dev/tty still has to be seen.
+        shown = 1 if at_terminal[1] else 0 if at_terminal[0] else 2
+        watch = self._caller_terminal.modes.see if self._caller_terminal else _unwatched
+        self._outputs.append(Channel(ours, shown, owned=(ours,), watch=watch))
+        streams = Streams(
+            theirs if at_terminal[0] else self.input(0),
+            theirs if at_terminal[1] else self.output(1),
+            theirs if at_terminal[2] else self.output(2),
+        )
+        return streams, state
+
+    def _take_terminal(self, at_terminal: list[bool], pty: int) -> Terminal | None:
+        from art_core.terminal import CallerTerminal
+
+        fd = next((fd for fd in (0, 1, 2) if at_terminal[fd]), None)
+        if fd is None:
+            return None
+        self._caller_terminal = self._stack.enter_context(CallerTerminal(fd, pty))
+        return Terminal(fd, self._caller_terminal.state)
+
+    def launched(self) -> None:
+        """The command has its ends; close our copies of them, so that their end is seen."""
+        while self._theirs:
+            os.close(self._theirs.pop())
+
+    def run(self, finished_fd: int, *, deadline: float | None = None) -> bool:
+        """Relay until the command ended; False when `deadline` (time.monotonic) came first."""
+        return self.relay.run(finished_fd, deadline=deadline, before_wait=self._mind_foreground)
+
+    def _mind_foreground(self) -> None:
+        if self._stdin_terminal is not None:
+            self._stdin_terminal.paused = not self._caller_terminal.in_foreground()
+
+    def close(self) -> None:
+        self.launched()
+        self.relay.close()
+        self._stack.close()
+
+
+def _unwatched(output: bytes) -> None:
+    """A PTY is copied, never spliced: its line discipline decides how much moves."""
+
+
+@contextlib.contextmanager
+def passing_signals(launcher: Launcher) -> Iterator[Callable[[], int]]:
+    """While inside, signals that would end this program go to the command instead.
+
+    Yields a function that tells the last signal so passed, 0 for none. A signal that was ignored
+    when this program started stays ignored.
+    """
+    from art_core.launcher import PASSED_ON
+
+    last = 0
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        last = number
+        launcher.signal(number)
+
+    previous = {
+        number: signal.signal(number, pass_on)
+        for number in PASSED_ON
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield lambda: last
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Capture:
+    """Input from memory and output into memory, through the same relay."""
+
+    def __init__(self, attachment: Attachment, input: bytes | None) -> None:
+        self._memory = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr")]
+        stdin, stdout, stderr = self._memory
+        if input:
+            view = memoryview(input)
+            while view:
+                view = view[os.write(stdin, view) :]
+            os.lseek(stdin, 0, os.SEEK_SET)
+        self.streams = Streams(attachment.input(stdin), attachment.output(stdout), attachment.output(stderr))
+
+    def contents(self, number: int) -> bytes:
+        """What was written to descriptor `number` (1 or 2)."""
+        fd = self._memory[number]
+        with open(os.dup(fd), "rb") as file:
+            file.seek(0)
+            return file.read()
+
+    def close(self) -> None:
+        while self._memory:
+            os.close(self._memory.pop())
+
+
+def deadline_after(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s
