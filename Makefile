@@ -1,0 +1,55 @@
+# Each of these works as the first command after a clone; `make` alone lists them.
+#
+#   make setup   make .venv with ART and its development tools (and install Debian packages that are missing)
+#   make demo    run commands in a sandbox of a sample workspace, and see what they could do
+#   make test    run all tests: the quick ones, then the slow (ARGS="-k name" selects)
+#   make lint    ruff (format and lint) and mypy, strict
+#   make bench   run the benchmarks
+#   make clean   remove .venv and everything that was generated
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+VENV := .venv
+READY := $(VENV)/.ready
+# Sandboxes wait more than they compute, and timing tests want a core of their own.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
+ARGS ?=
+# The tests call ART as root and as a plain user they make, so they want to be root themselves.
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || \
+  echo sudo -n env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/art-test-hypothesis)
+PYTEST := $(AS_ROOT) $(VENV)/bin/python -m pytest $(if $(AS_ROOT),-p no:cacheprovider) -n $(JOBS) $(ARGS)
+
+# A selection may well hold no test of one of the two halves.
+NONE_IS_FINE := $(if $(ARGS),|| [ $$? -eq 5 ])
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml .ci/prerequisites .ci/venv
+	@.ci/prerequisites
+	@.ci/venv $(VENV)
+	@touch $@
+
+demo: $(READY)
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bash docs/demo.sh
+
+test: $(READY)
+	$(PYTEST) -m "not slow" $(NONE_IS_FINE)
+	$(PYTEST) -m slow $(NONE_IS_FINE)
+
+lint: $(READY)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(READY)
+	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/throughput.py
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
