@@ -1,0 +1,64 @@
+"""The source files of ART, and what they import."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = {
+    "art_core": ROOT / "core/art_core",
+    "art_cli": ROOT / "art_cli",
+    **{path.name: path for path in sorted((ROOT / "plugins").glob("art_*"))},
+}
+"""Import name of each part -> its folder."""
+PLUGINS = set(PARTS) - {"art_core", "art_cli"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`module` is imported at `where` ("path:line")."""
+
+    module: str
+    where: str
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def modules(part: str) -> list[Path]:
+    """The Python files of one part."""
+    return sorted(PARTS[part].rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Everything that the module at `path` imports by name, at any level of it."""
+    package = _package(path)
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        names: list[str] = []
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(level=0, module=str(module)):
+                names = [module]
+            case ast.ImportFrom(level=level):
+                base = package[: len(package) - level + 1]
+                names = [".".join([*base, *([node.module] if node.module else [])])]
+            case ast.Call(
+                func=ast.Name(id="__import__" | "import_module")
+                | ast.Attribute(attr="import_module" | "find_spec"),
+                args=[ast.Constant(value=str(module)), *_],
+            ):
+                names = [module]
+        for name in names:
+            yield Import(name, f"{path.relative_to(ROOT)}:{node.lineno}")  # type: ignore[attr-defined]
+
+
+def _package(path: Path) -> list[str]:
+    for name, folder in PARTS.items():
+        if path.is_relative_to(folder):
+            return [name, *path.parent.relative_to(folder).parts]
+    raise ValueError(f"{path} is in no part of ART")

