@@ -1,0 +1,110 @@
+"""Tools of the caller that the sandbox does not show: where they are, and what would show them.
+
+Homes are masked, and many toolchains live in one. A hint is complete: it names every directory
+that must be exposed for the tool to run, the interpreter of a script and the targets of links too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+_SHEBANG_LIMIT = 256
+_LINKS_LIMIT = 16
+
+
+def find(name: str, path: str) -> str | None:
+    """The executable file that `name` means on a PATH, as execvp(3) finds it; None without one."""
+    for directory in path.split(":"):
+        candidate = os.path.join(directory or ".", name)
+        if _executable(candidate):
+            return os.path.abspath(candidate)
+    return None
+
+
+def _executable(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK)
+
+
+def hint(name: str, *, caller_path: str, masks: Sequence[str]) -> str | None:
+    """The options that would make the caller's `name` work inside, in one line; None when no
+    masked tool of that name is on the caller's PATH."""
+    if "/" in name:
+        return None
+    found = find(name, caller_path)
+    if found is None:
+        return None
+    needed = []
+    for path in _needs(found):
+        if _masked(path, masks):
+            directory = _tree_of(path)
+            if not any(_within(directory, other) for other in needed):
+                needed = [other for other in needed if not _within(other, directory)] + [directory]
+    if not needed:
+        return None
+    import shlex
+
+    options = [word for directory in needed for word in ("--expose", directory)]
+    options += ["--path", os.path.dirname(found)]
+    command = f"art {shlex.join(options)} -- {shlex.quote(name)}"
+    return f"{name} is at {found}, which is masked inside; to show it: {command}"
+
+
+def _needs(path: str) -> Iterator[str]:
+    """The files that must be there for an executable to run: itself, what it links to, and the
+    interpreter that its first line names."""
+    seen: set[str] = set()
+    todo = [path]
+    while todo and len(seen) < _LINKS_LIMIT:
+        current = todo.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        yield current
+        if os.path.islink(current):
+            target = os.path.join(os.path.dirname(current), os.readlink(current))
+            todo.append(os.path.normpath(target))
+            todo.append(os.path.realpath(current))
+        elif (interpreter := _interpreter(current)) is not None:
+            todo.append(interpreter)
+
+
+def _interpreter(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            line = file.read(_SHEBANG_LIMIT).split(b"\n", 1)[0]
+    except OSError:
+        return None
+    if not line.startswith(b"#!"):
+        return None
+    words = line[2:].split()
+    return os.fsdecode(words[0]) if words and words[0].startswith(b"/") else None
+
+
+def _tree_of(path: str) -> str:
+    """The directory to expose for a tool: the prefix above its `bin`, so that its libraries come
+    along; but never a home or its `.local`, which hold more than tools."""
+    directory = os.path.dirname(path)
+    prefix = os.path.dirname(directory)
+    if os.path.basename(directory) in ("bin", "sbin") and _is_prefix(prefix):
+        return prefix
+    return directory
+
+
+def _is_prefix(path: str) -> bool:
+    if os.path.basename(path) == ".local" or path == os.path.expanduser("~"):
+        return False
+    return any(os.path.isdir(os.path.join(path, name)) for name in ("lib", "lib64", "libexec"))
+
+
+def _masked(path: str, masks: Sequence[str]) -> bool:
+    return any(_within(path, mask) for mask in masks)
+
+
+def _within(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")
