@@ -134,19 +134,25 @@ def report(source: str) -> str:
     return f"exec {sys.executable} -I -c '{source}'"
 
 
+IN_A_CHILD = """
+import os
+if os.fork() == 0:
+    {}
+else:
+    os.wait()
+"""
+
+
 def test_the_launched_process_reports_and_another_cannot_in_its_name() -> None:
     mine = 'import os; os.write(6, b"{\\"exit-code\\": 3}")'
     assert run(shell(report(mine))).reports == [{"exit-code": 3}]
-    forged = 'import os\nif os.fork() == 0: os.write(6, b"{\\"exit-code\\": 3, \\"child-pid\\": 1}")\nelse: os.wait()'
-    assert run(shell(report(forged))).reports == []
+    forged = 'os.write(6, b"{\\"exit-code\\": 3, \\"child-pid\\": 1}")'
+    assert run(shell(report(IN_A_CHILD.format(forged)))).reports == []
 
 
 def test_a_process_reports_its_own_execution_and_its_errno() -> None:
-    source = (
-        'import os\nif os.fork() == 0:\n os.write(6, b"{\\"exec\\": true}"); os.write(6, b"{\\"exec-errno\\": 2}")\n'
-        "else: os.wait()"
-    )
-    assert run(shell(report(source))).reports == [{"exec": True}, {"exec-errno": 2}]
+    source = 'os.write(6, b"{\\"exec\\": true}"); os.write(6, b"{\\"exec-errno\\": 2}")'
+    assert run(shell(report(IN_A_CHILD.format(source)))).reports == [{"exec": True}, {"exec-errno": 2}]
 
 
 def test_what_is_reported_may_be_garbage() -> None:
