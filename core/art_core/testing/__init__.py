@@ -1,0 +1,9 @@
+"""The conformance kit: the rules of each contract, as tests that a plugin's author runs.
+
+Needs pytest, which nothing else of ART imports. docs/conformance.md shows how to use it.
+"""
+
+from art_core.testing.isolation import IsolationContract
+from art_core.testing.mount_source import MountSourceContract, MountSourceExample
+
+__all__ = ["IsolationContract", "MountSourceContract", "MountSourceExample"]

@@ -1,0 +1,253 @@
+"""Running commands in the sandbox: the object that the command line and other programs use.
+
+    from art_core import Sandbox
+
+    with Sandbox("ws/") as box:
+        result = box.run(["make", "test"])
+        print(result.status, result.stdout.decode())
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
+from art_core.contracts import Exit, Launch
+from art_core.planning import Options, Preparation
+from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from art_core.settings import Settings
+
+Command = Sequence[str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    exit: Exit
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def status(self) -> int:
+        """The exit status, as a shell would see it: 128+N after signal N."""
+        return self.exit.code
+
+
+class TimeoutExpired(TimeoutError):
+    """A command ran longer than it was given; it was ended. Holds what it printed until then."""
+
+    def __init__(self, timeout_s: float, stdout: bytes, stderr: bytes) -> None:
+        super().__init__(f"the command did not end within {timeout_s:g} s")
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class Sandbox:
+    """A sandbox over one workspace. Use it as a context manager, or call `close`.
+
+    `workspace` is the host directory to work in; the keyword arguments are the fields of
+    `art_core.planning.Options`, named as the command line's options are. Raises ArtError for
+    everything a user can act on; nothing is started and nothing is changed then.
+    """
+
+    def __init__(
+        self,
+        workspace: str | os.PathLike[str] = ".",
+        *,
+        settings: Settings | None = None,
+        launcher: Launcher | None = None,
+        ask: Callable[[str], bool] | None = None,
+        **options: Any,
+    ) -> None:
+        self._launcher = launcher
+        try:
+            self._preparation = Preparation(Options(workspace=os.fspath(workspace), **options), settings, ask)
+        except BaseException:
+            if launcher is not None:
+                launcher.close()
+            raise
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        if self._launcher is not None:
+            self._launcher.close()
+            self._launcher = None
+        self._preparation.close()
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What a user should be told after a run: protected files that are new or changed, a
+        command that was found elsewhere than the caller's."""
+        return self._preparation.notices()
+
+    def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
+        """What would be executed. Starts nothing."""
+        return self._preparation.launch(_encode(argv), terminal=terminal).launch
+
+    def run(self, argv: Command, *, input: bytes | None = None, timeout: float | None = None) -> Result:
+        """Run a command to its end, with `input` as its standard input, and return what it printed.
+
+        Raises TimeoutExpired after `timeout` seconds; the command and all it started are ended.
+        """
+        attachment = Attachment(self._preparation.stream_owner)
+        capture = Capture(attachment, input)
+        try:
+            launcher, exit_of = self._start(argv, capture.streams)
+            try:
+                attachment.launched()
+                in_time = attachment.run(launcher.fileno(), deadline=deadline_after(timeout))
+                if not in_time:
+                    launcher.signal(signal.SIGKILL)
+                    attachment.run(launcher.fileno())
+                exit = exit_of(launcher)
+            finally:
+                launcher.close()
+            stdout, stderr = capture.contents(1), capture.contents(2)
+            if not in_time:
+                assert timeout is not None
+                raise TimeoutExpired(timeout, stdout, stderr)
+            return Result(exit, stdout, stderr)
+        finally:
+            attachment.close()
+            capture.close()
+
+    def popen(self, argv: Command) -> Process:
+        """Start a command whose streams are pipes of the caller's."""
+        pipes = [os.pipe() for _ in range(3)]
+        ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
+        theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
+        try:
+            if self._preparation.stream_owner is not None:
+                for fd in theirs:
+                    os.fchown(fd, *self._preparation.stream_owner)
+            launcher, exit_of = self._start(argv, Streams(*theirs))
+        except BaseException:
+            for fd in ours:
+                os.close(fd)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        return Process(launcher, exit_of, ours)
+
+    def execute(self, argv: Command, *, interactive: bool | None = None) -> Exit:
+        """Run a command on the caller's own standard streams, as the command line does.
+
+        `interactive` None gives it a PTY when standard input and output are both terminals.
+        While it runs, SIGTERM, SIGINT, SIGHUP and SIGQUIT to this process go to the command.
+        """
+        terminal = wants_terminal(interactive)
+        attachment = Attachment(self._preparation.stream_owner)
+        try:
+            streams, state = attachment.caller_streams(terminal=terminal)
+            launcher, exit_of = self._start(argv, streams, terminal=terminal, state=state)
+            try:
+                with passing_signals(launcher):
+                    attachment.launched()
+                    attachment.run(launcher.fileno())
+                    return exit_of(launcher)
+            finally:
+                launcher.close()
+        finally:
+            attachment.close()
+
+    def _start(
+        self, argv: Command, streams: Streams, *, terminal: bool = False, state: Terminal | None = None
+    ) -> tuple[Launcher, Callable[[Launcher], Exit]]:
+        """Launch; where root's workspace cannot be staged, once more without."""
+        while True:
+            prepared = self._preparation.launch(_encode(argv), terminal=terminal)
+            launcher = self._launcher or Launcher()
+            self._launcher = None
+            try:
+                launcher.order(
+                    prepared.launch,
+                    streams,
+                    stage=prepared.stage,
+                    identity=prepared.identity,
+                    terminal=state,
+                )
+            except LaunchFailed as error:
+                launcher.close()
+                if error.step != "stage" or not self._preparation.stop_mapping():
+                    raise
+            except BaseException:
+                launcher.close()
+                raise
+            else:
+                return launcher, lambda ended: self._preparation.exit(ended.result(), prepared)
+
+
+class Process:
+    """A command that runs; its streams are binary files of the caller's."""
+
+    def __init__(
+        self, launcher: Launcher, exit_of: Callable[[Launcher], Exit], streams: Sequence[int]
+    ) -> None:
+        self._launcher = launcher
+        self._exit_of = exit_of
+        self._exit: Exit | None = None
+        self.stdin: BinaryIO = open(streams[0], "wb", buffering=0)
+        self.stdout: BinaryIO = open(streams[1], "rb")
+        self.stderr: BinaryIO = open(streams[2], "rb")
+
+    def wait(self) -> Exit:
+        """Wait for the end. The command may wait for you: read its output or it can block."""
+        if self._exit is None:
+            try:
+                self._exit = self._exit_of(self._launcher)
+            finally:
+                self._launcher.close()
+        return self._exit
+
+    def poll(self) -> Exit | None:
+        """How it ended, None while it runs."""
+        import select
+
+        if self._exit is None and select.select([self._launcher], [], [], 0)[0]:
+            return self.wait()
+        return self._exit
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the command; after SIGTERM, SIGHUP and SIGQUIT it has a grace to end."""
+        self._launcher.signal(number)
+
+    def kill(self) -> None:
+        """End the command and everything it started."""
+        self._launcher.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close the streams and end the command if it still runs."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()
+        self._launcher.close()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> Literal[False]:
+        self.close()
+        return False
+
+
+def _encode(argv: Command) -> list[bytes]:
+    if isinstance(argv, (str, bytes)) or not argv:
+        raise TypeError("a command is a list of words, the program first")
+    return [os.fsencode(word) for word in argv]
