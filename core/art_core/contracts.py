@@ -33,6 +33,13 @@ CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_sourc
 """The contract versions this core speaks; `Provider.contract` is checked before `create`."""
 
 
+HOME = "/home/agent"
+"""The home inside; a workspace stands in it under its name."""
+INTERPRETER = "/run/art/python"
+"""Where core mounts the prefix of the Python that runs ART when a mask hides it, so that an
+isolation can always start a small program of its own inside."""
+
+
 # --- what a plugin answers a hook with ---------------------------------------------------------
 
 

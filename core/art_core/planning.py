@@ -8,16 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from art_core import environment, identity, masks, mounts, protect, staging, workspace
-from art_core.contracts import Context, Exit, Isolation, Launch, Mount, Network, Origin, Run
-from art_core.errors import PluginError, UsageError
+from art_core import dirs, environment, masks, mounts, protect, staging, toolchain, trust, worktree
+from art_core import settings as settings_module
+from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
+from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
+from art_core.identity import account_files, identify
+from art_core.interpreter import interpreter_mount
 from art_core.plugins import Plugins
-from art_core.settings import Settings, load
+from art_core.settings import Settings
+from art_core.workspace import needs_consent, open_workspace, refuse_foreign
 
-HOME = "/home/agent"
 Trust = Literal["refuse", "ask", "trust"]
+_MAIN_BRANCH = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +33,10 @@ class Options:
     approval and have none.
     """
 
-    workspace: str = "."
+    workspace: str | None = None
     name: str | None = None
     database: str | None = None
+    branch: str | None = None
     store: str | None = None
     isolation: str | None = None
     tracer: str | None = None
@@ -55,25 +60,268 @@ class Options:
 class Prepared(NamedTuple):
     """A launch, and what the launcher must do before it."""
 
+    argv: Sequence[bytes]
     launch: Launch
     stage: Sequence[int]
     identity: tuple[int, int] | None
 
 
 class Preparation:
-    """Everything of a sandbox that does not depend on the command."""
+    """Everything of a sandbox that does not depend on the command.
+
+    It holds descriptors of the workspace and of all sources until `close`.
+    """
 
     def __init__(
-        self, options: Options, settings: Settings | None, ask: Callable[[str], bool] | None
+        self,
+        options: Options,
+        settings: Settings | None = None,
+        ask: Callable[[str], bool] | None = None,
     ) -> None:
         self.options = options
-        self.settings = settings if settings is not None else load(os.environ)
+        self._ask = ask
+        self._fds: list[int] = []
+        self._caller_env: Mapping[str, str] = os.environ
+        self.settings = settings if settings is not None else settings_module.load(self._caller_env)
         for override in options.overrides:
-            self.settings = with_override(self.settings, override)
-        self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=os.environ)
-        self._refuse_what_is_not_there()
-        self.isolation: Isolation = self._create("isolation", options.isolation or self.settings.isolation)
-        self.identity = identity.identify(os.getuid(), os.getgid(), self.settings.root_as)
-        self.workspace = workspace.open_workspace(
-            options.workspace, name=options.name, allow_home=options.allow_home
+            self.settings = settings_module.with_override(self.settings, override)
+        self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
+        directory = options.workspace or self.settings.mount or "."
+        defaults = self.settings.for_workspace(os.path.abspath(os.path.expanduser(directory)))
+        self._refuse_overlay_and_trace(options.database or defaults.database or self.settings.database)
+        self._isolation_name = options.isolation or self.settings.isolation
+        self.network: Network = options.network or self.settings.network
+        self._require_capabilities()
+        self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
+        self.mapped = self.settings.root_as == "mapped"
+        self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
+        self.workspace = open_workspace(directory, name=options.name or defaults.name)
+        self._fds.append(self.workspace.fd)
+        try:
+            self._look_at_host()
+        except BaseException:
+            self.close()
+            raise
+
+    def _look_at_host(self) -> None:
+        homes = masks.home_directories(self._caller_env.get("HOME"))
+        self._ask_consent(homes)
+        refuse_foreign(self.workspace, os.getuid())
+        self.homes = homes
+        self.state_dir = dirs.state_dir(self._caller_env)
+        extra = [*self.settings.masks, self.state_dir]
+        self.masks = masks.host_masks(homes, extra) if self.options.masks else []
+        self.guest = f"{HOME}/{self.workspace.name}"
+        self.aliases = self._aliases() if self.options.alias else []
+        self._gather()
+        self._protected = protect.selected(self.settings.protect, self.options.unprotected, self.workspace)
+        self._watch = protect.Watch.start(self.workspace, self._protected)
+
+    # --- what may be asked for -----------------------------------------------------------------
+
+    def _refuse_overlay_and_trace(self, database: str | None) -> None:
+        """Name what is missing for a home that is kept, and for a trace."""
+        if database is not None:
+            self.plugins.provider("store", self.options.store or self.settings.store)
+            raise PluginError("--db: this version of ART runs in direct mode only; leave --db out")
+        if self.options.branch not in (None, _MAIN_BRANCH):
+            raise PluginError(f"--branch {self.options.branch}: branches need a database; add --db FILE")
+        if self.options.trace:
+            self.plugins.provider("tracer", self.options.tracer or self.settings.tracer)
+            raise PluginError("--trace: this version of ART does not trace yet; leave --trace out")
+
+    def _require_capabilities(self, *more: str) -> None:
+        """Refuse by name what the isolation cannot do."""
+        provider = self.plugins.provider("isolation", self._isolation_name)
+        needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
+        needed["network-none"] = "a network of its own" if self.network == "none" else ""
+        needed["nested"] = "--nested" if self.options.nested else ""
+        needed.update(dict.fromkeys(more, "a terminal"))
+        for capability, what in needed.items():
+            if what and capability not in provider.capabilities:
+                raise IsolationError(
+                    f"the isolation {provider.name!r} cannot do {what} (capability {capability}); "
+                    "choose another with --isolation NAME"
+                )
+
+    def _ask_consent(self, homes: list[str]) -> None:
+        sentence = needs_consent(self.workspace, homes)
+        if sentence is None or self.options.allow_home:
+            return
+        if self._ask is not None and self._ask(f"{sentence}; let the command write to all of it?"):
+            return
+        raise WorkspaceError(f"{sentence}; name a directory in it with -m DIR, or add --allow-home")
+
+    # --- what is mounted -----------------------------------------------------------------------
+
+    def _aliases(self) -> list[str]:
+        """Where else the workspace appears: at its own host path, and as it was typed when that
+        leads through a link that is masked."""
+        found = []
+        for path in (self.workspace.real, self.workspace.path):
+            visible = path == self.workspace.real or any(masks.within(path, mask) for mask in self.masks)
+            if visible and path not in (*found, self.guest) and not masks.within(HOME, path):
+                found.append(path)
+        return found
+
+    def _gather(self) -> None:
+        cwd, home = os.getcwd(), self._caller_env.get("HOME", "/")
+        asked = [mounts.parse_bind(text, cwd=cwd, home=home) for text in self.options.binds]
+        asked += [mounts.parse_expose(text, cwd=cwd, home=home) for text in self.options.expose]
+        providers = self.plugins.providers("mount_source")
+        sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
+        offers = worktree.offer(self.workspace)
+        chains, self.path_first = toolchain.exposed(self.settings.toolchains, self._caller_env, self.masks)
+        self._gathered = mounts.gather(
+            self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
+        self._fds += [mount.fd for mount in self._gathered.mounts]
+        self.evidence = self._gathered.evidence
+        self.grants = [
+            grant
+            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.masks)
+            if grant.mount.origin not in {chain.origin for chain in chains}
+        ]
+        self.approvals = trust.Approvals(self.state_dir)
+        self.left_out: str | None = None
+
+    def settle(self) -> None:
+        """See that every mount which grants more than the sandbox has is approved, and pin the
+        rest of what will be mounted. Raises ApprovalNeeded."""
+        try:
+            trust.settle(
+                self.approvals,
+                self.workspace,
+                self.evidence,
+                self.grants,
+                mode=self.options.trust,
+                ask=self._ask,
+            )
+        except ApprovalNeeded as error:
+            # The user asked nothing for a worktree: the run goes on without the offer.
+            if not all(worktree.is_offer(grant.mount) for grant in self.grants):
+                raise
+            self.left_out = str(error)
+        explicit = [
+            mount for mount in self._gathered.mounts if self.left_out is None or not worktree.is_offer(mount)
+        ]
+        needed, self._covers = masks.needed_links(self.masks)
+        needed += interpreter_mount(self.masks, self.homes, for_others=self.identity.host_ids is not None)
+        tops = [self.guest, *self.aliases]
+        shown = [mounts.of_workspace(self.workspace, top) for top in tops]
+        protected = protect.protections(self.workspace, self._protected, tops)
+        opened = [mounts.opened(mount) for mount in needed]
+        self._fds += {mount.fd for mount in (*opened, *protected)}
+        together = [*opened, *shown, *protected, *explicit]
+        self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
+
+    # --- a command -----------------------------------------------------------------------------
+
+    @property
+    def stream_owner(self) -> tuple[int, int] | None:
+        """Who must own the command's streams so that it can reopen them; None: the caller does."""
+        return self.identity.host_ids
+
+    def shell(self) -> str:
+        """The interactive shell: the caller's if it is there inside, else bash, else sh."""
+        for shell in (self._caller_env.get("SHELL", ""), self.identity.shell, "/bin/bash"):
+            hidden = any(masks.within(shell, mask) for mask in self.masks)
+            if shell.startswith("/") and not hidden and os.access(shell, os.X_OK):
+                return shell
+        return "/bin/sh"
+
+    def launch(self, argv: Sequence[bytes], *, terminal: bool) -> Prepared:
+        """What runs a command."""
+        if terminal:
+            self._require_capabilities("terminal")
+        env = environment.build(
+            os.environb,
+            home=HOME,
+            cwd=self.guest,
+            user=self.identity.user,
+            shell=self.shell(),
+            keep=self.settings.env_pass,
+            requests=self.options.env,
+            files=self.options.env_files,
+            path_first=[*map(_expanded, self.options.path), *self.path_first],
+        )
+        host_ids = self.identity.host_ids
+        stage: list[int] = []
+        if host_ids is not None:
+            stage = list(dict.fromkeys(mount.fd for mount in self._mounts))
+        run = Run(
+            argv=argv,
+            env=env,
+            cwd=self.guest,
+            mounts=[_staged(mount, stage) for mount in self._mounts] if stage else self._mounts,
+            masks=self._all_masks(),
+            files=[*account_files(self.identity, HOME), *self._covers],
+            uid=self.identity.uid,
+            gid=self.identity.gid,
+            network=self.network,
+            terminal=terminal,
+            nested=self.options.nested,
+        )
+        with self.plugins.guard("isolation", self._isolation_name):
+            return Prepared(argv, self.isolation.plan(run), stage, host_ids)
+
+    def _all_masks(self) -> Sequence[str]:
+        """With root's own uid, the kernel hides nothing that others may not read: mask it."""
+        if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
+            return [*self.masks, *masks.private_paths()]
+        return self.masks
+
+    def stop_mapping(self) -> bool:
+        """Give up the unprivileged uid of a root caller, where a file system cannot be id-mapped.
+        False when there was none."""
+        if self.identity.host_ids is None:
+            return False
+        self.identity = replace(self.identity, host_ids=None)
+        return True
+
+    def exit(self, outcome: Any, prepared: Prepared) -> Exit:
+        """What an outcome (`launcher.Outcome`) means for the user."""
+        with self.plugins.guard("isolation", self._isolation_name):
+            ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
+        if ended.by != "exec":
+            return ended
+        name = os.fsdecode(prepared.argv[0])
+        why = f"{name!r}: {ended.why}"
+        if ended.code == NOT_FOUND and self.settings.toolchains != "off":
+            caller_path = self._caller_env.get("PATH", "")
+            hint = toolchain.hint(name, caller_path=caller_path, masks=self.masks)
+            why = f"{why}; {hint}" if hint else f"{why} in the sandbox"
+        return replace(ended, why=why)
+
+    def resolution_note(self, argv: Sequence[bytes]) -> str | None:
+        """One line when the command's name means another program inside than for the caller."""
+        inside = ":".join([*map(_expanded, self.options.path), *self.path_first, environment.PATH])
+        return toolchain.difference(
+            os.fsdecode(argv[0]), caller_path=self._caller_env.get("PATH", ""), inside=inside
+        )
+
+    def notices(self, *, failed: bool) -> list[str]:
+        """What a user should be told after a run."""
+        lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
+        changed = self._watch.changes()
+        if changed:
+            shown = ", ".join(repr(path) if not path.isprintable() else path for path in changed)
+            lines.append(f"new or changed in the workspace, and run by programs of the host: {shown}")
+        protects_git = any(mount.guest.startswith(f"{self.guest}/.git/") for mount in self._mounts)
+        if failed and protects_git and self._watch.touched_git():
+            lines.append("git's config and hooks are read-only inside; to allow it: --no-protect .git/config")
+        return lines
+
+    def close(self) -> None:
+        """Close all descriptors. Idempotent."""
+        for fd in set(self._fds):
+            os.close(fd)
+        self._fds.clear()
+
+
+def _expanded(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _staged(mount: Mount, stage: Sequence[int]) -> Mount:
+    return replace(mount, source=staging.staged_path(stage.index(mount.fd)), fd=-1)

@@ -1,10 +1,10 @@
 """Running commands in the sandbox: the object that the command line and other programs use.
 
-    from art_core import Sandbox
+from art_core import Sandbox
 
-    with Sandbox("ws/") as box:
-        result = box.run(["make", "test"])
-        print(result.status, result.stdout.decode())
+with Sandbox("ws/") as box:
+    result = box.run(["make", "test"])
+    print(result.status, result.stdout.decode())
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
-from art_core.planning import Options, Preparation
+from art_core.planning import Options, Preparation, Prepared
 from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ class TimeoutExpired(TimeoutError):
 class Sandbox:
     """A sandbox over one workspace. Use it as a context manager, or call `close`.
 
-    `workspace` is the host directory to work in; the keyword arguments are the fields of
+    `workspace` is the host directory to work in (None: what the settings say, else the current one); the keyword arguments are the fields of
     `art_core.planning.Options`, named as the command line's options are. Raises ArtError for
     everything a user can act on; nothing is started and nothing is changed then.
     """
 
     def __init__(
         self,
-        workspace: str | os.PathLike[str] = ".",
+        workspace: str | os.PathLike[str] | None = None,
         *,
         settings: Settings | None = None,
         launcher: Launcher | None = None,
@@ -70,7 +71,13 @@ class Sandbox:
     ) -> None:
         self._launcher = launcher
         try:
-            self._preparation = Preparation(Options(workspace=os.fspath(workspace), **options), settings, ask)
+            directory = None if workspace is None else os.fspath(workspace)
+            self._preparation = Preparation(Options(workspace=directory, **options), settings, ask)
+            try:
+                self._preparation.settle()
+            except BaseException:
+                self._preparation.close()
+                raise
         except BaseException:
             if launcher is not None:
                 launcher.close()
@@ -91,11 +98,18 @@ class Sandbox:
             self._launcher = None
         self._preparation.close()
 
-    @property
-    def notices(self) -> Sequence[str]:
-        """What a user should be told after a run: protected files that are new or changed, a
-        command that was found elsewhere than the caller's."""
-        return self._preparation.notices()
+    def notices(self, exit: Exit) -> Sequence[str]:
+        """What a user should be told after a run that ended so: protected files that are new or
+        changed, mounts that were left out."""
+        return self._preparation.notices(failed=exit.code != 0)
+
+    def resolution_note(self, argv: Command) -> str | None:
+        """One line when the command's name means another program inside than for the caller."""
+        return self._preparation.resolution_note(_encode(argv))
+
+    def shell_command(self) -> list[bytes]:
+        """The command of an interactive shell: the caller's if it is there inside, else bash, else sh."""
+        return [os.fsencode(self._preparation.shell())]
 
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
         """What would be executed. Starts nothing."""
@@ -192,7 +206,10 @@ class Sandbox:
                 launcher.close()
                 raise
             else:
-                return launcher, lambda ended: self._preparation.exit(ended.result(), prepared)
+                return launcher, partial(self._exit, prepared)
+
+    def _exit(self, prepared: Prepared, ended: Launcher) -> Exit:
+        return self._preparation.exit(ended.result(), prepared)
 
 
 class Process:
@@ -204,9 +221,9 @@ class Process:
         self._launcher = launcher
         self._exit_of = exit_of
         self._exit: Exit | None = None
-        self.stdin: BinaryIO = open(streams[0], "wb", buffering=0)
-        self.stdout: BinaryIO = open(streams[1], "rb")
-        self.stderr: BinaryIO = open(streams[2], "rb")
+        self.stdin: BinaryIO = os.fdopen(streams[0], "wb", buffering=0)
+        self.stdout: BinaryIO = os.fdopen(streams[1], "rb")
+        self.stderr: BinaryIO = os.fdopen(streams[2], "rb")
 
     def wait(self) -> Exit:
         """Wait for the end. The command may wait for you: read its output or it can block."""

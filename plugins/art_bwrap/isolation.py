@@ -1,0 +1,235 @@
+"""A run as a bwrap command line, and what bwrap's end means."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from art_bwrap import init
+from art_bwrap.probe import Abilities, Program, abilities, explain, find_program
+from art_bwrap.root import Layout
+from art_bwrap.seccomp import filter_for
+from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, Run
+from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
+from art_core.hosttree import HostTree, RealHost
+
+REPORT, ARGUMENTS, PAYLOAD, STDERR, FILTER, LIBRARIES, FIRST_FREE = 3, 4, 5, 6, 7, 8, 10
+
+_KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
+"""Parts of /proc that change the kernel for whoever may write to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes of the tmpfs that a command can fill, in bytes."""
+
+    tmp: int
+    home: int
+    shm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """The isolation, with everything it knows about this host."""
+
+    program: Program
+    abilities: Abilities
+    host: HostTree
+    limits: Limits
+    machine: str
+    python: str
+    """The interpreter that becomes the init; it lies below `python_prefix`."""
+    python_prefix: str
+    foreign_architectures: bool = False
+
+    def plan(self, run: Run) -> Launch:
+        descriptors = _Descriptors()
+        layout = Layout(self.host, run.masks)
+        mounts = self._mounts(run, layout, descriptors)
+        options = [
+            *self._namespaces(run, descriptors),
+            *layout.arguments(),
+            *self._own_places(),
+            *mounts,
+            *layout.seals(),
+            *("--remount-ro", "/dev", "--chdir", "/"),
+        ]
+        interpreter, library_path = self._interpreter(run)
+        if library_path:
+            options += ["--setenv", "LD_LIBRARY_PATH", library_path]
+        payload = init.payload(
+            run.argv,
+            run.env,
+            os.fsencode(run.cwd),
+            stderr_fd=STDERR,
+            report_fd=REPORT,
+            terminal=run.terminal,
+        )
+        files = descriptors.files
+        files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"
+        files[PAYLOAD] = payload
+        argv = [self.program.path, "--args", str(ARGUMENTS), "--"]
+        argv += [interpreter, "-I", "-S", "-B", "-c", init.bootstrap(PAYLOAD)]
+        return Launch(argv=argv, env=self._environment(), files=files, stderr_fd=STDERR, report_fd=REPORT)
+
+    def _environment(self) -> dict[bytes, bytes]:
+        if not self.program.libraries:
+            return {}
+        return {b"LD_LIBRARY_PATH": os.fsencode(self.program.libraries)}
+
+    def _namespaces(self, run: Run, descriptors: _Descriptors) -> list[str]:
+        options = ["--unshare-user", "--uid", str(run.uid), "--gid", str(run.gid), "--unshare-ipc"]
+        options += ["--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"]
+        options += ["--cap-drop", "ALL", "--clearenv", "--json-status-fd", str(REPORT)]
+        if run.network == "none":
+            options.append("--unshare-net")
+        forbids = self.abilities.forbid_userns and not run.nested
+        if forbids:
+            options.append("--disable-userns")
+        program = filter_for(
+            self.machine, foreign=self.foreign_architectures, namespaces=forbids or run.nested
+        )
+        if program is not None:
+            descriptors.files[FILTER] = program
+            options += ["--add-seccomp-fd", str(FILTER)]
+        return options
+
+    def _own_places(self) -> list[str]:
+        words = ["--dev", "/dev"]
+        words += ["--perms", "1777", "--size", str(self.limits.shm), "--tmpfs", "/dev/shm"]
+        if self.abilities.own_proc:
+            words += ["--proc", "/proc"]
+            for path in _KERNEL_SWITCHES:
+                if self.host.kind(path) is not None:
+                    words += ["--ro-bind-try", path, path]
+        else:
+            words += ["--ro-bind", "/proc", "/proc"]
+        words += ["--perms", "1777", "--size", str(self.limits.tmp), "--tmpfs", "/tmp"]
+        return words
+
+    def _mounts(self, run: Run, layout: Layout, descriptors: _Descriptors) -> list[str]:
+        if run.home is not None:
+            home = ["--bind", run.home.path, layout.place(HOME, directory=True)]
+        else:
+            home = ["--perms", "0755", "--size", str(self.limits.home)]
+            home += ["--tmpfs", layout.place(HOME, directory=True)]
+        words = home
+        for mount in run.mounts:
+            words += self._bind(mount, layout, descriptors)
+        for file in run.files:
+            guest = layout.place(file.guest, directory=file.contents is None)
+            words += ["--perms", f"{file.mode:04o}"]
+            if file.contents is None:
+                words += ["--size", "4096", "--tmpfs", guest, "--remount-ro", guest]
+            else:
+                words += ["--ro-bind-data", str(descriptors.add(file.contents)), guest]
+        return words
+
+    def _bind(self, mount: Mount, layout: Layout, descriptors: _Descriptors) -> list[str]:
+        if mount.fd >= 0:
+            directory = stat.S_ISDIR(os.fstat(mount.fd).st_mode)
+        else:
+            directory = self.host.kind(mount.source) in ("dir", None)
+        guest = layout.place(mount.guest, directory=directory)
+        option = "--bind" if mount.writable else "--ro-bind"
+        if mount.fd >= 0 and {"--bind-fd", "--ro-bind-fd"} <= self.abilities.options:
+            return [f"{option}-fd", str(descriptors.add(mount.fd)), guest]
+        return [option, mount.source, guest]
+
+    def _interpreter(self, run: Run) -> tuple[str, str]:
+        """The interpreter's path inside, and where its libraries are when it was moved."""
+        if any(mount.guest == INTERPRETER for mount in run.mounts):
+            below = os.path.relpath(self.python, self.python_prefix)
+            return f"{INTERPRETER}/{below}", f"{INTERPRETER}/lib"
+        return self.python, ""
+
+    def exit(self, status: int, report: Sequence[Mapping[str, object]], diagnostics: bytes) -> Exit:
+        executed = any(entry.get("exec") is True for entry in report)
+        failed = next((entry for entry in report if "exec-errno" in entry), None)
+        if failed is not None and executed:
+            return _failed_execution(failed)
+        code = next((entry["exit-code"] for entry in report if "exit-code" in entry), None)
+        if executed:
+            if isinstance(code, int):
+                return _ended(code)
+            if os.WIFSIGNALED(status):
+                return _ended(128 + os.WTERMSIG(status))
+            return _ended(os.WEXITSTATUS(status))
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            return Exit(128 + number, "signal", "the sandbox was ended before the command ran")
+        text = diagnostics.decode("utf-8", "replace").removeprefix("bwrap: ")
+        if code == 128 + signal.SIGKILL and not text:
+            return Exit(int(128 + signal.SIGKILL), "signal", "the sandbox was ended before the command ran")
+        return Exit(FAILURE, "isolation", f"the sandbox did not start: {explain(text)}")
+
+
+class _Descriptors:
+    """Numbers for what the launched process gets, beyond the fixed ones."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, bytes | int] = {}
+        self._next = FIRST_FREE
+
+    def add(self, content: bytes | int) -> int:
+        number = self._next
+        self._next += 1
+        self.files[number] = content
+        return number
+
+
+def _ended(code: int) -> Exit:
+    if code > 128 and code - 128 < signal.NSIG:
+        return Exit(code, "signal", f"the command was ended by signal {code - 128}")
+    return Exit(code, "command")
+
+
+def _failed_execution(entry: Mapping[str, object]) -> Exit:
+    number = entry["exec-errno"] if isinstance(entry["exec-errno"], int) else 0
+    if "cwd" in entry:
+        cwd = os.fsdecode(bytes.fromhex(str(entry["cwd"])))
+        return Exit(FAILURE, "isolation", f"{cwd!r} cannot be entered inside: {os.strerror(number)}")
+    found = os.fsdecode(bytes.fromhex(str(entry.get("found", ""))))
+    if not found:
+        return Exit(NOT_FOUND, "exec", "not found")
+    if number == 2:
+        return Exit(CANNOT_EXECUTE, "exec", f"{found!r} cannot be executed: its interpreter is not there")
+    return Exit(CANNOT_EXECUTE, "exec", f"{found!r} cannot be executed: {os.strerror(number)}")
+
+
+def create(context: Context) -> Bubblewrap:
+    """The isolation for this host. Raises IsolationError with the cure when bwrap is missing."""
+    settings = context.settings
+    program = find_program(settings.program)
+    quarter = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    return Bubblewrap(
+        program=program,
+        abilities=abilities(program, context.cache_dir),
+        host=RealHost(),
+        limits=Limits(
+            tmp=_size("tmp_size", settings.tmp_size, quarter),
+            home=_size("home_size", settings.home_size, quarter),
+            shm=quarter // 2,
+        ),
+        machine=os.uname().machine,
+        python=os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
+        python_prefix=os.path.realpath(sys.base_prefix),
+        foreign_architectures=settings.foreign_architectures,
+    )
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _size(key: str, text: str, default: int) -> int:
+    if not text:
+        return default
+    digits = text.rstrip("KMGTkmgt")
+    unit = text[len(digits) :].upper()
+    if not digits.isdigit() or unit not in _UNITS or not int(digits):
+        raise IsolationError(f"plugins.bwrap.{key}: {text!r} is no size; write bytes or 512M, 2G")
+    return int(digits) * _UNITS[unit]

@@ -1,0 +1,102 @@
+"""The system calls that no sandboxed command gets: they reach what namespaces do not divide
+(keyrings, kernel tracing, io_uring) or widen the kernel's attack surface.
+
+Sources: syscalls(2), seccomp(2); numbers from the kernel's syscall tables.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from art_core import bpf
+from art_core.bpf import Instruction
+
+_REFUSED = {
+    # call: (x86_64, aarch64)
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "delete_module": (176, 106),
+    "finit_module": (313, 273),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "lookup_dcookie": (212, 18),
+    "open_by_handle_at": (304, 265),
+    "perf_event_open": (298, 241),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "syslog": (103, 116),
+    "userfaultfd": (323, 282),
+}
+REFUSED: dict[str, dict[str, int]] = {
+    machine: {call: numbers[column] for call, numbers in _REFUSED.items()}
+    for column, machine in enumerate(("x86_64", "aarch64"))
+}
+"""Calls that answer EPERM, by machine."""
+
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
+_UNSHARE = {"x86_64": 272, "aarch64": 97}
+_SETNS = {"x86_64": 308, "aarch64": 268}
+_CLONE = {"x86_64": 56, "aarch64": 220}
+_CLONE3 = 435
+
+SOCKET_FAMILIES = {"AF_UNSPEC": 0, "AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
+"""The families socket(2) still makes; AF_VSOCK reaches a hypervisor, others rarely used code."""
+TERMINAL_INJECTIONS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C}
+NEW_NAMESPACES = 0x7E020000
+"""CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} of clone(2); CLONE_NEWTIME only exists for unshare(2)."""
+
+
+def filter_for(machine: str, *, foreign: bool, namespaces: bool) -> bytes | None:
+    """The program for a machine, None where its numbers are not known.
+
+    `foreign` lets calls of other architectures (32 bit) through unfiltered; `namespaces` leaves the
+    making of namespaces alone, as bwrap forbids it by itself or the user asked for it.
+    """
+    if machine not in REFUSED:
+        return None
+    denied = bpf.answer(bpf.errno(errno.EPERM))
+    unknown = bpf.answer(bpf.errno(errno.ENOSYS))
+    program = [
+        bpf.load(bpf.ARCHITECTURE),
+        bpf.jump_if_equal(bpf.ARCHITECTURES[machine], true=1),
+        bpf.answer(bpf.ALLOW) if foreign else unknown,
+        bpf.load(bpf.NUMBER),
+    ]
+    if machine == "x86_64":
+        program += [bpf.jump_if_at_least(bpf.X32_BIT, false=1), bpf.answer(bpf.ALLOW) if foreign else unknown]
+    for number in sorted(REFUSED[machine].values()):
+        program += [bpf.jump_if_equal(number, false=1), denied]
+    if not namespaces:
+        for number in (_UNSHARE[machine], _SETNS[machine]):
+            program += [bpf.jump_if_equal(number, false=1), denied]
+        program += [bpf.jump_if_equal(_CLONE3, false=1), unknown]
+        program += _when(
+            _CLONE[machine],
+            [bpf.load(bpf.argument(0)), bpf.jump_if_any_bit(NEW_NAMESPACES, false=1), denied],
+        )
+    families = [bpf.load(bpf.argument(0))]
+    for family in SOCKET_FAMILIES.values():
+        families += [bpf.jump_if_equal(family, false=1), bpf.answer(bpf.ALLOW)]
+    program += _when(_SOCKET[machine], [*families, denied])
+    requests = [bpf.load(bpf.argument(1))]
+    for request in TERMINAL_INJECTIONS.values():
+        requests += [bpf.jump_if_equal(request, false=1), denied]
+    program += _when(_IOCTL[machine], requests)
+    return bpf.assemble([*program, bpf.answer(bpf.ALLOW)])
+
+
+def _when(number: int, body: list[Instruction]) -> list[Instruction]:
+    """Run `body` for one call; what it does not answer is allowed."""
+    body = [*body, bpf.answer(bpf.ALLOW)]
+    return [bpf.jump_if_equal(number, false=len(body)), *body]
