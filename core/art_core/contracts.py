@@ -124,6 +124,7 @@ class Mount:
 
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
     between the check and the mount; -1 where nothing was opened yet (as mount sources return it).
+    `directory` says which of the two the source is, once core has opened it.
     """
 
     source: str
@@ -131,6 +132,7 @@ class Mount:
     writable: bool = False
     origin: Origin
     fd: int = -1
+    directory: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,8 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFile:
-    """A file or directory that exists only inside, read-only: `contents` None is an empty directory."""
+    """A file that exists only inside, read-only; with `contents` None an empty directory, whose
+    `mode` wants to be 0o755."""
 
     guest: str
     contents: bytes | None
@@ -238,20 +241,23 @@ class Launch:
     * `files`: descriptor number -> its contents (given as a sealed memfd at offset 0) or an open
       descriptor to duplicate;
     * `stderr_fd`: where the command's standard error is handed in;
-    * `report_fd`: a SOCK_SEQPACKET socket on which the isolation reports JSON objects: from the
-      launched process itself `{"child-pid": N}` (host numbering; killing it ends the sandbox) and
-      `{"exit-code": N}`; from the process that becomes the command `{"exec": true}` right before
-      it executes and `{"exec-errno": N}` when that failed. It closes when the command runs.
+    * `report_fds`: numbers of one SOCK_SEQPACKET socket on which the isolation reports JSON
+      objects: from the launched process itself `{"child-pid": N}` (host numbering; killing it ends
+      the sandbox) and `{"exit-code": N}`; from the process that becomes the command
+      `{"exec": true}` right before it executes and `{"exec-errno": N}` when that failed. It closes
+      when the command runs.
 
-    `enter` is a namespace to be in first.
+    `enter` is a namespace to be in first. `shown` is the command line for people to read, with
+    what `argv` hands over by descriptors written out.
     """
 
     argv: Sequence[str]
     env: Mapping[bytes, bytes]
     files: Mapping[int, bytes | int]
     stderr_fd: int
-    report_fd: int
+    report_fds: Sequence[int]
     enter: Namespace | None = None
+    shown: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

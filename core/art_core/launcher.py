@@ -42,8 +42,8 @@ class Order(NamedTuple):
     env: dict[bytes, bytes]
     descriptors: dict[int, int]
     """Number in the launched process -> place of the descriptor."""
-    report: int
-    """Number at which the launched process gets the report socket."""
+    report: list[int]
+    """Numbers at which the launched process gets the report socket."""
     stage: list[int]
     """Places of the sources to stage, in the order of their staged paths."""
     identity: tuple[int, int] | None
@@ -307,10 +307,10 @@ class _Launched:
                 with contextlib.suppress(OSError):
                     self.init_fd = os.pidfd_open(child)
             self.reports.append(value)
-        elif value.get("exec") is True and self.command_fd < 0:
-            with contextlib.suppress(OSError):
+        elif value.get("exec") is True and not self.command_pid:
+            self.command_pid = sender
+            with contextlib.suppress(ProcessLookupError):
                 self.command_fd = os.pidfd_open(sender)
-                self.command_pid = sender
             self.reports.append(value)
         elif "exec-errno" in value and sender == self.command_pid:
             self.reports.append(value)
@@ -354,7 +354,7 @@ def _become(
         step = "execute"
         os.chdir("/")
         targets = {number: descriptors[place] for number, place in order.descriptors.items()}
-        failure = _arrange({**targets, 2: diagnostics, order.report: report}, failure)
+        failure = _arrange({**targets, 2: diagnostics, **dict.fromkeys(order.report, report)}, failure)
         os.execve(order.argv[0], order.argv, order.env)
     except OSError as error:
         os.write(failure, marshal.dumps(tuple(Step(step, error.errno or 0))))

@@ -230,21 +230,27 @@ class Preparation:
                 return shell
         return "/bin/sh"
 
-    def launch(self, argv: Sequence[bytes], *, terminal: bool) -> Prepared:
-        """What runs a command."""
-        if terminal:
-            self._require_capabilities("terminal")
-        env = environment.build(
+    def _environment(self, requests: Sequence[str], files: Sequence[str]) -> dict[bytes, bytes]:
+        return environment.build(
             os.environb,
             home=HOME,
             cwd=self.guest,
             user=self.identity.user,
             shell=self.shell(),
             keep=self.settings.env_pass,
-            requests=self.options.env,
-            files=self.options.env_files,
+            requests=requests,
+            files=files,
             path_first=[*map(_expanded, self.options.path), *self.path_first],
         )
+
+    def launch(self, argv: Sequence[bytes], *, terminal: bool, hide_values: bool = False) -> Prepared:
+        """What runs a command; `hide_values` leaves out what the user's variables hold."""
+        if terminal:
+            self._require_capabilities("terminal")
+        env = self._environment(self.options.env, self.options.env_files)
+        if hide_values:
+            plain = self._environment((), ())
+            env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
         host_ids = self.identity.host_ids
         stage: list[int] = []
         if host_ids is not None:

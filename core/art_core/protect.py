@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from art_core.contracts import Mount, Origin, Workspace
 
@@ -53,27 +53,16 @@ def protections(workspace: Workspace, paths: Sequence[str], tops: Sequence[str])
             fd = _pin(workspace.fd, parts[:depth])
             if fd < 0:
                 break
+            directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             found[relative] = Mount(
                 source=f"{workspace.real}/{relative}",
                 guest="",
-                writable=depth < len(parts) and stat.S_ISDIR(os.fstat(fd).st_mode),
+                writable=directory and depth < len(parts),
                 origin=Origin("protected"),
                 fd=fd,
+                directory=directory,
             )
-    mounts = []
-    for top in tops:
-        for relative in sorted(found):
-            mount = found[relative]
-            mounts.append(
-                Mount(
-                    source=mount.source,
-                    guest=f"{top}/{relative}",
-                    writable=mount.writable,
-                    origin=mount.origin,
-                    fd=mount.fd,
-                )
-            )
-    return mounts
+    return [replace(found[relative], guest=f"{top}/{relative}") for top in tops for relative in sorted(found)]
 
 
 def _pin(top: int, parts: Sequence[str]) -> int:

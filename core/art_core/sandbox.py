@@ -55,7 +55,8 @@ class TimeoutExpired(TimeoutError):
 class Sandbox:
     """A sandbox over one workspace. Use it as a context manager, or call `close`.
 
-    `workspace` is the host directory to work in (None: what the settings say, else the current one); the keyword arguments are the fields of
+    `workspace` is the host directory to work in (None: what the settings say, else the current
+    one); the keyword arguments are the fields of
     `art_core.planning.Options`, named as the command line's options are. Raises ArtError for
     everything a user can act on; nothing is started and nothing is changed then.
     """
@@ -112,8 +113,9 @@ class Sandbox:
         return [os.fsencode(self._preparation.shell())]
 
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
-        """What would be executed. Starts nothing."""
-        return self._preparation.launch(_encode(argv), terminal=terminal).launch
+        """What would be executed, with the values of variables that were asked for left out.
+        Starts nothing."""
+        return self._preparation.launch(_encode(argv), terminal=terminal, hide_values=True).launch
 
     def run(self, argv: Command, *, input: bytes | None = None, timeout: float | None = None) -> Result:
         """Run a command to its end, with `input` as its standard input, and return what it printed.

@@ -91,7 +91,7 @@ class Launcher:
             argv=list(launch.argv),
             env=dict(launch.env),
             descriptors=targets,
-            report=launch.report_fd,
+            report=list(launch.report_fds),
             stage=list(places),
             identity=identity,
             terminal=-1 if terminal is None else len(descriptors) - 1,

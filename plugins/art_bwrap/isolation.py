@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from art_bwrap import init
 from art_bwrap.probe import Abilities, Program, abilities, explain, find_program
@@ -17,7 +17,7 @@ from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, 
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
 from art_core.hosttree import HostTree, RealHost
 
-REPORT, ARGUMENTS, PAYLOAD, STDERR, FILTER, LIBRARIES, FIRST_FREE = 3, 4, 5, 6, 7, 8, 10
+REPORT, INIT_REPORT, ARGUMENTS, PAYLOAD, STDERR, FILTER, PROGRAM, LIBRARIES, FIRST_FREE = range(3, 12)
 
 _KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 """Parts of /proc that change the kernel for whoever may write to them."""
@@ -66,20 +66,36 @@ class Bubblewrap:
             run.env,
             os.fsencode(run.cwd),
             stderr_fd=STDERR,
-            report_fd=REPORT,
+            report_fd=INIT_REPORT,
             terminal=run.terminal,
         )
         files = descriptors.files
         files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"
         files[PAYLOAD] = payload
-        argv = [self.program.path, "--args", str(ARGUMENTS), "--"]
+        program = self.program.path
+        env: dict[bytes, bytes] = {}
+        if self.program.libraries:
+            # By descriptor: root's stand-in may not enter the directories above them.
+            files[PROGRAM] = _held(os.path.dirname(program))
+            files[LIBRARIES] = _held(self.program.libraries)
+            program = f"/proc/self/fd/{PROGRAM}/{os.path.basename(program)}"
+            env = {b"LD_LIBRARY_PATH": b"/proc/self/fd/%d" % LIBRARIES}
+        argv = [program, "--args", str(ARGUMENTS), "--"]
         argv += [interpreter, "-I", "-S", "-B", "-c", init.bootstrap(PAYLOAD)]
-        return Launch(argv=argv, env=self._environment(), files=files, stderr_fd=STDERR, report_fd=REPORT)
+        return Launch(
+            argv=argv,
+            env=env,
+            files=files,
+            stderr_fd=STDERR,
+            report_fds=(REPORT, INIT_REPORT),
+            shown=self._shown(run, options),
+        )
 
-    def _environment(self) -> dict[bytes, bytes]:
-        if not self.program.libraries:
-            return {}
-        return {b"LD_LIBRARY_PATH": os.fsencode(self.program.libraries)}
+    def _shown(self, run: Run, options: Sequence[str]) -> list[str]:
+        words = [self.program.path, *options]
+        for name, value in sorted(run.env.items()):
+            words += ["--setenv", os.fsdecode(name), os.fsdecode(value)]
+        return [*words, "--chdir", run.cwd, "--", *map(os.fsdecode, run.argv)]
 
     def _namespaces(self, run: Run, descriptors: _Descriptors) -> list[str]:
         options = ["--unshare-user", "--uid", str(run.uid), "--gid", str(run.gid), "--unshare-ipc"]
@@ -112,17 +128,16 @@ class Bubblewrap:
         return words
 
     def _mounts(self, run: Run, layout: Layout, descriptors: _Descriptors) -> list[str]:
+        home, words = layout.mount_point(HOME, directory=True)
         if run.home is not None:
-            home = ["--bind", run.home.path, layout.place(HOME, directory=True)]
+            words += ["--bind", run.home.path, home]
         else:
-            home = ["--perms", "0755", "--size", str(self.limits.home)]
-            home += ["--tmpfs", layout.place(HOME, directory=True)]
-        words = home
+            words += ["--perms", "0755", "--size", str(self.limits.home), "--tmpfs", home]
         for mount in run.mounts:
             words += self._bind(mount, layout, descriptors)
         for file in run.files:
-            guest = layout.place(file.guest, directory=file.contents is None)
-            words += ["--perms", f"{file.mode:04o}"]
+            guest, parents = layout.mount_point(file.guest, directory=file.contents is None)
+            words += [*parents, "--perms", f"{file.mode:04o}"]
             if file.contents is None:
                 words += ["--size", "4096", "--tmpfs", guest, "--remount-ro", guest]
             else:
@@ -130,15 +145,11 @@ class Bubblewrap:
         return words
 
     def _bind(self, mount: Mount, layout: Layout, descriptors: _Descriptors) -> list[str]:
-        if mount.fd >= 0:
-            directory = stat.S_ISDIR(os.fstat(mount.fd).st_mode)
-        else:
-            directory = self.host.kind(mount.source) in ("dir", None)
-        guest = layout.place(mount.guest, directory=directory)
+        guest, words = layout.mount_point(mount.guest, directory=mount.directory)
         option = "--bind" if mount.writable else "--ro-bind"
         if mount.fd >= 0 and {"--bind-fd", "--ro-bind-fd"} <= self.abilities.options:
-            return [f"{option}-fd", str(descriptors.add(mount.fd)), guest]
-        return [option, mount.source, guest]
+            return [*words, f"{option}-fd", str(descriptors.add(mount.fd)), guest]
+        return [*words, option, mount.source, guest]
 
     def _interpreter(self, run: Run) -> tuple[str, str]:
         """The interpreter's path inside, and where its libraries are when it was moved."""
@@ -166,6 +177,12 @@ class Bubblewrap:
         if code == 128 + signal.SIGKILL and not text:
             return Exit(int(128 + signal.SIGKILL), "signal", "the sandbox was ended before the command ran")
         return Exit(FAILURE, "isolation", f"the sandbox did not start: {explain(text)}")
+
+
+@cache
+def _held(directory: str) -> int:
+    """A descriptor of a directory, opened once."""
+    return os.open(directory, os.O_PATH | os.O_CLOEXEC)
 
 
 class _Descriptors:

@@ -19,6 +19,7 @@ INSTALL = "apt install bubblewrap (dnf, pacman: the same name), or pip install '
 OPTIONS = ("--disable-userns", "--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
 NEEDED = ("--add-seccomp-fd", "--json-status-fd", "--size")
 OLDEST = "0.8"
+SYSTEM_PATH = ("/usr/bin", "/usr/local/bin")
 _TIMEOUT_S = 10
 
 
@@ -48,7 +49,7 @@ def find_program(chosen: str = "") -> Program:
         if not os.access(chosen, os.X_OK):
             raise IsolationError(f"plugins.bwrap.program: {chosen} is not an executable program")
         return Program(os.path.abspath(chosen))
-    for directory in [*os.environ.get("PATH", "").split(":"), "/usr/bin", "/usr/local/bin"]:
+    for directory in (*os.environ.get("PATH", "").split(":"), *SYSTEM_PATH):
         path = os.path.join(directory, "bwrap")
         if directory.startswith("/") and os.path.isfile(path) and os.access(path, os.X_OK):
             return _bundled(path) or Program(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from art_core.contracts import HOME
 from art_core.errors import IsolationError
 from art_core.hosttree import HostTree, resolve, within
 
@@ -54,27 +55,36 @@ class Layout:
         parent, _, name = path.rpartition("/")
         self._rebuilt.setdefault(parent or "/", set()).add(name)
 
-    def place(self, guest: str, *, directory: bool) -> str:
-        """The path at which a guest is to be mounted, links of the host resolved; makes sure that
-        its mount point can be made without touching the host."""
+    def mount_point(self, guest: str, *, directory: bool) -> tuple[str, list[str]]:
+        """The path at which a guest is to be mounted, links of the host resolved, and the words
+        that make the directories above it. Nothing is ever made in a directory of the host."""
         path = resolve(self._host, guest, self._covered)
-        if not self._covered(path):
-            self._make_room(path, directory=directory)
+        parents: list[str] = []
+        if self._inside_a_mount(path):
+            if within(path, HOME) and not self._inside_a_mount(path, besides=HOME):
+                parents = _between(HOME, path)
+        elif self._covered(path):
+            parents = _between(next(mask for mask in self._masks if within(path, mask)), path)
+        else:
+            parents = self._make_room(path, directory=directory)
         self._mounted.append(path)
-        return path
+        return path, [word for parent in parents for word in ("--perms", "0755", "--dir", parent)]
 
-    def _inside_a_mount(self, path: str) -> bool:
-        return any(within(path, mounted) for mounted in self._mounted)
+    def _inside_a_mount(self, path: str, besides: str = "") -> bool:
+        return any(within(path, mounted) for mounted in self._mounted if mounted != besides)
 
-    def _make_room(self, path: str, *, directory: bool) -> None:
+    def _make_room(self, path: str, *, directory: bool) -> list[str]:
+        """See that the path or its first missing parent can be made; return the missing parents."""
         kind = self._host.kind(path)
-        if kind is None or (kind == "dir") != directory:
-            parent, _, name = path.rpartition("/")
-            while parent and self._host.kind(parent) is None:
-                parent, _, name = parent.rpartition("/")
-            if parent and self._host.kind(parent) != "dir":
-                raise IsolationError(f"nothing can be mounted at {path}: {parent} is not a directory")
-            self._rebuilt.setdefault(parent or "/", set()).add(name)
+        if kind is not None and (kind == "dir") == directory:
+            return []
+        parent, _, name = path.rpartition("/")
+        while parent and self._host.kind(parent) is None:
+            parent, _, name = parent.rpartition("/")
+        if parent and self._host.kind(parent) != "dir":
+            raise IsolationError(f"nothing can be mounted at {path}: {parent} is not a directory")
+        self._rebuilt.setdefault(parent or "/", set()).add(name)
+        return _between(parent, path)
 
     def arguments(self) -> list[str]:
         """What makes the root, before anything is mounted on it."""
@@ -119,3 +129,9 @@ class Layout:
         for path in reversed(self._own):
             words += ["--remount-ro", path]
         return words
+
+
+def _between(top: str, path: str) -> list[str]:
+    """The directories below `top` and above `path`, outermost first."""
+    below = path[len(top.rstrip("/")) :].strip("/").split("/")[:-1]
+    return ["/".join((top.rstrip("/"), *below[:depth])) for depth in range(1, len(below) + 1)]

@@ -32,7 +32,7 @@ def shell(script: str, **changes: Any) -> Launch:
         "env": {b"PATH": b"/usr/bin:/bin"},
         "files": {},
         "stderr_fd": STDERR,
-        "report_fd": REPORT,
+        "report_fds": (REPORT,),
         **changes,
     }
     return Launch(**fields)
@@ -194,7 +194,7 @@ SUPERVISOR = textwrap.dedent("""
     launcher, attachment = Launcher(), Attachment(None)
     capture = Capture(attachment, b"")
     print("start", flush=True)
-    launch = Launch(argv=["/bin/sleep", "3217"], env={}, files={}, stderr_fd=5, report_fd=6)
+    launch = Launch(argv=["/bin/sleep", "3217"], env={}, files={}, stderr_fd=5, report_fds=(6,))
     launcher.order(launch, capture.streams)
     launcher.result()
 """)

@@ -62,7 +62,7 @@ class PlanRules:
         rule.holds(all(isinstance(word, str) and "\0" not in word for word in launch.argv), launch.argv)
         pairs = launch.env.items()
         rule.holds(all(isinstance(word, bytes) for pair in pairs for word in pair), f"env is {launch.env!r}")
-        numbers = [*launch.files, launch.stderr_fd, launch.report_fd]
+        numbers = [*launch.files, launch.stderr_fd, *launch.report_fds]
         rule.holds(len(set(numbers)) == len(numbers) and min(numbers) > 2, f"the numbers are {numbers}")
         rule.holds(all(isinstance(content, bytes | int) for content in launch.files.values()), launch.files)
 

@@ -1,0 +1,95 @@
+"""The decisions of the system call filter, by running its program."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from art_bwrap.seccomp import REFUSED, SOCKET_FAMILIES, filter_for
+from art_core import bpf
+
+ALLOW = "allow"
+X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
+
+
+def decide(program: bytes, arch: int, number: int, *arguments: int) -> str | int:
+    """What the kernel would answer: `allow` or an errno."""
+    data = struct.pack("=IIQ6Q", number, arch, 0, *arguments, *([0] * (6 - len(arguments))))
+    instructions = list(struct.iter_unpack("=HBBI", program))
+    assert len(instructions) <= 4096
+    place = accumulator = 0
+    while True:
+        code, true, false, value = instructions[place]
+        place += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, value)
+        elif code == 0x06:
+            return ALLOW if value == bpf.ALLOW else value & 0xFFFF
+        else:
+            taken = {
+                0x15: accumulator == value,
+                0x35: accumulator >= value,
+                0x45: bool(accumulator & value),
+            }[code]
+            place += true if taken else false
+
+
+def base(machine: str = "x86_64", *, foreign: bool = False, namespaces: bool = True) -> bytes:
+    program = filter_for(machine, foreign=foreign, namespaces=namespaces)
+    assert program is not None
+    return program
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED["x86_64"]))
+@pytest.mark.parametrize(("machine", "arch"), [("x86_64", X86_64), ("aarch64", AARCH64)])
+def test_what_is_refused_answers_eperm(name: str, machine: str, arch: int) -> None:
+    assert decide(base(machine), arch, REFUSED[machine][name]) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 57, 59, 101, 257, 435, 448, 460])
+def test_ordinary_calls_are_allowed(number: int) -> None:
+    assert decide(base(), X86_64, number) == ALLOW
+
+
+@pytest.mark.parametrize("number", [0, 250, 1 << 30, (1 << 30) + 1])
+def test_calls_of_a_foreign_architecture_do_not_exist(number: int) -> None:
+    assert decide(base(), I386, number) == 38
+
+
+def test_calls_of_the_x32_kind_do_not_exist() -> None:
+    assert decide(base(), X86_64, bpf.X32_BIT | 1) == 38
+
+
+def test_a_setting_lets_foreign_architectures_run() -> None:
+    assert decide(base(foreign=True), I386, 4) == ALLOW
+
+
+@pytest.mark.parametrize("family", range(46))
+def test_only_well_known_socket_families_are_made(family: int) -> None:
+    expected = ALLOW if family in SOCKET_FAMILIES.values() else 1
+    assert decide(base(), X86_64, 41, family) == expected
+
+
+def test_nothing_is_typed_into_a_terminal() -> None:
+    assert decide(base(), X86_64, 16, 0, 0x5412) == 1
+    assert decide(base(), X86_64, 16, 0, 0xFFFFFFFF_00005412) == 1
+    assert decide(base(), X86_64, 16, 0, 0x5413) == ALLOW
+
+
+CLONE_NEWUSER, CLONE_NEWNS, SIGCHLD = 0x10000000, 0x20000, 17
+
+
+def test_the_filter_can_stand_in_for_the_ban_of_namespaces() -> None:
+    program = base(namespaces=False)
+    assert decide(program, X86_64, 272, CLONE_NEWUSER) == 1
+    assert decide(program, X86_64, 308) == 1
+    assert decide(program, X86_64, 435) == 38
+    assert decide(program, X86_64, 56, CLONE_NEWUSER | SIGCHLD) == 1
+    assert decide(program, X86_64, 56, CLONE_NEWNS) == 1
+    assert decide(program, X86_64, 56, SIGCHLD) == ALLOW
+
+
+def test_otherwise_namespaces_are_left_to_bwrap() -> None:
+    assert decide(base(), X86_64, 272, CLONE_NEWUSER) == ALLOW
+    assert decide(base(), X86_64, 435) == ALLOW
