@@ -14,6 +14,7 @@ from art_core import dirs, environment, masks, mounts, protect, staging, toolcha
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
+from art_core.hosttree import within
 from art_core.identity import account_files, identify
 from art_core.interpreter import interpreter_mount
 from art_core.plugins import Plugins
@@ -159,8 +160,8 @@ class Preparation:
         leads through a link that is masked."""
         found = []
         for path in (self.workspace.real, self.workspace.path):
-            visible = path == self.workspace.real or any(masks.within(path, mask) for mask in self.masks)
-            if visible and path not in (*found, self.guest) and not masks.within(HOME, path):
+            visible = path == self.workspace.real or any(within(path, mask) for mask in self.masks)
+            if visible and path not in (*found, self.guest) and not within(HOME, path):
                 found.append(path)
         return found
 
@@ -225,7 +226,7 @@ class Preparation:
     def shell(self) -> str:
         """The interactive shell: the caller's if it is there inside, else bash, else sh."""
         for shell in (self._caller_env.get("SHELL", ""), self.identity.shell, "/bin/bash"):
-            hidden = any(masks.within(shell, mask) for mask in self.masks)
+            hidden = any(within(shell, mask) for mask in self.masks)
             if shell.startswith("/") and not hidden and os.access(shell, os.X_OK):
                 return shell
         return "/bin/sh"
