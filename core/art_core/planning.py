@@ -158,7 +158,7 @@ class Preparation:
     def _aliases(self) -> list[str]:
         """Where else the workspace appears: at its own host path, and as it was typed when that
         leads through a link that is masked."""
-        found = []
+        found: list[str] = []
         for path in (self.workspace.real, self.workspace.path):
             visible = path == self.workspace.real or any(within(path, mask) for mask in self.masks)
             if visible and path not in (*found, self.guest) and not within(HOME, path):

@@ -1,0 +1,48 @@
+"""Opening paths so that what was checked is what is used: O_PATH descriptors (open(2))."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+_PATH = os.O_PATH | os.O_CLOEXEC
+
+
+def pin(path: str) -> int:
+    """A descriptor of what `path` leads to, links followed. Raises OSError."""
+    return os.open(path, _PATH)
+
+
+def resolved(fd: int) -> str:
+    """The path of what a descriptor refers to, without any link."""
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
+def is_directory(fd: int) -> bool:
+    return stat.S_ISDIR(os.fstat(fd).st_mode)
+
+
+def parts_of(relative: str) -> list[str]:
+    return [part for part in relative.split("/") if part not in ("", ".")]
+
+
+def pin_beneath(top: int, parts: Sequence[str]) -> int:
+    """A descriptor of what lies below `top`, where no component may be a link.
+
+    Raises OSError: ELOOP for a link, ENOENT, ENOTDIR, EINVAL for `..`.
+    """
+    fd = os.dup(top)
+    try:
+        for part in parts:
+            if part == "..":
+                raise OSError(22, os.strerror(22), part)
+            below = os.open(part, _PATH | os.O_NOFOLLOW, dir_fd=fd)
+            os.close(fd)
+            fd = below
+            if stat.S_ISLNK(os.fstat(fd).st_mode):
+                raise OSError(40, os.strerror(40), part)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,144 @@
+"""Approval of mounts that grant more than the sandbox has: remembered by content.
+
+What is approved is the bytes of every file that asked, and where each mount leads once links are
+resolved. A change of either asks again. The records lie outside any workspace, in the caller's
+own state directory, which no sandbox sees.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from art_core.contracts import Workspace
+from art_core.errors import ApprovalNeeded, ArtError
+from art_core.mounts import Grant
+
+_FORMAT = 1
+
+
+class Approvals:
+    """The records of one user, below a state directory (which may not exist yet)."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._directory = os.path.join(state_dir, "approvals")
+
+    def holds(self, workspace: Workspace, evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> bool:
+        """Whether exactly this content was approved for this workspace."""
+        record = self._read(self._file(workspace.real))
+        return record is not None and record.get("content") == content_hash(evidence, grants)
+
+    def record(self, workspace: Workspace, evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> None:
+        """Remember an approval; it replaces an earlier one. Raises ArtError when it cannot be kept."""
+        import json
+        import time
+
+        content = {
+            "format": _FORMAT,
+            "workspace": workspace.real,
+            "content": content_hash(evidence, grants),
+            "approved_s": int(time.time()),
+            "grants": [str(grant) for grant in grants],
+        }
+        file = self._file(workspace.real)
+        temporary = f"{file}.{os.getpid()}"
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as opened:
+                json.dump(content, opened, indent=1)
+                opened.flush()
+                os.fsync(fd)
+            os.replace(temporary, file)
+        except OSError as error:
+            raise ArtError(
+                f"the approval cannot be kept in {self._directory}: {error.strerror}; "
+                "make it writable, or approve for one run with --trust-binds"
+            ) from None
+
+    def forget(self, workspace: Workspace) -> bool:
+        """Take an approval back; False when there was none."""
+        try:
+            os.unlink(self._file(workspace.real))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def listing(self) -> list[dict[str, Any]]:
+        """All records, by workspace."""
+        try:
+            names = os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
+        found = [self._read(os.path.join(self._directory, name)) for name in names if name.endswith(".json")]
+        return sorted((record for record in found if record), key=lambda record: str(record["workspace"]))
+
+    def _file(self, workspace: str) -> str:
+        import hashlib
+
+        return os.path.join(self._directory, hashlib.sha256(os.fsencode(workspace)).hexdigest() + ".json")
+
+    def _read(self, file: str) -> dict[str, Any] | None:
+        """A record; None when there is none or it is spoilt."""
+        import json
+
+        try:
+            with open(file) as opened:
+                record = json.load(opened)
+        except (OSError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("format") != _FORMAT:
+            return None
+        return record if isinstance(record.get("workspace"), str) else None
+
+
+def content_hash(evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> str:
+    """SHA-256 over the files that asked and over where their mounts lead."""
+    import hashlib
+
+    digest = hashlib.sha256()
+
+    def add(*fields: bytes) -> None:
+        for field in fields:
+            digest.update(len(field).to_bytes(8, "big"))
+            digest.update(field)
+
+    for path, content in sorted(evidence.items()):
+        add(b"file", os.fsencode(path), content)
+    for mount in sorted(
+        (grant.mount for grant in grants), key=lambda mount: (mount.guest, mount.source, mount.writable)
+    ):
+        add(b"mount", os.fsencode(mount.source), os.fsencode(mount.guest), b"rw" if mount.writable else b"ro")
+    return digest.hexdigest()
+
+
+def settle(
+    approvals: Approvals,
+    workspace: Workspace,
+    evidence: Mapping[str, bytes],
+    grants: Sequence[Grant],
+    *,
+    mode: Literal["refuse", "ask", "trust"],
+    ask: Callable[[str], bool] | None = None,
+) -> None:
+    """Return when every grant is approved: "trust" approves for this run alone, "ask" asks and
+    remembers a yes. Raises ApprovalNeeded otherwise, with the command that approves."""
+    if not grants or mode == "trust" or approvals.holds(workspace, evidence, grants):
+        return
+    if mode == "ask" and ask is not None and ask(question(workspace, grants)):
+        approvals.record(workspace, evidence, grants)
+        return
+    import shlex
+
+    typed = all(str(grant.mount.origin).startswith("--") for grant in grants)
+    cure = "--trust-binds" if typed else f"art trust -m {shlex.quote(workspace.path)}"
+    more = f" (and {len(grants) - 1} more)" if len(grants) > 1 else ""
+    raise ApprovalNeeded(f"not approved: {grants[0]}{more}; to approve: {cure}")
+
+
+def question(workspace: Workspace, grants: Sequence[Grant]) -> str:
+    """What is put to the user."""
+    lines = [f"{workspace.path} asks for more than a sandbox has:"]
+    lines += [f"  {grant}" for grant in grants]
+    return "\n".join([*lines, "Approve, until this changes?"])
