@@ -18,7 +18,8 @@ def call(name: str, words: Sequence[str]) -> int:
         status = command.main(list(words), f"art {name}", standalone_mode=False)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else f"art {name}"
-        raise UsageError(f"{error.format_message().rstrip('.')}; see: {path} --help") from None
+        said = error.format_message().rstrip(".")
+        raise UsageError(f"{said[:1].lower()}{said[1:]}; see: {path} --help") from None
     except click.Abort:
         raise KeyboardInterrupt from None
     return status if isinstance(status, int) else 0

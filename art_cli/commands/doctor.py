@@ -1,0 +1,146 @@
+"""`art doctor`: what this machine lacks for a sandbox, what that costs, and what cures it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from art_cli.checks import Check, State, all_checks, this_host
+from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
+from art_cli.console import printable
+from art_core import dirs, masks
+from art_core.contracts import Launch
+from art_core.errors import ArtError, SettingsError
+from art_core.plugins import KINDS, Plugins
+from art_core.settings import Settings
+
+TRIAL_TIMEOUT_S = 30
+_VERSION_TIMEOUT_S = 5
+
+
+@click.command(cls=Command, context_settings=CONTEXT)
+@shared("doctor")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def command(
+    as_json: bool, overrides: tuple[str, ...], no_plugins: tuple[str, ...], isolation: str | None
+) -> int:
+    """Tell what this machine lacks, what does not work without it, and the cure.
+
+    Ends with 1 when no sandbox can run here: that is tried, in a directory that is removed again.
+    """
+    settings, wrong = _settings(overrides)
+    trial = list(try_run(settings, no_plugins, isolation))
+    name = isolation or settings.isolation
+    checks = [*wrong, *trial, *of_plugins(settings, no_plugins, name), *all_checks(this_host())]
+    works = not wrong and all(check.state != "missing" for check in trial)
+    hidden = masks.host_masks(
+        masks.home_directories(os.environ.get("HOME")), [*settings.masks, dirs.state_dir(os.environ)]
+    )
+    if as_json:
+        print(_json(works, checks, hidden, settings))
+    else:
+        for line in report(works, checks, hidden):
+            print(printable(line))
+    return 0 if works else 1
+
+
+def _settings(overrides: Sequence[str]) -> tuple[Settings, list[Check]]:
+    try:
+        return settings_with(overrides), []
+    except SettingsError as error:
+        return Settings(), [Check("settings", "missing", str(error), "every run", "mend what is named")]
+
+
+def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None) -> Iterator[Check]:
+    """Run `true` in a sandbox; what makes it, and how that went."""
+    import shutil
+    import tempfile
+
+    from art_core.sandbox import Sandbox
+
+    directory = tempfile.mkdtemp(prefix="art-doctor-")
+    try:
+        options: dict[str, Any] = {"isolation": isolation, "no_plugins": no_plugins, "allow_home": True}
+        with Sandbox(directory, settings=settings, **options) as box:
+            yield _program(isolation or settings.isolation, box.plan(["true"]))
+            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
+        if result.status:
+            said = result.exit.why or result.stderr.decode("utf-8", "replace").strip() or "no reason given"
+            yield _failed(f"`true` ended with {result.status}: {said}")
+        else:
+            yield Check("a run", "ok", "`true` ran in a sandbox")
+    except (ArtError, OSError) as error:
+        yield _failed(str(error))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _failed(why: str) -> Check:
+    return Check("a run", "missing", why, "no sandbox", "see what else is missing or a warning here")
+
+
+def _program(isolation: str, launch: Launch) -> Check:
+    import subprocess
+
+    program = launch.argv[0]
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            env=dict(launch.env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_VERSION_TIMEOUT_S,
+        )
+        version = done.stdout.decode("utf-8", "replace").partition("\n")[0]
+    except (OSError, subprocess.SubprocessError):
+        version = ""
+    return Check(f"isolation {isolation}", "ok", f"{program} ({version})" if version else program)
+
+
+def of_plugins(settings: Settings, no_plugins: Sequence[str], isolation: str) -> Iterator[Check]:
+    """Plugins that could not be loaded, and providers that cannot work on this machine."""
+    plugins = Plugins.load(settings, disabled=no_plugins, env=os.environ)
+    for row in plugins.rows():
+        if row.state not in ("ok", "disabled"):
+            found = f"{row.state}: {row.reason}" if row.reason else row.state
+            yield Check(f"plugin {row.name}", "warning", found, "what it provides", row.cure)
+    for kind in KINDS:
+        try:
+            for provider in plugins.providers(kind):
+                needed = kind == "isolation" and provider.name == isolation
+                what = f"{kind.replace('_', ' ')} {provider.name}"
+                for reason in provider.probe(plugins.context(provider)):
+                    state: State = "missing" if needed else "warning"
+                    without = "no sandbox" if needed else what
+                    yield Check(what, state, reason.what, without, reason.cure)
+        except ArtError as error:
+            yield Check(kind.replace("_", " "), "warning", str(error))
+
+
+def report(works: bool, checks: Sequence[Check], hidden: Sequence[str]) -> list[str]:
+    """What a person reads."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:<7}  {check.name:<{width}}  {check.found}")
+        more = [f"without it: {check.without}"] if check.without else []
+        more += [f"cure: {check.cure}"] if check.cure else []
+        lines += [f"{'':{width + 9}}  {text}" for text in more]
+    lines += ["", "Hidden in a sandbox here: " + (", ".join(hidden) or "nothing")]
+    return [*lines, "A sandbox can run here." if works else "No sandbox can run here."]
+
+
+def _json(works: bool, checks: Sequence[Check], hidden: Sequence[str], settings: Settings) -> str:
+    import json
+
+    sources: Mapping[str, str] = settings.sources
+    found = {
+        "works": works,
+        "checks": [check._asdict() for check in checks],
+        "hidden": list(hidden),
+        "settings": dict(sources),
+    }
+    return json.dumps(found, indent=2)
