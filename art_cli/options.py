@@ -172,7 +172,7 @@ BY_DEST = {option.dest: option for option in OPTIONS}
 
 _SETTINGS = frozenset({"overrides", "no_plugins"})
 _OF_STORE = _SETTINGS | {"mount", "name", "database", "branch", "store"}
-_OF_TRUST = _SETTINGS | {"mount", "name", "binds", "expose", "masks", "alias", "allow_home"}
+_OF_TRUST = _SETTINGS | {"mount", "name", "binds"}
 
 RUN = "run"
 """`art run` is `art`, spelled out."""
