@@ -23,7 +23,7 @@ def _escaped(char: str) -> str:
 
 def say(kind: str, message: str) -> None:
     """Print `art: KIND: MESSAGE`; where nobody can read it any more, it is dropped."""
-    line = f"art: {kind}: {printable(' '.join(message.splitlines()))}\n"
+    line = f"art: {kind}: {printable(message)}\n"
     data = line.encode(sys.stderr.encoding or "utf-8", "backslashreplace")
     try:
         sys.stderr.flush()
