@@ -17,6 +17,8 @@ Conventions, for every contract:
   environments of the sandboxed command are `bytes`, as execve(2) takes them.
 * A plugin raises `ArtError` for what a user can act on; an `OSError` keeps its errno; any other
   exception is reported as a failure of the plugin, with its distribution and version.
+* Records are named tuples: making a dataclass costs six times as much, at every start. Fields may
+  be added at the end; give them by name.
 * Times are nanoseconds since the epoch, sizes are bytes.
 """
 
@@ -24,8 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Generic, Literal, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -43,16 +44,14 @@ isolation can always start a small program of its own inside."""
 # --- what a plugin answers a hook with ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Why something cannot work on this host, and the exact cure (a command or a setting)."""
 
     what: str
     cure: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(NamedTuple):
     """What a provider may know when it is created or probed.
 
     `settings` is an instance of `Provider.settings`, or None. `state_dir` and `cache_dir` belong
@@ -70,12 +69,12 @@ def _no_reasons(context: Context) -> Sequence[Reason]:
     return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider(Generic[T_co]):
+class Provider(NamedTuple, Generic[T_co]):
     """One implementation of a contract, as cheap to make as a tuple.
 
     `name` is what users select by. `capabilities` are the optional powers that core may ask for
-    by name. `settings` is a frozen dataclass whose fields are the keys of `[plugins.NAME]`.
+    by name. `settings` is a NamedTuple or a frozen dataclass; its fields, each with a
+    default, are the keys of `[plugins.NAME]`.
     `probe` says why the provider cannot work on this host; it never raises and changes nothing.
     """
 
@@ -91,8 +90,7 @@ class Provider(Generic[T_co]):
 # --- the workspace and what is mounted ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workspace:
+class Workspace(NamedTuple):
     """The host directory a run is about.
 
     `path` is the absolute path as typed (links not followed), `real` the same directory with
@@ -106,8 +104,7 @@ class Workspace:
     fd: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a request was written, for messages: `where` is a file or an option, `pointer` the
     entry in it (`binds[2].host`), empty for an option."""
 
@@ -118,8 +115,7 @@ class Origin:
         return f"{self.where}: {self.pointer}" if self.pointer else self.where
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
+class Mount(NamedTuple):
     """A host file or directory (`source`, resolved) shown at `guest`.
 
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
@@ -129,19 +125,18 @@ class Mount:
 
     source: str
     guest: str
-    writable: bool = False
     origin: Origin
+    writable: bool = False
     fd: int = -1
     directory: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MountSet:
+class MountSet(NamedTuple):
     """What one mount source asks for, and the bytes it read to know (`evidence`, by path), which
     core hashes when it remembers an approval."""
 
     mounts: Sequence[Mount] = ()
-    evidence: Mapping[str, bytes] = field(default_factory=dict)
+    evidence: Mapping[str, bytes] = {}
 
 
 class MountSource(Protocol):
@@ -180,8 +175,7 @@ class Worker(Protocol):
     def kill(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(NamedTuple):
     """A mounted home: its path, the namespace it is visible in (None: the host's own), and the
     process that serves it (None: the kernel)."""
 
@@ -190,8 +184,7 @@ class Mounted:
     worker: Worker | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestFile:
+class GuestFile(NamedTuple):
     """A file that exists only inside, read-only; with `contents` None an empty directory, whose
     `mode` wants to be 0o755."""
 
@@ -203,8 +196,7 @@ class GuestFile:
 Network = Literal["host", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(NamedTuple):
     """Everything an isolation has to bring about.
 
     Inside, `/` is the host's root, read-only; `/tmp` a writable tmpfs of its own; `home` stands at
@@ -220,19 +212,18 @@ class Run:
     argv: Sequence[bytes]
     env: Mapping[bytes, bytes]
     cwd: str
+    uid: int
+    gid: int
     home: Mounted | None = None
     mounts: Sequence[Mount] = ()
     masks: Sequence[str] = ()
     files: Sequence[GuestFile] = ()
-    uid: int
-    gid: int
     network: Network = "host"
     terminal: bool = False
     nested: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class Launch(NamedTuple):
     """The program that brings a `Run` about, and the descriptors it needs.
 
     The launcher executes `argv` with `env` and nothing else open than 0, 1 (the command's), 2
@@ -260,8 +251,7 @@ class Launch:
     shown: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How a run ended: the exit status for the user, by whom it was decided, and why in words."""
 
     code: int
@@ -289,8 +279,7 @@ class Isolation(Protocol):
 # --- stores ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One file of a tree; `path` is relative to the tree's top, with any byte but NUL."""
 
     path: bytes
@@ -346,8 +335,7 @@ class Stores(Protocol):
 # --- tracers -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRequest:
+class TraceRequest(NamedTuple):
     """What to record: `syscalls` by name (None: all), and the descriptor the record goes to."""
 
     syscalls: Sequence[str] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from art_core.contracts import GuestFile
 
@@ -14,8 +14,7 @@ _STAND_INS = range(65520, 65534)
 _SSH_SNIPPETS = "/etc/ssh/ssh_config.d"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Ids and names inside. `host_ids` is the unprivileged (uid, gid) that root's sandbox has on
     the host; None when the sandbox keeps the caller's own."""
 

@@ -4,8 +4,8 @@ It is started before anything else is loaded, is the parent of the launched proc
 to the supervisor by a socket: when that closes, however the supervisor ended, it kills the
 sandbox, then the isolation, and puts the terminal back. It holds none of the caller's streams.
 
-The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one `Order`; later
-one byte for each signal to pass on. The answers are a `Step` and one `Outcome`. All are
+The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one order; later
+one byte for each signal to pass on. The answers are a step and one `Outcome`. All are
 marshalled tuples.
 """
 
@@ -17,7 +17,6 @@ import os
 import select
 import signal
 import time
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
@@ -25,40 +24,11 @@ if TYPE_CHECKING:
 
 GRACE_S = 5.0
 """How long a command that was asked to end may take."""
-MESSAGE_LIMIT = 160 * 1024
-DESCRIPTORS_PER_MESSAGE = 200
 _DIAGNOSTICS_LIMIT = 64 * 1024
 _REPORT_LIMIT = 64 * 1024
 PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _ENDING = PASSED_ON - {signal.SIGINT}
 _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
-OOM_SCORE_ADJUSTMENT = 500
-
-
-class Order(NamedTuple):
-    """What to launch. Descriptors are named by their place in what was sent before."""
-
-    argv: list[str]
-    env: dict[bytes, bytes]
-    descriptors: dict[int, int]
-    """Number in the launched process -> place of the descriptor."""
-    report: list[int]
-    """Numbers at which the launched process gets the report socket."""
-    stage: list[int]
-    """Places of the sources to stage, in the order of their staged paths."""
-    identity: tuple[int, int] | None
-    """The (uid, gid) to become; None keeps the launcher's."""
-    terminal: int
-    """Place of the caller's terminal, -1 without one."""
-    terminal_state: list[Any]
-    """What to put it back to, as termios.tcgetattr gives it."""
-
-
-class Step(NamedTuple):
-    """The step before the launch that failed, with its errno; an empty name when it was launched."""
-
-    name: str
-    errno: int
 
 
 class Outcome(NamedTuple):
@@ -78,15 +48,20 @@ def serve(control_fd: int) -> NoReturn:
         os.setsid()
         _detach(control_fd)
         # Loaded while the supervisor still plans: the launch itself then costs no import.
-        from art_core import kernel, staging  # noqa: F401
+        import json  # noqa: F401
+
+        from art_core import kernel
+        from art_core.order import receive
 
         with contextlib.suppress(OSError):
             kernel.join_session_keyring()
         control = socket.socket(fileno=control_fd)
-        received = _receive(control)
-        if received is not None:
-            order, descriptors = received
-            launched = _Launched(control, order, descriptors)
+        launched = _Launched(control)
+        received = receive(control)
+        if received is None:
+            launched.abandon()
+        else:
+            launched.launch(*received)
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(tuple(launched.step)))
             outcome = launched.watch()
@@ -120,48 +95,35 @@ def _detach(control_fd: int) -> None:
     os.closerange(control_fd + 1, 1 << 20)
 
 
-def _receive(control: socket.socket) -> tuple[Order, list[int]] | None:
-    """The order and its descriptors; None when the supervisor went away without one."""
-    import socket
-
-    descriptors: list[int] = []
-    while True:
-        data, sent, _, _ = socket.recv_fds(
-            control, MESSAGE_LIMIT, DESCRIPTORS_PER_MESSAGE, socket.MSG_CMSG_CLOEXEC
-        )
-        descriptors += sent
-        if not data:
-            return None
-        if data != b"+":
-            return Order(*marshal.loads(data)), descriptors
-
-
 class _Launched:
     """The launched process, from its fork to its end."""
 
-    def __init__(self, control: socket.socket, order: Order, descriptors: list[int]) -> None:
+    def __init__(self, control: socket.socket) -> None:
         import socket
 
+        from art_core.become import become
+        from art_core.order import Step
+
         self.control = control
-        self.order = order
-        self.descriptors = descriptors
         self.report, report_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.report.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.diagnostics_fd, diagnostics_child = os.pipe()
-        failure_fd, failure_child = os.pipe()
+        self.failure_fd, failure_child = os.pipe()
+        self.orders, orders_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.pid = os.fork()
         if self.pid == 0:
-            _become(order, descriptors, report_child.fileno(), diagnostics_child, failure_child)
-        for place, descriptor in enumerate(descriptors):
-            if place != order.terminal:
-                os.close(descriptor)
-        report_child.close()
+            # The tie to the supervisor, and our ends of everything, are the launcher's alone.
+            for ours in (control, self.report, self.orders):
+                ours.close()
+            become(orders_child, report_child.fileno(), diagnostics_child, failure_child)
+        for theirs in (report_child, orders_child):
+            theirs.close()
         os.close(diagnostics_child)
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
-        failure = os.read(failure_fd, 4096)
-        self.step = Step(*marshal.loads(failure)) if failure else Step("", 0)
-        os.close(failure_fd)
+        self.step = Step("", 0)
+        self.terminal_fd = -1
+        self.terminal_state: list[Any] = []
         self.diagnostics = b""
         self.buffers: dict[int, str] = {}
         self.reports: list[dict[str, Any]] = []
@@ -169,6 +131,30 @@ class _Launched:
         self.command_fd = -1
         self.command_pid = 0
         self.deadline: float | None = None
+
+    def abandon(self) -> None:
+        """There will be no order."""
+        self.orders.close()
+        os.waitpid(self.pid, 0)
+
+    def launch(self, content: bytes, descriptors: list[int]) -> None:
+        """Pass the order on, and wait until it is executed or failed."""
+        from art_core.order import Order, Step, send
+
+        order = Order(*marshal.loads(content))
+        with contextlib.suppress(OSError):
+            send(self.orders, content, descriptors)
+        self.orders.close()
+        for place, descriptor in enumerate(descriptors):
+            if place != order.terminal:
+                os.close(descriptor)
+        if order.terminal >= 0:
+            self.terminal_fd = descriptors[order.terminal]
+            self.terminal_state = order.terminal_state
+        failure = os.read(self.failure_fd, 4096)
+        if failure:
+            self.step = Step(*marshal.loads(failure))
+        os.close(self.failure_fd)
 
     def watch(self) -> Outcome:
         poll = select.poll()
@@ -250,12 +236,11 @@ class _Launched:
                 signal.pidfd_send_signal(self.init_fd, signal.SIGKILL)
 
     def _restore_terminal(self) -> None:
-        if self.order.terminal >= 0:
+        if self.terminal_fd >= 0:
             import termios
 
             with contextlib.suppress(termios.error, OSError):
-                terminal = self.descriptors[self.order.terminal]
-                termios.tcsetattr(terminal, termios.TCSANOW, self.order.terminal_state)
+                termios.tcsetattr(self.terminal_fd, termios.TCSANOW, self.terminal_state)
 
     def _read_diagnostics(self) -> bool:
         chunk = os.read(self.diagnostics_fd, 4096)
@@ -323,68 +308,3 @@ class _Launched:
         with contextlib.suppress(BlockingIOError):
             while self._read_diagnostics():
                 pass
-
-
-def _become(
-    order: Order, descriptors: Sequence[int], report: int, diagnostics: int, failure: int
-) -> NoReturn:
-    """In the forked child: become the launched process, or say which step failed."""
-    step = "prepare"
-    try:
-        from art_core import kernel, staging
-
-        for number in range(1, signal.NSIG):
-            with contextlib.suppress(OSError, ValueError):
-                signal.signal(number, signal.SIG_DFL)
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _make_preferred_oom_victim()
-        if order.identity is not None:
-            uid, gid = order.identity
-            step = "stage"
-            if order.stage:
-                staging.stage([descriptors[place] for place in order.stage], uid, gid)
-            step = "become"
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-        step = "scope"
-        kernel.scope_abstract_sockets()
-        step = "execute"
-        os.chdir("/")
-        targets = {number: descriptors[place] for number, place in order.descriptors.items()}
-        failure = _arrange({**targets, 2: diagnostics, **dict.fromkeys(order.report, report)}, failure)
-        os.execve(order.argv[0], order.argv, order.env)
-    except OSError as error:
-        os.write(failure, marshal.dumps(tuple(Step(step, error.errno or 0))))
-    finally:
-        os._exit(125)
-
-
-def _make_preferred_oom_victim() -> None:
-    """When memory runs out, the sandbox goes before the user's own programs (proc(5))."""
-    path = "/proc/self/oom_score_adj"
-    with contextlib.suppress(OSError, ValueError):
-        with open(path) as file:
-            present = int(file.read())
-        if present < OOM_SCORE_ADJUSTMENT:
-            with open(path, "w") as file:
-                file.write(str(OOM_SCORE_ADJUSTMENT))
-
-
-def _arrange(targets: Mapping[int, int], failure: int) -> int:
-    """Put each descriptor at its number, inheritable, and mark all others close-on-exec."""
-    import fcntl
-
-    top = max(targets) + 1
-    moved = {number: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, top) for number, fd in targets.items()}
-    failure = fcntl.fcntl(failure, fcntl.F_DUPFD_CLOEXEC, top)
-    for number, fd in moved.items():
-        os.dup2(fd, number, inheritable=True)
-    for entry in os.listdir("/proc/self/fd"):
-        fd = int(entry)
-        if fd not in targets:
-            with contextlib.suppress(OSError):
-                os.set_inheritable(fd, False)
-    return failure

@@ -7,7 +7,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from art_core import openat
@@ -51,12 +50,12 @@ def _absolute(path: str, cwd: str, home: str) -> str:
     return os.path.normpath(os.path.join(cwd, path))
 
 
-@dataclass(slots=True)
 class Gathered:
     """All mounts that were asked for, opened; `evidence` is what the mount sources read."""
 
-    mounts: list[Mount] = field(default_factory=list)
-    evidence: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.mounts: list[Mount] = []
+        self.evidence: dict[str, bytes] = {}
 
     def close(self) -> None:
         """Close the descriptors. Idempotent."""
@@ -83,7 +82,7 @@ def gather(
         wanted += found.mounts
         gathered.evidence.update(found.evidence)
     tops = [f"{HOME}/{workspace.name}", *aliases]
-    wanted = [replace(mount, guest=_checked_guest(mount, tops)) for mount in wanted]
+    wanted = [mount._replace(guest=_checked_guest(mount, tops)) for mount in wanted]
     _refuse_duplicates(wanted)
     try:
         for mount in wanted:
@@ -141,7 +140,7 @@ def pinned(mount: Mount, fd: int) -> Mount:
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         os.close(fd)
         raise MountError(f"{mount.origin}: host path {mount.source!r} is neither a file nor a directory")
-    return replace(mount, fd=fd, source=openat.resolved(fd), directory=stat.S_ISDIR(mode))
+    return mount._replace(fd=fd, source=openat.resolved(fd), directory=stat.S_ISDIR(mode))
 
 
 def of_workspace(workspace: Workspace, guest: str) -> Mount:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from art_core import dirs, environment, masks, mounts, protect, staging, toolchain, trust, worktree
@@ -25,8 +24,7 @@ Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH = "main"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(NamedTuple):
     """What a caller may ask of a run; the command line's options of the same names.
 
     `binds` are `HOST:GUEST[:ro|rw]`, relative to the current directory. `env` are `NAME`,
@@ -283,7 +281,7 @@ class Preparation:
         False when there was none."""
         if self.identity.host_ids is None:
             return False
-        self.identity = replace(self.identity, host_ids=None)
+        self.identity = self.identity._replace(host_ids=None)
         return True
 
     def exit(self, outcome: Any, prepared: Prepared) -> Exit:
@@ -298,7 +296,7 @@ class Preparation:
             caller_path = self._caller_env.get("PATH", "")
             hint = toolchain.hint(name, caller_path=caller_path, masks=self.masks)
             why = f"{why}; {hint}" if hint else f"{why} in the sandbox"
-        return replace(ended, why=why)
+        return ended._replace(why=why)
 
     def resolution_note(self, argv: Sequence[bytes]) -> str | None:
         """One line when the command's name means another program inside than for the caller."""
@@ -331,4 +329,4 @@ def _expanded(path: str) -> str:
 
 
 def _staged(mount: Mount, stage: Sequence[int]) -> Mount:
-    return replace(mount, source=staging.staged_path(stage.index(mount.fd)), fd=-1)
+    return mount._replace(source=staging.staged_path(stage.index(mount.fd)), fd=-1)

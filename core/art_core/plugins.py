@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 import pluggy
@@ -32,8 +31,7 @@ KINDS: Mapping[str, str] = {
 State = Literal["ok", "disabled", "not installed", "unavailable", "broken", "unsupported contract"]
 
 
-@dataclass(frozen=True, slots=True)
-class PluginRow:
+class PluginRow(NamedTuple):
     """What became of one entry point; `provides` are kind and name of its providers."""
 
     name: str
@@ -226,7 +224,9 @@ class Plugins:
 
     def _plugin_settings(self, provider: Provider[Any]) -> Any:
         given = self._settings.plugin_settings.get(provider.name, {})
-        known = {} if provider.settings is None else {item.name: item for item in fields(provider.settings)}
+        if provider.settings is None and not given:
+            return None
+        known = {} if provider.settings is None else defaults_of(provider.settings)
         for key, value in given.items():
             source = self._settings.sources.get(f"plugins.{provider.name}.{key}", "settings")
             where = f"{source}: plugins.{provider.name}.{key}"
@@ -234,7 +234,7 @@ class Plugins:
                 from art_core.settings import nearest
 
                 raise SettingsError(f"{where}: unknown key{nearest(key, list(known)) if known else ''}")
-            default = known[key].default
+            default = known[key]
             if isinstance(default, (bool, int, str)) and type(value) is not type(default):
                 raise SettingsError(f"{where}: must be of type {type(default).__name__}")
         return None if provider.settings is None else provider.settings(**given)
@@ -259,6 +259,15 @@ class Plugins:
             raise PluginError(
                 f"plugin {entry.name} ({entry.distribution}, {entry.version}) failed: {_words(error)}"
             ) from error
+
+
+def defaults_of(settings: type[Any]) -> Mapping[str, object]:
+    """The keys of a plugin's settings with their defaults: of a NamedTuple, or of a dataclass."""
+    if issubclass(settings, tuple):
+        return dict(settings._field_defaults)  # type: ignore[attr-defined]
+    from dataclasses import fields
+
+    return {field.name: field.default for field in fields(settings)}
 
 
 def _imported(entry: EntryPoint) -> Any:

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from art_core.contracts import Mount, Origin, Workspace
 
@@ -62,7 +62,7 @@ def protections(workspace: Workspace, paths: Sequence[str], tops: Sequence[str])
                 fd=fd,
                 directory=directory,
             )
-    return [replace(found[relative], guest=f"{top}/{relative}") for top in tops for relative in sorted(found)]
+    return [found[relative]._replace(guest=f"{top}/{relative}") for top in tops for relative in sorted(found)]
 
 
 def _pin(top: int, parts: Sequence[str]) -> int:
@@ -86,8 +86,7 @@ def _pin(top: int, parts: Sequence[str]) -> int:
     return -1
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """Knows what of the protected kinds was made or changed since it was made.
 
     It goes by the change time of inodes, which a process inside cannot set (inode(7)).

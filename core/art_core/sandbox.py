@@ -12,9 +12,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 Command = Sequence[str | bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How a command ended, and what it printed."""
 
     exit: Exit

@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from art_core import dirs
 from art_core.errors import SettingsError
@@ -77,16 +76,14 @@ _TEXTS = ("store", "isolation", "tracer", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceDefaults:
+class WorkspaceDefaults(NamedTuple):
     """What `[workspace."/abs/path"]` says of one directory."""
 
     database: str | None = None
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """All settings. `sources` says for each key that was set where it was."""
 
     store: str = "sqlite"
@@ -102,9 +99,9 @@ class Settings:
     mount: str | None = None
     plugins_disabled: Sequence[str] = ()
     plugins_only: Sequence[str] | None = None
-    plugin_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    workspaces: Mapping[str, WorkspaceDefaults] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
+    plugin_settings: Mapping[str, Mapping[str, Any]] = {}
+    workspaces: Mapping[str, WorkspaceDefaults] = {}
+    sources: Mapping[str, str] = {}
 
     def for_workspace(self, path: str) -> WorkspaceDefaults:
         """The defaults of the workspace at an absolute path."""
@@ -139,8 +136,8 @@ def with_override(settings: Settings, text: str) -> Settings:
         **settings.plugin_settings,
         name: {**settings.plugin_settings.get(name, {}), option: _parsed(value)},
     }
-    return replace(
-        settings, plugin_settings=merged, sources={**settings.sources, f"plugins.{name}.{option}": "-c"}
+    return settings._replace(
+        plugin_settings=merged, sources={**settings.sources, f"plugins.{name}.{option}": "-c"}
     )
 
 

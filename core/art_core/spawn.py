@@ -72,7 +72,7 @@ class Launcher:
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
         caller's to close. Raises LaunchFailed, or IsolationError when the launcher is gone."""
-        from art_core import launcher
+        from art_core import order
 
         descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
         targets = {0: 0, 1: 1, launch.stderr_fd: 2}
@@ -87,7 +87,7 @@ class Launcher:
         descriptors += stage
         if terminal is not None:
             descriptors.append(terminal.fd)
-        order = launcher.Order(
+        message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
             descriptors=targets,
@@ -98,7 +98,7 @@ class Launcher:
             terminal_state=[] if terminal is None else terminal.state,
         )
         try:
-            self._send(descriptors, marshal.dumps(tuple(order)))
+            order.send(self._control, marshal.dumps(tuple(message)), descriptors)
         except OSError as error:
             raise IsolationError(
                 f"the launcher process ended before it was used ({error.strerror})"
@@ -106,19 +106,9 @@ class Launcher:
         finally:
             for fd in own:
                 os.close(fd)
-        step = launcher.Step(*self._receive())
+        step = order.Step(*self._receive())
         if step.name:
             raise LaunchFailed(step.name, step.errno, launch.argv[0])
-
-    def _send(self, descriptors: Sequence[int], message: bytes) -> None:
-        import socket
-
-        from art_core import launcher
-
-        step = launcher.DESCRIPTORS_PER_MESSAGE
-        for start in range(0, len(descriptors), step):
-            socket.send_fds(self._control, [b"+"], list(descriptors[start : start + step]))
-        self._control.send(message)
 
     def signal(self, number: int) -> None:
         """Pass a signal on to the command; SIGKILL ends the whole sandbox. Callable from a handler."""
@@ -136,10 +126,10 @@ class Launcher:
         return launcher.Outcome(*self._receive())
 
     def _receive(self) -> Any:
-        from art_core import launcher
+        from art_core import order
 
         try:
-            data = self._control.recv(launcher.MESSAGE_LIMIT)
+            data = self._control.recv(order.MESSAGE_LIMIT)
         except OSError:
             data = b""
         if not data:

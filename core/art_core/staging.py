@@ -9,9 +9,13 @@ ends with the run. See mount_setattr(2), "ID-mapped mounts".
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from art_core import kernel
 
 STAGE = "/tmp"
 _STAGE_SIZE = 1 << 20
@@ -22,18 +26,14 @@ def staged_path(index: int) -> str:
     return f"{STAGE}/{index}"
 
 
-def stage(sources: Sequence[int], uid: int, gid: int) -> None:
+def stage(sources: Sequence[int], user_namespace: int) -> None:
     """Move this process into a mount namespace of its own that shows each source (an O_PATH
-    descriptor) at `staged_path`, with root's ids as `uid` and `gid`. Needs root; raises OSError."""
-    from art_core import kernel
-
-    mapping = _mapping(uid, gid)
+    descriptor) at `staged_path`, with ids as `user_namespace` maps them. Needs root; raises OSError."""
     trees = []
     for source in sources:
         tree = kernel.clone_tree(source)
-        kernel.map_tree(tree, mapping)
+        kernel.map_tree(tree, user_namespace)
         trees.append(tree)
-    os.close(mapping)
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.make_mounts_private()
     kernel.mount_tmpfs(STAGE, size=_STAGE_SIZE, mode=0o755)
@@ -47,31 +47,45 @@ def stage(sources: Sequence[int], uid: int, gid: int) -> None:
         os.close(tree)
 
 
-def _mapping(uid: int, gid: int) -> int:
-    """A descriptor of a user namespace in which 0 is `uid` and `gid` outside."""
-    from art_core import kernel
+class Mapping:
+    """A user namespace in which root is somebody else outside, for id-mapped mounts.
 
-    ready_read, ready_write = os.pipe()
-    done_read, done_write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(done_write)
-            kernel.unshare(kernel.CLONE_NEWUSER)
-            os.write(ready_write, b".")
-            os.read(done_read, 1)
-        finally:
-            os._exit(0)
-    os.close(ready_write)
-    os.close(done_read)
-    try:
-        if not os.read(ready_read, 1):
-            raise OSError(1, "no user namespace can be made")
+    A process of its own makes it and holds it until it is closed, because this one must not enter.
+    """
+
+    def __init__(self) -> None:
+        ready_read, ready_write = os.pipe()
+        done_read, self._done = os.pipe()
+        self._holder = os.fork()
+        if self._holder == 0:
+            try:
+                os.close(self._done)
+                os.close(ready_read)
+                kernel.unshare(kernel.CLONE_NEWUSER)
+                os.write(ready_write, b".")
+                os.read(done_read, 1)
+            finally:
+                os._exit(0)
+        os.close(ready_write)
+        os.close(done_read)
+        self._ready = ready_read
+
+    @contextmanager
+    def descriptor(self, uid: int, gid: int) -> Iterator[int]:
+        """A descriptor of the namespace, with 0 in it as `uid` and `gid` outside. Once only."""
+        if not os.read(self._ready, 1):
+            raise OSError(errno.EPERM, "no user namespace can be made")
         for name, content in (("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/{child}/{name}", "w") as file:
+            with open(f"/proc/{self._holder}/{name}", "w") as file:
                 file.write(content)
-        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(ready_read)
-        os.close(done_write)
-        os.waitpid(child, 0)
+        fd = os.open(f"/proc/{self._holder}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """End the process that holds it."""
+        os.close(self._ready)
+        os.close(self._done)
+        os.waitpid(self._holder, 0)

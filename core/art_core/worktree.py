@@ -9,7 +9,6 @@ believed only when the repository says the same.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from art_core import openat
 from art_core.contracts import Mount, Origin, Workspace
@@ -36,12 +35,12 @@ def offer(workspace: Workspace) -> list[Mount]:
     fixed = [os.path.join(common, name) for name in _READ_ONLY]
     fixed += [os.path.join(own, name) for name in ("commondir", "gitdir", "config.worktree")]
     present = [path for path in fixed if os.path.lexists(path) and not os.path.islink(path)]
-    mounts += [replace(top, source=path, guest=path, writable=False) for path in present]
+    mounts += [top._replace(source=path, guest=path, writable=False) for path in present]
     # Renaming a directory away and putting a copy in its place would go around what lies in it.
     if within(own, common):
         step = own
         while step != common:
-            mounts.append(replace(top, source=step, guest=step))
+            mounts.append(top._replace(source=step, guest=step))
             step = os.path.dirname(step)
     return mounts
 

