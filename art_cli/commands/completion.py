@@ -40,7 +40,8 @@ _art() {
     local kind=$lines[1]
     offered=("${(@)${(@)lines[2,-1]//:/\\\\:}/$'\\t'/:}")
     case $kind in
-        words) _describe -o option offered ;;
+        words) if [[ $words[CURRENT] == -* ]]; then _describe -o option offered
+            else _describe value offered; fi ;;
         dirs) compset -P '*='; _files -/ ;;
         files) compset -P '*='; _files ;;
         command\\ *)
@@ -58,12 +59,13 @@ _FISH = """\
 function __art_complete
     set -l tokens (commandline -opc) (commandline -ct)
     set -l lines ($tokens[1] completion --answer -- $tokens[2..] 2>/dev/null)
+    set -l before (string match -r '^--?[a-z-]+=' -- $tokens[-1])
     set -l cur (string replace -r '^--?[a-z-]+=' '' -- $tokens[-1])
     switch "$lines[1]"
         case dirs
-            __fish_complete_directories $cur
+            printf '%s\\n' "$before"(__fish_complete_directories $cur)
         case files
-            __fish_complete_path $cur
+            printf '%s\\n' "$before"(__fish_complete_path $cur)
         case 'command *'
             set -l at (math (string replace 'command ' '' -- $lines[1]) + 2)
             complete -C (string join ' ' -- (string escape -- $tokens[$at..-2]) $tokens[-1])
