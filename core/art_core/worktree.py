@@ -78,9 +78,10 @@ def _line(directory: int, name: str) -> str | None:
         fd = os.open(name, flags, dir_fd=directory)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        try:
-            text = file.read(_POINTER_LIMIT)
-        except OSError:
-            return None
+    try:
+        text = os.read(fd, _POINTER_LIMIT)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     return os.fsdecode(text.split(b"\n")[0]) or None
