@@ -50,6 +50,8 @@ def run(chosen: Split, launcher: Launcher) -> int:
         ended = box.execute(argv, interactive=interactive)
         if ended.by not in ("command", "signal"):
             console.complain(ended.why)
+        elif ended.code and (difference := box.resolution_note(argv)) is not None:
+            console.note(difference)
         for line in box.notices(ended):
             console.note(line)
     return ended.code

@@ -79,7 +79,7 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
 
 
 def _failed(why: str) -> Check:
-    return Check("a run", "missing", why, "no sandbox", "see what else is missing or a warning here")
+    return Check("a run", "missing", why, "no sandbox", "see the other lines that are not ok")
 
 
 def _program(isolation: str, launch: Launch) -> Check:
