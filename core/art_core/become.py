@@ -28,6 +28,8 @@ def become(orders: socket.socket, report: int, diagnostics: int, failure: int) -
     step = "prepare"
     try:
         _reset_signals()
+        with contextlib.suppress(OSError):
+            kernel.join_session_keyring()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _make_preferred_oom_victim()
         mapping = staging.Mapping() if os.geteuid() == 0 else None

@@ -47,23 +47,20 @@ def serve(control_fd: int) -> NoReturn:
 
         os.setsid()
         _detach(control_fd)
+        control = socket.socket(fileno=control_fd)
+        launched = _Launched(control)
         # Loaded while the supervisor still plans: the launch itself then costs no import.
         import json  # noqa: F401
 
-        from art_core import kernel
         from art_core.order import receive
 
-        with contextlib.suppress(OSError):
-            kernel.join_session_keyring()
-        control = socket.socket(fileno=control_fd)
-        launched = _Launched(control)
         received = receive(control)
         if received is None:
             launched.abandon()
         else:
             launched.launch(*received)
             with contextlib.suppress(OSError):
-                control.send(marshal.dumps(tuple(launched.step)))
+                control.send(marshal.dumps(launched.step))
             outcome = launched.watch()
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(tuple(outcome)))
@@ -101,9 +98,6 @@ class _Launched:
     def __init__(self, control: socket.socket) -> None:
         import socket
 
-        from art_core.become import become
-        from art_core.order import Step
-
         self.control = control
         self.report, report_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.report.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -115,13 +109,15 @@ class _Launched:
             # The tie to the supervisor, and our ends of everything, are the launcher's alone.
             for ours in (control, self.report, self.orders):
                 ours.close()
+            from art_core.become import become
+
             become(orders_child, report_child.fileno(), diagnostics_child, failure_child)
         for theirs in (report_child, orders_child):
             theirs.close()
         os.close(diagnostics_child)
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
-        self.step = Step("", 0)
+        self.step = ("", 0)
         self.terminal_fd = -1
         self.terminal_state: list[Any] = []
         self.diagnostics = b""
@@ -139,7 +135,7 @@ class _Launched:
 
     def launch(self, content: bytes, descriptors: list[int]) -> None:
         """Pass the order on, and wait until it is executed or failed."""
-        from art_core.order import Order, Step, send
+        from art_core.order import Order, send
 
         order = Order(*marshal.loads(content))
         with contextlib.suppress(OSError):
@@ -153,7 +149,7 @@ class _Launched:
             self.terminal_state = order.terminal_state
         failure = os.read(self.failure_fd, 4096)
         if failure:
-            self.step = Step(*marshal.loads(failure))
+            self.step = marshal.loads(failure)
         os.close(self.failure_fd)
 
     def watch(self) -> Outcome:

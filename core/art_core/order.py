@@ -9,6 +9,10 @@ MESSAGE_LIMIT = 160 * 1024
 DESCRIPTORS_PER_MESSAGE = 200
 
 
+STAGE = "/tmp"
+"""Where the sources of a root caller's mounts appear in the namespace of the run."""
+
+
 class Order(NamedTuple):
     """What to launch. Descriptors are named by their place in what was sent before."""
 
@@ -54,3 +58,8 @@ def receive(connection: socket.socket) -> tuple[bytes, list[int]] | None:
             return None
         if data != b"+":
             return data, descriptors
+
+
+def staged_path(index: int) -> str:
+    """Where the source number `index` appears in the namespace of the run."""
+    return f"{STAGE}/{index}"

@@ -9,13 +9,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from art_core import dirs, environment, masks, mounts, protect, staging, toolchain, trust, worktree
+from art_core import dirs, environment, masks, mounts, protect, toolchain, trust, worktree
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
 from art_core.hosttree import within
 from art_core.identity import account_files, identify
 from art_core.interpreter import interpreter_mount
+from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import Settings
 from art_core.workspace import needs_consent, open_workspace, refuse_foreign
@@ -329,4 +330,4 @@ def _expanded(path: str) -> str:
 
 
 def _staged(mount: Mount, stage: Sequence[int]) -> Mount:
-    return mount._replace(source=staging.staged_path(stage.index(mount.fd)), fd=-1)
+    return mount._replace(source=staged_path(stage.index(mount.fd)), fd=-1)

@@ -16,14 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from art_core import kernel
+from art_core.order import STAGE, staged_path
 
-STAGE = "/tmp"
 _STAGE_SIZE = 1 << 20
-
-
-def staged_path(index: int) -> str:
-    """Where the source number `index` appears in the namespace of the run."""
-    return f"{STAGE}/{index}"
 
 
 def stage(sources: Sequence[int], user_namespace: int) -> None:
