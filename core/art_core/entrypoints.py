@@ -76,6 +76,6 @@ def parse(text: str, group: str) -> list[tuple[str, str, str]]:
         elif inside and line and not line.startswith(("#", ";")):
             name, equals, reference = line.partition("=")
             match = _REFERENCE.match(reference)
-            if equals and match:
+            if name.strip() and equals and match:
                 found.append((name.strip(), match["module"], match["attribute"] or ""))
     return found
