@@ -77,22 +77,25 @@ def gather(
     """
     gathered = Gathered()
     wanted = list(asked)
-    for _, source in sources:
-        found = source.load(workspace)
-        wanted += found.mounts
-        gathered.evidence.update(found.evidence)
-    tops = [f"{HOME}/{workspace.name}", *aliases]
-    wanted = [mount._replace(guest=_checked_guest(mount, tops)) for mount in wanted]
-    _refuse_duplicates(wanted)
     try:
+        for _, source in sources:
+            found = source.load(workspace)
+            wanted += found.mounts
+            gathered.evidence.update(found.evidence)
+        tops = [f"{HOME}/{workspace.name}", *aliases]
+        wanted = [mount._replace(guest=_checked_guest(mount, tops)) for mount in wanted]
+        _refuse_duplicates(wanted)
+        for index, mount in enumerate(wanted):
+            wanted[index] = opened(mount)
+        shown = [*(of_workspace(workspace, top) for top in tops), *wanted]
         for mount in wanted:
-            gathered.mounts.append(opened(mount))
-        shown = [of_workspace(workspace, top) for top in tops]
-        for mount in gathered.mounts:
-            _check_mount_point(mount, [*shown, *gathered.mounts])
+            _check_mount_point(mount, shown)
     except BaseException:
-        gathered.close()
+        for mount in wanted:
+            if mount.fd >= 0:
+                os.close(mount.fd)
         raise
+    gathered.mounts = wanted
     return gathered
 
 

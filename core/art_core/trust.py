@@ -131,7 +131,7 @@ def settle(
         return
     import shlex
 
-    typed = all(str(grant.mount.origin).startswith("--") for grant in grants)
+    typed = any(str(grant.mount.origin).startswith("--") for grant in grants)
     cure = "--trust-binds" if typed else f"art trust -m {shlex.quote(workspace.path)}"
     more = f" (and {len(grants) - 1} more)" if len(grants) > 1 else ""
     raise ApprovalNeeded(f"not approved: {grants[0]}{more}; to approve: {cure}")
