@@ -23,6 +23,7 @@ from art_core.workspace import needs_consent, open_workspace, refuse_foreign
 
 Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH = "main"
+_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
 
 
 class Options(NamedTuple):
@@ -170,6 +171,7 @@ class Preparation:
         asked += [mounts.parse_expose(text, cwd=cwd, home=home) for text in self.options.expose]
         providers = self.plugins.providers("mount_source")
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
+        self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
         offers = worktree.offer(self.workspace)
         chains, self.path_first = toolchain.exposed(self.settings.toolchains, self._caller_env, self.masks)
         self._gathered = mounts.gather(
@@ -309,6 +311,10 @@ class Preparation:
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
+        if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
+            lines.append(
+                f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"
+            )
         changed = self._watch.changes()
         if changed:
             shown = ", ".join(repr(path) if not path.isprintable() else path for path in changed)

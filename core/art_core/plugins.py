@@ -193,9 +193,10 @@ class Plugins:
             raise PluginError(
                 f"two plugins provide the {_spoken(kind)} {name!r}: {both}; leave one out: --no-plugin NAME"
             )
-        raise PluginError(self._absence(kind, name))
+        raise PluginError(self.absence(kind, name))
 
-    def _absence(self, kind: str, name: str) -> str:
+    def absence(self, kind: str, name: str) -> str:
+        """Why there is no provider of that name, what is there instead, and what brings it."""
         words = [f"there is no {_spoken(kind)} {name!r}"]
         installed = sorted(source.provider.name for source in self._sources[kind])
         words.append(f"installed: {', '.join(installed) or 'none'}")

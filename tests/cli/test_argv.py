@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_a_wrong_option_is_a_usage_error_that_says_what_to_write(argv: Sequence[
 
 # --- properties --------------------------------------------------------------------------------
 
-WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=()), max_size=6)
+WORD = st.binary(max_size=6).map(lambda word: os.fsdecode(word.replace(b"\0", b"0")))
 VALUE = WORD.filter(bool)
 RUN_OPTIONS = [option for option in OPTIONS if not option.choices]
 

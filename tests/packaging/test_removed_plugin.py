@@ -54,7 +54,7 @@ class Partial:
         return self.plain.run([self.art, *args], cwd=cwd or self.plain.place)
 
     def row(self, plugin: str) -> dict[str, object] | None:
-        rows = json.loads(self("plugins", "--json").stdout)
+        rows = json.loads(self("plugins", "--json").stdout)["plugins"]
         found = [row for row in rows if row["name"] == plugin]
         return found[0] if found else None
 
@@ -73,7 +73,7 @@ def without(
 ) -> Iterator[tuple[str, Partial]]:
     """The plugin's name, and an `art` that lacks it."""
     plugin, way = request.param
-    venv = whole.parent / f"cut-{tmp_path.name}"
+    venv = whole.parent / f"cut-{tmp_path.parent.name}-{tmp_path.name}"
     shutil.copytree(whole, venv, symlinks=True)
     script = venv / "bin/art"
     script.write_text(script.read_text().replace(str(whole), str(venv)))
