@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 from typing import NamedTuple
 
 from art_core.contracts import GuestFile
@@ -47,6 +48,26 @@ def _stand_in() -> int | None:
             pwd.getpwuid(uid)
         except KeyError:
             return uid
+    return None
+
+
+def closed_directory(path: str, identity: Identity) -> str | None:
+    """The outermost directory above `path` that the sandbox may not enter; None when it may enter
+    all, or they do not exist. Nothing can be mounted in there as the host has it."""
+    parts = path.split("/")
+    for depth in range(2, len(parts)):
+        directory = "/".join(parts[:depth])
+        try:
+            mode = os.stat(directory).st_mode
+        except OSError as error:
+            return os.path.dirname(directory) if isinstance(error, PermissionError) else None
+        if not stat.S_ISDIR(mode):
+            return None
+        if identity.host_ids is not None:
+            if not mode & stat.S_IXOTH:
+                return directory
+        elif not os.access(directory, os.X_OK):
+            return directory
     return None
 
 

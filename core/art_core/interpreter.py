@@ -14,19 +14,21 @@ from collections.abc import Sequence
 from art_core.contracts import INTERPRETER, Mount, Origin
 from art_core.errors import IsolationError
 from art_core.hosttree import within
+from art_core.identity import Identity, closed_directory
 
 _NOT_SHOWN = ("/tmp", "/dev", "/proc")
 
 
-def interpreter_mount(masks: Sequence[str], homes: Sequence[str], *, for_others: bool) -> list[Mount]:
+def interpreter_mount(masks: Sequence[str], homes: Sequence[str], identity: Identity) -> list[Mount]:
     """The mount that shows the interpreter's prefix at `INTERPRETER`; empty when it can be seen.
 
-    `for_others` says that the sandbox has the rights of any other user only. Raises
-    IsolationError when the prefix is a whole home.
+    Raises IsolationError when the prefix is a whole home.
     """
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     hidden = any(within(program, top) for top in (*masks, *_NOT_SHOWN))
-    if not hidden and not (for_others and _closed_to_others(program)):
+    closed = closed_directory(program, identity) is not None
+    unreadable = identity.host_ids is not None and not os.stat(program).st_mode & stat.S_IROTH
+    if not hidden and not closed and not unreadable:
         return []
     prefix = os.path.realpath(sys.base_prefix)
     if prefix in homes or not within(program, prefix):
@@ -35,15 +37,3 @@ def interpreter_mount(masks: Sequence[str], homes: Sequence[str], *, for_others:
             "shown alone; install ART with another Python, such as /usr/bin/python3"
         )
     return [Mount(source=prefix, guest=INTERPRETER, origin=Origin("the interpreter that runs ART"))]
-
-
-def _closed_to_others(path: str) -> bool:
-    """Whether a user without any rights of owner or group cannot reach and read a program."""
-    if not os.stat(path).st_mode & stat.S_IROTH:
-        return True
-    directory = os.path.dirname(path)
-    while directory != "/":
-        if not os.stat(directory).st_mode & stat.S_IXOTH:
-            return True
-        directory = os.path.dirname(directory)
-    return False

@@ -14,7 +14,7 @@ from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
 from art_core.hosttree import within
-from art_core.identity import account_files, identify
+from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
 from art_core.order import staged_path
 from art_core.plugins import Plugins
@@ -208,7 +208,7 @@ class Preparation:
             mount for mount in self._gathered.mounts if self.left_out is None or not worktree.is_offer(mount)
         ]
         needed, self._covers = masks.needed_links(self.masks)
-        needed += interpreter_mount(self.masks, self.homes, for_others=self.identity.host_ids is not None)
+        needed += interpreter_mount(self.masks, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
         shown = [mounts.of_workspace(self.workspace, top) for top in tops]
         protected = protect.protections(self.workspace, self._protected, tops)
@@ -274,10 +274,15 @@ class Preparation:
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
 
     def _all_masks(self) -> Sequence[str]:
-        """With root's own uid, the kernel hides nothing that others may not read: mask it."""
+        """The masks, and directories that the sandbox may not enter but something is mounted in.
+
+        With root's own uid the kernel hides nothing that others may not read: it is masked.
+        """
+        closed = {closed_directory(mount.guest, self.identity) for mount in self._mounts}
+        found = [*self.masks, *sorted(path for path in closed if path is not None)]
         if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
-            return [*self.masks, *masks.private_paths()]
-        return self.masks
+            found += masks.private_paths()
+        return found
 
     def stop_mapping(self) -> bool:
         """Give up the unprivileged uid of a root caller, where a file system cannot be id-mapped.

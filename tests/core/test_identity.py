@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 
 from art_core.contracts import GuestFile
-from art_core.identity import Identity, account_files, identify
+from art_core.identity import Identity, account_files, closed_directory, identify
 
 
 def content(files: list[GuestFile], guest: str) -> list[str]:
@@ -71,3 +72,26 @@ def test_ssh_snippets_are_hidden_where_they_exist() -> None:
     exists = os.path.isdir("/etc/ssh/ssh_config.d")
     files = account_files(Identity(1, 1, "daemon", ""), "/home/agent")
     assert ("/etc/ssh/ssh_config.d" in [file.guest for file in files]) == exists
+
+
+OTHERS = Identity(1000, 1000, "agent", "", host_ids=(65520, 65520))
+
+
+def test_a_directory_that_others_may_not_enter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "closed/below").mkdir(parents=True)
+    for directory in (tmp_path, *tmp_path.parents):
+        if "pytest-" in str(directory):
+            directory.chmod(0o755)
+    assert closed_directory(f"{tmp_path}/closed/below/x", OTHERS) is None
+    (tmp_path / "closed").chmod(0o700)
+    assert closed_directory(f"{tmp_path}/closed/below/x", OTHERS) == f"{tmp_path}/closed"
+    assert closed_directory(f"{tmp_path}/closed", OTHERS) is None
+
+
+def test_what_does_not_exist_is_not_closed() -> None:
+    assert closed_directory("/nowhere/at/all", OTHERS) is None
+
+
+def test_to_root_itself_nothing_is_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert closed_directory(f"{tmp_path}/x", identify(0, 0, mapped=False)) is None
