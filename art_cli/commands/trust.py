@@ -45,21 +45,22 @@ def _approve(options: dict[str, Any], *, yes: bool) -> None:
     preparation = Preparation(Options(**sandbox_options(options), allow_home=True))
     try:
         workspace, grants = preparation.workspace, preparation.grants
+        approvals = Approvals(preparation.state_dir)
         where = printable(workspace.path)
         if not grants:
             print(f"{where} asks for nothing that needs approval")
             return
-        if preparation.approvals.holds(workspace, preparation.evidence, grants):
+        if approvals.holds(workspace, preparation.evidence, grants):
             print(f"{where} is approved already:")
         else:
             print(f"{where} asks for more than a sandbox has:")
         for grant in grants:
             print(f"  {printable(str(grant))}")
-        if preparation.approvals.holds(workspace, preparation.evidence, grants):
+        if approvals.holds(workspace, preparation.evidence, grants):
             return
         if not yes and not _agreed():
             raise ApprovalNeeded("nothing was approved")
-        preparation.approvals.record(workspace, preparation.evidence, grants)
+        approvals.record(workspace, preparation.evidence, grants)
         print("approved, until one of this changes")
     finally:
         preparation.close()

@@ -12,17 +12,16 @@ import marshal
 import os
 import resource
 import signal
-import socket
 from collections.abc import Mapping
 from typing import NoReturn
 
 from art_core import kernel, staging
-from art_core.order import Order, Step, receive
+from art_core.order import Order, Socket, Step, receive
 
 OOM_SCORE_ADJUSTMENT = 500
 
 
-def become(orders: socket.socket, report: int, diagnostics: int, failure: int) -> NoReturn:
+def become(orders: Socket, report: int, diagnostics: int, failure: int) -> NoReturn:
     """Prepare, wait for the order, and become the launched process. A step that fails is written
     to `failure`, which closes when the process was executed."""
     step = "prepare"

@@ -20,8 +20,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    import socket
+    from art_core.order import Socket
 
+_SO_PASSCRED, _SCM_CREDENTIALS = 16, 2
 GRACE_S = 5.0
 """How long a command that was asked to end may take."""
 _DIAGNOSTICS_LIMIT = 64 * 1024
@@ -43,11 +44,11 @@ def serve(control_fd: int) -> NoReturn:
     """Be the launcher, on a socket to the supervisor. Never returns."""
     status = 1
     try:
-        import socket
+        from art_core.order import Socket
 
         os.setsid()
         _detach(control_fd)
-        control = socket.socket(fileno=control_fd)
+        control = Socket(fileno=control_fd)
         launched = _Launched(control)
         # Loaded while the supervisor still plans: the launch itself then costs no import.
         import json  # noqa: F401
@@ -95,15 +96,17 @@ def _detach(control_fd: int) -> None:
 class _Launched:
     """The launched process, from its fork to its end."""
 
-    def __init__(self, control: socket.socket) -> None:
-        import socket
+    def __init__(self, control: Socket) -> None:
+        import _socket
+
+        from art_core.order import pair
 
         self.control = control
-        self.report, report_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.report.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.report, report_child = pair()
+        self.report.setsockopt(_socket.SOL_SOCKET, _SO_PASSCRED, 1)
         self.diagnostics_fd, diagnostics_child = os.pipe()
         self.failure_fd, failure_child = os.pipe()
-        self.orders, orders_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.orders, orders_child = pair()
         self.pid = os.fork()
         if self.pid == 0:
             # The tie to the supervisor, and our ends of everything, are the launcher's alone.
@@ -247,18 +250,18 @@ class _Launched:
     def _read_report(self) -> bool:
         """Take one message. Who sent it is the kernel's word (unix(7), SO_PASSCRED): a process
         inside can speak for itself, never for the launched process."""
-        import socket
+        import _socket
         import struct
 
         try:
-            data, ancillary, _, _ = self.report.recvmsg(4096, socket.CMSG_SPACE(12))
+            data, ancillary, _, _ = self.report.recvmsg(4096, _socket.CMSG_SPACE(12))
         except OSError:
             return False
         if not data:
             return False
         sender = 0
         for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            if level == _socket.SOL_SOCKET and kind == _SCM_CREDENTIALS:
                 sender = struct.unpack("iii", content[:12])[0]
         text = self.buffers.get(sender, "") + data.decode("utf-8", "replace")
         self.buffers[sender] = self._take(text, sender)[:_REPORT_LIMIT]

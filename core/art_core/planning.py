@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from art_core import dirs, environment, masks, mounts, protect, toolchain, trust, worktree
+from art_core import dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
@@ -172,8 +172,17 @@ class Preparation:
         providers = self.plugins.providers("mount_source")
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
-        offers = worktree.offer(self.workspace)
-        chains, self.path_first = toolchain.exposed(self.settings.toolchains, self._caller_env, self.masks)
+        offers: list[Mount] = []
+        if os.path.isfile(f"{self.workspace.real}/.git"):
+            from art_core import worktree
+
+            offers = worktree.offer(self.workspace)
+        chains: list[Mount] = []
+        self.path_first: list[str] = []
+        if self.settings.toolchains == "auto":
+            from art_core import toolchain
+
+            chains, self.path_first = toolchain.exposed(self._caller_env, self.masks)
         self._gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
@@ -184,29 +193,16 @@ class Preparation:
             for grant in mounts.grants(self._gathered.mounts, self.workspace, self.masks)
             if grant.mount.origin not in {chain.origin for chain in chains}
         ]
-        self.approvals = trust.Approvals(self.state_dir)
+        self._offered = {offer.origin for offer in offers}
         self.left_out: str | None = None
 
     def settle(self) -> None:
         """See that every mount which grants more than the sandbox has is approved, and pin the
         rest of what will be mounted. Raises ApprovalNeeded."""
-        try:
-            trust.settle(
-                self.approvals,
-                self.workspace,
-                self.evidence,
-                self.grants,
-                mode=self.options.trust,
-                ask=self._ask,
-            )
-        except ApprovalNeeded as error:
-            # The user asked nothing for a worktree: the run goes on without the offer.
-            if not all(worktree.is_offer(grant.mount) for grant in self.grants):
-                raise
-            self.left_out = str(error)
-        explicit = [
-            mount for mount in self._gathered.mounts if self.left_out is None or not worktree.is_offer(mount)
-        ]
+        if self.grants:
+            self._settle_grants()
+        left_out = self._offered if self.left_out is not None else set()
+        explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.masks, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
@@ -216,6 +212,24 @@ class Preparation:
         self._fds += {mount.fd for mount in (*opened, *protected)}
         together = [*opened, *shown, *protected, *explicit]
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
+
+    def _settle_grants(self) -> None:
+        from art_core import trust
+
+        try:
+            trust.settle(
+                trust.Approvals(self.state_dir),
+                self.workspace,
+                self.evidence,
+                self.grants,
+                mode=self.options.trust,
+                ask=self._ask,
+            )
+        except ApprovalNeeded as error:
+            # The user asked nothing for a worktree: the run goes on without the offer.
+            if not all(grant.mount.origin in self._offered for grant in self.grants):
+                raise
+            self.left_out = str(error)
 
     # --- a command -----------------------------------------------------------------------------
 
@@ -301,6 +315,8 @@ class Preparation:
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: {ended.why}"
         if ended.code == NOT_FOUND and self.settings.toolchains != "off":
+            from art_core import toolchain
+
             caller_path = self._caller_env.get("PATH", "")
             hint = toolchain.hint(name, caller_path=caller_path, masks=self.masks)
             why = f"{why}; {hint}" if hint else f"{why} in the sandbox"
@@ -308,6 +324,8 @@ class Preparation:
 
     def resolution_note(self, argv: Sequence[bytes]) -> str | None:
         """One line when the command's name means another program inside than for the caller."""
+        from art_core import toolchain
+
         inside = ":".join([*map(_expanded, self.options.path), *self.path_first, environment.PATH])
         return toolchain.difference(
             os.fsdecode(argv[0]), caller_path=self._caller_env.get("PATH", ""), inside=inside

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import pluggy
-
-from art_core import channel, dirs, entrypoints
+from art_core import dirs, entrypoints
 from art_core.contracts import CONTRACT_VERSIONS, Context, Provider
 from art_core.entrypoints import EntryPoint
 from art_core.errors import ArtError, PluginError, SettingsError
 from art_core.hookspecs import PROJECT
 from art_core.settings import Settings
+
+if TYPE_CHECKING:
+    import pluggy
 
 KINDS: Mapping[str, str] = {
     "store": "art_stores",
@@ -64,9 +65,9 @@ class Plugins:
         self._settings = settings
         self._env = env
         self._group = group
-        self.manager = pluggy.PluginManager(PROJECT)
-        for module in hookspecs:
-            self.manager.add_hookspecs(module)
+        self._hookspecs = hookspecs
+        self._loaded: list[tuple[EntryPoint, Any]] = []
+        self._manager: pluggy.PluginManager | None = None
         self._rows: list[PluginRow] = []
         self._sources: dict[str, list[_Source]] = {kind: [] for kind in KINDS}
 
@@ -105,8 +106,7 @@ class Plugins:
     # --- loading -------------------------------------------------------------------------------
 
     def _note(self, entry: EntryPoint, state: State, reason: str = "", cure: str = "", **more: Any) -> None:
-        where = (entry.name, entry.distribution, entry.version, entry.location)
-        self._rows.append(PluginRow(*where, state, reason, cure, **more))
+        self._rows.append(PluginRow(*_identity(entry), state, reason, cure, **more))
 
     def _load(self, entry: EntryPoint) -> None:
         try:
@@ -115,19 +115,19 @@ class Plugins:
             self._note_missing(entry, error)
             return
         except Exception as error:
-            self._note(entry, "broken", _words(error), f"--no-plugin {entry.name} leaves it out")
+            self._note_broken(entry, error)
             return
-        unique = f"{entry.name} ({entry.distribution})"
         try:
-            self.manager.register(plugin, unique)
-            self.manager.check_pending()
             self._collect(entry, plugin)
         except Exception as error:
-            if self.manager.has_plugin(unique):
-                self.manager.unregister(plugin)
-            self._note(entry, "broken", _words(error), f"--no-plugin {entry.name} leaves it out")
+            self._note_broken(entry, error)
+
+    def _note_broken(self, entry: EntryPoint, error: Exception) -> None:
+        self._note(entry, "broken", _words(error), f"--no-plugin {entry.name} leaves it out")
 
     def _note_missing(self, entry: EntryPoint, error: ModuleNotFoundError) -> None:
+        from art_core import channel
+
         missing = error.name or ""
         if entry.module == missing or entry.module.startswith(f"{missing}."):
             kinds = (channel.brings(kind, entry.name) for kind in KINDS)
@@ -141,15 +141,14 @@ class Plugins:
     def _collect(self, entry: EntryPoint, plugin: Any) -> None:
         """Ask the plugin alone, so that one that fails hurts no other."""
         found: list[tuple[str, Provider[Any]]] = []
-        others = [other for other in self.manager.get_plugins() if other is not plugin]
         for kind, hook in KINDS.items():
-            if not hasattr(self.manager.hook, hook):
+            implementation = getattr(plugin, hook, None)
+            if not callable(implementation) or getattr(implementation, f"{PROJECT}_impl", None) is None:
                 continue
-            for answer in self.manager.subset_hook_caller(hook, others)():
-                for provider in answer:
-                    if not isinstance(provider, Provider):
-                        raise TypeError(f"{hook} answered {type(provider).__name__}, not a Provider")
-                    found.append((kind, provider))
+            for provider in implementation() or ():
+                if not isinstance(provider, Provider):
+                    raise TypeError(f"{hook} answered {type(provider).__name__}, not a Provider")
+                found.append((kind, provider))
         for kind, provider in found:
             if provider.contract > CONTRACT_VERSIONS[kind]:
                 self._note(
@@ -162,9 +161,36 @@ class Plugins:
                 return
         for kind, provider in found:
             self._sources[kind].append(_Source(provider, entry))
+        self._loaded.append((entry, plugin))
         self._note(entry, "ok", provides=[(kind, provider.name) for kind, provider in found])
 
     # --- choosing ------------------------------------------------------------------------------
+
+    @property
+    def manager(self) -> pluggy.PluginManager:
+        """pluggy's manager with every plugin that loaded, checked against the specifications: a
+        misspelt hook or a wrong parameter makes a plugin broken. Built when it is first asked for;
+        a run needs only providers."""
+        if self._manager is None:
+            import pluggy
+
+            self._manager = pluggy.PluginManager(PROJECT)
+            for module in self._hookspecs:
+                self._manager.add_hookspecs(module)
+            for entry, plugin in self._loaded:
+                self._register(self._manager, entry, plugin)
+        return self._manager
+
+    def _register(self, manager: pluggy.PluginManager, entry: EntryPoint, plugin: Any) -> None:
+        unique = f"{entry.name} ({entry.distribution})"
+        try:
+            manager.register(plugin, unique)
+            manager.check_pending()
+        except Exception as error:
+            if manager.has_plugin(unique):
+                manager.unregister(plugin)
+            self._rows = [row for row in self._rows if row[:4] != _identity(entry)]
+            self._note_broken(entry, error)
 
     @property
     def hook(self) -> Any:
@@ -172,7 +198,8 @@ class Plugins:
         return self.manager.hook
 
     def rows(self) -> Sequence[PluginRow]:
-        """Every entry point, sorted by name and distribution."""
+        """Every entry point, sorted by name and distribution, fully checked."""
+        self.manager  # noqa: B018 - building it checks
         return sorted(self._rows, key=lambda row: (row.name, row.distribution))
 
     def providers(self, kind: str) -> Sequence[Provider[Any]]:
@@ -197,11 +224,13 @@ class Plugins:
 
     def absence(self, kind: str, name: str) -> str:
         """Why there is no provider of that name, what is there instead, and what brings it."""
+        from art_core import channel
+
         words = [f"there is no {_spoken(kind)} {name!r}"]
         installed = sorted(source.provider.name for source in self._sources[kind])
         words.append(f"installed: {', '.join(installed) or 'none'}")
         cure = channel.brings(kind, name)
-        failed = [row for row in self._rows if row.state != "ok"]
+        failed = [row for row in self.rows() if row.state != "ok"]
         words += [f"plugin {row.name} is {row.state} ({row.reason})" for row in failed]
         own = next((row for row in failed if row.name in (name, kind) and row.cure), None)
         if own is not None:
@@ -288,6 +317,11 @@ def _words(error: BaseException) -> str:
     """An exception in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _identity(entry: EntryPoint) -> tuple[str, str, str, str]:
+    """The first fields of an entry point's row."""
+    return entry.name, entry.distribution, entry.version, entry.location
 
 
 def _place(entry: EntryPoint) -> str:

@@ -47,10 +47,10 @@ class Launcher:
     """A launcher process that waits for its order. Start it early: it prepares meanwhile."""
 
     def __init__(self) -> None:
-        import socket
+        from art_core import order
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = order.pair()
         if _single_threaded():
             self.pid = os.fork()
             if self.pid == 0:

@@ -74,6 +74,7 @@ class Mapping:
             with open(f"/proc/{self._holder}/{name}", "w") as file:
                 file.write(content)
         fd = os.open(f"/proc/{self._holder}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        self._release()
         try:
             yield fd
         finally:
@@ -81,6 +82,12 @@ class Mapping:
 
     def close(self) -> None:
         """End the process that holds it."""
-        os.close(self._ready)
-        os.close(self._done)
+        self._release()
         os.waitpid(self._holder, 0)
+
+    def _release(self) -> None:
+        """Let the holder end; who has a descriptor of the namespace keeps it."""
+        for fd in (self._ready, self._done):
+            if fd >= 0:
+                os.close(fd)
+        self._ready = self._done = -1

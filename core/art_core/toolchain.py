@@ -63,11 +63,11 @@ AUTOMATIC = (
 """Folders of a home that hold tools and no credentials; shown with the setting toolchains = auto."""
 
 
-def exposed(setting: str, env: Mapping[str, str], masks: Sequence[str]) -> tuple[list[Mount], list[str]]:
-    """The mounts that the setting `toolchains` asks for, and what goes in front of PATH for them:
+def exposed(env: Mapping[str, str], masks: Sequence[str]) -> tuple[list[Mount], list[str]]:
+    """The mounts that the setting `toolchains = "auto"` asks for, and what goes in front of PATH for them:
     the caller's own directories of PATH that lie in one."""
     home = env.get("HOME", "")
-    if setting != "auto" or not home.startswith("/"):
+    if not home.startswith("/"):
         return [], []
     mounts = []
     for folder in AUTOMATIC:

@@ -19,11 +19,6 @@ _READ_ONLY = ("hooks", "config", "config.worktree", "modules", "info/attributes"
 _POINTER_LIMIT = 8192
 
 
-def is_offer(mount: Mount) -> bool:
-    """Whether a mount was offered for a worktree, not asked for."""
-    return mount.origin == _ORIGIN
-
-
 def offer(workspace: Workspace) -> list[Mount]:
     """The mounts that git in a linked worktree needs; empty for any other workspace."""
     found = _directories(workspace)

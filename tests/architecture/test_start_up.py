@@ -10,7 +10,16 @@ from conftest import Caller, Installed
 
 NEVER = {"trio", "pyfuse3", "apsw", "ptrace", "rich"}
 """Libraries of the optional parts, which neither a run nor the help needs."""
-NOT_IN_A_RUN = NEVER | {"click", "importlib.metadata", "asyncio", "tomllib", "logging"}
+NOT_IN_A_RUN = NEVER | {
+    "click",
+    "pluggy",
+    "inspect",
+    "dataclasses",
+    "importlib.metadata",
+    "asyncio",
+    "tomllib",
+    "logging",
+}
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,38 @@ def test_an_entry_point_may_name_an_object(site: Path) -> None:
     assert row(load(site), "one").state == "ok"
 
 
+def test_pluggys_own_marker_is_as_good(site: Path) -> None:
+    marker = "import pluggy\nhookimpl = pluggy.HookimplMarker('art')"
+    text = good().replace("from art_core.hookspecs import hookimpl", marker)
+    distribution(site, "d", {"one": text}, {"one": "one"})
+    plugins = load(site)
+    assert plugins.provider("mount_source", "one").name == "one"
+    assert row(plugins, "one").state == "ok"
+
+
+def test_our_markers_set_what_pluggys_do() -> None:
+    import pluggy
+
+    from art_core import hookspecs
+
+    ours, theirs = pluggy.PluginManager("art"), pluggy.PluginManager("art")
+    ours.add_hookspecs(hookspecs)
+    specified = {name for name in vars(ours.hook) if name.startswith("art_")}
+    assert specified == {"art_stores", "art_isolations", "art_mount_sources", "art_tracers"}
+
+    def art_stores() -> list[object]:
+        return []
+
+    marked = pluggy.HookimplMarker("art")(lambda: [])
+    parse = theirs.parse_hookimpl_opts
+    mine = type("Mine", (), {"art_stores": staticmethod(hookspecs.hookimpl(art_stores))})
+    his = type("His", (), {"art_stores": staticmethod(marked)})
+    defaults = parse(his, "art_stores")
+    assert defaults is not None
+    assert ours.register(mine) and ours.hook.art_stores() == [[]]
+    assert {**defaults, **(parse(mine, "art_stores") or {})} == defaults
+
+
 @pytest.mark.parametrize("way", ["argument", "variable", "disabled", "only"])
 def test_a_blocked_plugin_is_not_even_imported(way: str, site: Path) -> None:
     distribution(site, "d", {"bad": "raise SystemExit('imported')"}, {"bad": "bad"})
