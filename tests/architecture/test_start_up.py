@@ -34,7 +34,7 @@ def decoys(installed: Installed) -> Path:
 
 def imported(caller: Caller, installed: Installed, decoys: Path, workspace: Path, *args: str) -> set[str]:
     """The modules that `art ARGS` imports, in all of its processes."""
-    argv = [installed.python, "-X", "importtime", installed.art, *args]
+    argv: list[str | bytes | Path] = [installed.python, "-X", "importtime", installed.art, *args]
     done = caller.run(argv, cwd=workspace, env={"PYTHONPATH": str(decoys)})
     assert done.returncode == 0, done.stderr.decode()
     lines = [line.rpartition("|") for line in done.stderr.decode().splitlines()]
@@ -57,6 +57,6 @@ def test_a_run_imports_no_click_and_no_library_of_an_optional_part(
 
 
 def test_the_decoys_would_be_seen(plain: Caller, installed: Installed, decoys: Path) -> None:
-    argv = [installed.python, "-X", "importtime", "-c", "import trio, art_cli"]
+    argv: list[str | bytes | Path] = [installed.python, "-X", "importtime", "-c", "import trio, art_cli"]
     done = plain.run(argv, env={"PYTHONPATH": str(decoys)})
     assert b"| trio" in done.stderr

@@ -97,7 +97,10 @@ def test_our_markers_set_what_pluggys_do() -> None:
     def art_stores() -> list[object]:
         return []
 
-    marked = pluggy.HookimplMarker("art")(lambda: [])
+    def his_stores() -> list[object]:
+        return []
+
+    marked = pluggy.HookimplMarker("art")(his_stores)
     parse = theirs.parse_hookimpl_opts
     mine = type("Mine", (), {"art_stores": staticmethod(hookspecs.hookimpl(art_stores))})
     his = type("His", (), {"art_stores": staticmethod(marked)})

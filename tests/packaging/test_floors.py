@@ -44,7 +44,18 @@ def test_the_tests_pass_on_debians_versions(installed: Installed, tmp_path: Path
     old = make_venv(tmp_path / "venv", "--constraint", str(constraints), *wanted)
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     env |= {"PIP_CONSTRAINT": str(constraints), "PYTHONDONTWRITEBYTECODE": "1"}
-    argv: list[str | Path] = [old / "python", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "-m", "not slow", "-q"]
+    argv: list[str | Path] = [
+        old / "python",
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "2",
+        "-m",
+        "not slow",
+        "-q",
+    ]
     done = subprocess.run(
         [*argv, *SUBSET], cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
