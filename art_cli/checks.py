@@ -10,8 +10,11 @@ from typing import Literal, NamedTuple
 State = Literal["ok", "warning", "missing"]
 
 EXTRAS = {
-    "overlay": (("pyfuse3", "trio", "apsw"), "a home that is kept (--db)"),
-    "trace": (("ptrace",), "recording system calls (--trace)"),
+    "overlay": (
+        ("pyfuse3", "trio", "apsw"),
+        "a home that is kept (--db), which a later version of ART brings",
+    ),
+    "trace": (("ptrace",), "recording system calls (--trace), which a later version of ART brings"),
 }
 """The extras of the distribution: the modules that each brings, and what they are for."""
 

@@ -30,11 +30,11 @@ show "A command runs in the workspace; what it writes there is on the host at on
   art -m hello/ -- python3 report.py
 show "The file is yours, on the host." 0 \
   cat hello/report.txt
-show "The host can be read, and not be written." 1 \
+show "The host can be read, and not be written." 2 \
   art -m hello/ -- sh -c 'head -1 /etc/os-release; echo x > /etc/os-release'
-show "Homes and secrets are not there to be read." 2 \
+show "Homes and secrets are not there to be read." 1 \
   art -m hello/ -- cat "$HOME/.bashrc" /etc/shadow
-show "Nor can it plant what the host would run later." 1 \
+show "Nor can it plant what the host would run later." 2 \
   art -m hello/ -- sh -c 'echo evil > .git/hooks/pre-commit'
 show "It has no variable of yours but those it needs." 0 \
   env SECRET=do-not-tell art -m hello/ -- env

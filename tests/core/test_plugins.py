@@ -209,8 +209,8 @@ def test_what_is_missing_is_told_with_what_is_there_and_what_failed(site: Path) 
 
 
 def test_a_known_part_that_is_missing_is_told_with_the_command_that_installs_it(site: Path) -> None:
-    with pytest.raises(PluginError, match=r"to get it: pip install 'art-runtime\[overlay\]'"):
-        load(site).provider("store", "sqlite")
+    with pytest.raises(PluginError, match=r"to get it: pip install 'art-runtime\[bwrap\]'"):
+        load(site).provider("isolation", "bwrap")
 
 
 def test_providers_are_sorted_by_name(site: Path) -> None:
