@@ -312,16 +312,19 @@ class Preparation:
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
         if ended.by != "exec":
             return ended
-        if ended.code != NOT_FOUND:
-            return ended
         name = os.fsdecode(prepared.argv[0])
+        why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
         hint = None
         if self.settings.toolchains != "off":
             from art_core import toolchain
 
-            caller_path = self._caller_env.get("PATH", "")
-            hint = toolchain.hint(name, caller_path=caller_path, masks=self.masks)
-        return ended._replace(why=f"{name!r}: not found in the sandbox" + (f"; {hint}" if hint else ""))
+            hint = toolchain.hint(
+                name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1),
+                caller_path=self._caller_env.get("PATH", ""),
+                masks=self.masks,
+                workspace=self.workspace.real,
+            )
+        return ended._replace(why=f"{why}; {hint}" if hint else why)
 
     def resolution_note(self, argv: Sequence[bytes]) -> str | None:
         """One line when the command's name means another program inside than for the caller."""

@@ -33,17 +33,18 @@ def _executable(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK)
 
 
-def hint(name: str, *, caller_path: str, masks: Sequence[str]) -> str | None:
-    """The options that would make the caller's `name` work inside, in one line; None when no
-    masked tool of that name is on the caller's PATH."""
-    if "/" in name:
-        return None
-    found = find(name, caller_path)
+def hint(name: str, *, caller_path: str, masks: Sequence[str], workspace: str = "/nowhere") -> str | None:
+    """The options that would make the caller's `name` work inside, in one line; None when masks
+    are not what keeps it from working.
+
+    A name with a slash is one of the `workspace` (its host path), whose files are never masked.
+    """
+    found = os.path.normpath(os.path.join(workspace, name)) if "/" in name else find(name, caller_path)
     if found is None:
         return None
     needed: list[str] = []
     for path in _needs(found):
-        if _masked(path, masks):
+        if _masked(path, masks) and not _within(path, workspace):
             directory = _tree_of(path)
             if not any(_within(directory, other) for other in needed):
                 needed = [other for other in needed if not _within(other, directory)] + [directory]
@@ -52,8 +53,11 @@ def hint(name: str, *, caller_path: str, masks: Sequence[str]) -> str | None:
     import shlex
 
     options = [word for directory in needed for word in ("--expose", directory)]
-    options += ["--path", os.path.dirname(found)]
+    if "/" not in name:
+        options += ["--path", os.path.dirname(found)]
     command = f"art {shlex.join(options)} -- {shlex.quote(name)}"
+    if "/" in name:
+        return f"it needs {needed[0]}, which is masked inside; to show it: {command}"
     return f"{name} is at {found}, which is masked inside; to show it: {command}"
 
 
@@ -111,6 +115,25 @@ def _needs(path: str) -> Iterator[str]:
             todo.append(os.path.realpath(current))
         elif (interpreter := _interpreter(current)) is not None:
             todo.append(interpreter)
+        if (base := _base_of_environment(current)) is not None:
+            todo.append(base)
+
+
+def _base_of_environment(path: str) -> str | None:
+    """The interpreter that a virtual environment was made with, when `path` is its own."""
+    prefix = os.path.dirname(os.path.dirname(path))
+    if not os.path.basename(path).startswith("python"):
+        return None
+    try:
+        with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read(8192).splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key.strip() == "home" and value.strip().startswith("/"):
+            return os.path.join(value.strip(), os.path.basename(path))
+    return None
 
 
 def _interpreter(path: str) -> str | None:
