@@ -36,10 +36,10 @@ def test_a_tool_alone_in_a_directory_of_a_home(home: Path) -> None:
 
 
 def test_a_tool_with_libraries_brings_its_prefix(home: Path) -> None:
-    tool = program(home / ".nvm/v20/bin/node")
+    tool = program(home / ".nvm/v20/bin/nodex")
     (home / ".nvm/v20/lib").mkdir()
-    assert f"--expose {home}/.nvm/v20 --path {home}/.nvm/v20/bin -- node" in str(
-        hinted("node", tool.parent, home)
+    assert f"--expose {home}/.nvm/v20 --path {home}/.nvm/v20/bin -- nodex" in str(
+        hinted("nodex", tool.parent, home)
     )
 
 
