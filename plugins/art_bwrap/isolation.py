@@ -168,12 +168,9 @@ class Bubblewrap(NamedTuple):
             if os.WIFSIGNALED(status):
                 return _ended(128 + os.WTERMSIG(status))
             return _ended(os.WEXITSTATUS(status))
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            return Exit(128 + number, "signal", "the sandbox was ended before the command ran")
         text = diagnostics.decode("utf-8", "replace").removeprefix("bwrap: ")
-        if code == 128 + signal.SIGKILL and not text:
-            return Exit(int(128 + signal.SIGKILL), "signal", "the sandbox was ended before the command ran")
+        if not text and os.WIFSIGNALED(status):
+            text = f"signal {os.WTERMSIG(status)} ended it before the command ran"
         return Exit(FAILURE, "isolation", f"the sandbox did not start: {explain(text)}")
 
 

@@ -31,8 +31,8 @@ def exit_status(code: int) -> int:
         (exit_status(125), [EXEC, {"exec-errno": 13, "cwd": "2f78"}, {"exit-code": 125}], 125, "isolation"),
         (exit_status(1), [], 125, "isolation"),
         (exit_status(1), [{"exec-errno": 2, "found": ""}], 125, "isolation"),
-        (9, [], 137, "signal"),
-        (exit_status(137), [{"exit-code": 137}], 137, "signal"),
+        (9, [], 125, "isolation"),
+        (exit_status(137), [{"exit-code": 137}], 125, "isolation"),
     ],
 )
 def test_the_exit_status(status: int, report: Sequence[Mapping[str, object]], code: int, by: str) -> None:

@@ -10,18 +10,19 @@ import ast
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
+from art_core.order import staged_path
 from art_core.spawn import Launcher, Streams
-from art_core.staging import staged_path
 from art_core.testing.rules import Rule
 
 PATH = b"/usr/local/bin:/usr/bin:/bin"
@@ -214,12 +215,13 @@ class Driver:
         for index, mount in enumerate(run.mounts):
             fd = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
             opened.callback(os.close, fd)
+            directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             if is_root():
                 stage.append(fd)
-                mounts.append(replace(mount, source=staged_path(index)))
+                mounts.append(mount._replace(source=staged_path(index), directory=directory))
             else:
-                mounts.append(replace(mount, fd=fd))
-        return replace(run, mounts=tuple(mounts)), stage
+                mounts.append(mount._replace(fd=fd, directory=directory))
+        return run._replace(mounts=tuple(mounts)), stage
 
     def _streams(self, opened: ExitStack, *, terminal: bool) -> tuple[tuple[int, int, int], Streams]:
         """Our ends of the command's 0, 1 and 2, and its own, which close when it is launched."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from art_core.contracts import CONTRACT_VERSIONS, Context, Provider, Reason
+from art_core.plugins import defaults_of
 from art_core.testing.rules import Rule
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -50,19 +50,20 @@ def check_settings(rule: Rule, provider: Provider[Any]) -> None:
     settings = provider.settings
     if settings is None:
         return
-    if not (isinstance(settings, type) and dataclasses.is_dataclass(settings)):
-        rule.broken(f"settings is {settings!r}, not a dataclass")
     try:
+        keys = defaults_of(settings)
         first, second = settings(), settings()
     except Exception as error:
-        rule.broken(f"{settings.__name__}() raised {error!r}: a key has no default")
+        rule.broken(
+            f"settings {settings!r} is no NamedTuple or dataclass whose keys have defaults: {error!r}"
+        )
     rule.equals(first, second, f"two {settings.__name__}()")
-    for field in dataclasses.fields(settings):
+    for key in keys:
         try:
-            setattr(first, field.name, getattr(first, field.name))
-        except dataclasses.FrozenInstanceError:
+            setattr(first, key, getattr(first, key))
+        except AttributeError:
             continue
-        rule.broken(f"{settings.__name__}.{field.name} can be assigned: the dataclass is not frozen")
+        rule.broken(f"{settings.__name__}.{key} can be assigned: the settings are not frozen")
 
 
 def check_probe(rule: Rule, provider: Provider[Any], directory: str) -> None:
