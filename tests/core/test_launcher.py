@@ -99,8 +99,10 @@ def test_the_launched_process_is_in_a_session_of_its_own() -> None:
 
 
 def test_signals_that_python_ignores_are_not_ignored_inside() -> None:
+    """Signals 32 and 33 are the C library's own: its posix_spawn (make uses it) leaves them ignored,
+    and its sigaction refuses to change them."""
     ignored = run(shell("grep SigIgn /proc/self/status")).stdout.split()[1]
-    assert int(ignored, 16) == 0
+    assert int(ignored, 16) & ~(0b11 << 31) == 0
 
 
 def test_no_core_is_dumped_and_memory_pressure_ends_the_sandbox_first() -> None:
