@@ -119,7 +119,8 @@ class Mount(NamedTuple):
     """A host file or directory (`source`, resolved) shown at `guest`.
 
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
-    between the check and the mount; -1 where nothing was opened yet (as mount sources return it).
+    between the check and the mount; -1 where nothing was opened yet. A mount source opens what it
+    has to check itself (a path that may not leave the workspace); core opens the rest, and closes all.
     `directory` says which of the two the source is, once core has opened it.
     """
 
@@ -140,8 +141,8 @@ class MountSet(NamedTuple):
 
 
 class MountSource(Protocol):
-    """Says what a workspace wants mounted. Core validates guests, across all sources, opens the
-    sources and asks for approval; a mount source only reads and parses."""
+    """Says what a workspace wants mounted. Core validates guests, across all sources, pins
+    the host paths and asks for approval; a mount source only reads and parses."""
 
     def load(self, workspace: Workspace) -> MountSet:
         """The mounts of this workspace; an empty set when it asks for none.

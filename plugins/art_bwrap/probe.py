@@ -46,6 +46,9 @@ def find_program(chosen: str = "") -> Program:
     if chosen:
         if not os.access(chosen, os.X_OK):
             raise IsolationError(f"plugins.bwrap.program: {chosen} is not an executable program")
+        bundled = _bundled_program()
+        if bundled is not None and os.path.samefile(chosen, bundled.path):
+            return bundled
         return Program(os.path.abspath(chosen))
     for directory in (*os.environ.get("PATH", "").split(":"), *SYSTEM_PATH):
         path = os.path.join(directory, "bwrap")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -60,9 +61,9 @@ class Partial:
 
 
 @pytest.fixture(scope="module")
-def whole(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment like the installed one, to be copied and cut."""
-    place = installed.bin_dir.parent.parent / tmp_path_factory.mktemp("whole").name
+def whole(installed: Installed) -> Path:
+    """A virtual environment like the installed one, to be copied and cut; each test worker has its own."""
+    place = installed.bin_dir.parent.parent / f"whole-{os.getpid()}"
     make_venv(place, str(installed.wheel))
     return place
 

@@ -174,9 +174,9 @@ class TerminalRules:
         """Ctrl-C on the terminal goes to the command and to nothing else: a command that handles it
         ends as it likes."""
         source = (
-            "import signal, sys, time\n"
-            "signal.signal(signal.SIGINT, lambda *_: (print('interrupted', flush=True), sys.exit(5)))\n"
-            "print('ready', flush=True)\n"
+            "import os, signal, sys, time\n"
+            "signal.signal(signal.SIGINT, lambda *_: (os.write(1, b'interrupted'), sys.exit(5)))\n"
+            "os.write(1, b'ready\\n')\n"
             "time.sleep(1000)"
         )
         with sandbox.start(*sandbox.script(source), terminal=True) as running:

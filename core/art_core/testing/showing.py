@@ -182,8 +182,7 @@ class MountRules:
     def test_mount_read_only(self, sandbox: Driver, rule: Rule) -> None:
         """A mount that is not writable shows its source, and every change of it fails."""
         source = sandbox.make_directory("source", 0o777)
-        owned_by_command(source)
-        owned_by_command(sandbox.make_file("source/file", b"contents", mode=0o666))
+        sandbox.make_file("source/file", b"contents", mode=0o666)
         script = "cat file; true >new || echo no; echo x >>file || echo no; chmod 600 file || echo no"
         ran = sandbox.run("sh", "-c", script, mounts=[shown(source, f"{_HOME}/work")], cwd=f"{_HOME}/work")
         rule.equals(ran.stdout, b"contents" + b"no\n" * 3, "what was read and refused")
