@@ -27,7 +27,7 @@ class RecordRules:
         providers.check_record(rule, isolation_provider, "isolation", KNOWN_CAPABILITIES)
 
     def test_settings(self, isolation_provider: Provider[Isolation], rule: Rule) -> None:
-        """The provider's settings are None, or a frozen record (a NamedTuple, a dataclass) of keys with defaults."""
+        """Its settings are None, or a frozen record (NamedTuple or dataclass) of keys with defaults."""
         providers.check_settings(rule, isolation_provider)
 
     def test_probe(self, isolation_provider: Provider[Isolation], rule: Rule, place: str) -> None:

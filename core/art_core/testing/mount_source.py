@@ -144,7 +144,7 @@ class MountSourceContract:
         providers.check_record(rule, mount_source_example.provider, "mount_source", None)
 
     def test_settings(self, mount_source_example: MountSourceExample, rule: Rule) -> None:
-        """The provider's settings are None, or a frozen record (a NamedTuple, a dataclass) of keys with defaults."""
+        """Its settings are None, or a frozen record (NamedTuple or dataclass) of keys with defaults."""
         providers.check_settings(rule, mount_source_example.provider)
 
     def test_probe(self, mount_source_example: MountSourceExample, rule: Rule, tmp_path: Any) -> None:
