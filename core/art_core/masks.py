@@ -87,13 +87,14 @@ def host_masks(homes: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
             masks.append(real)
     masks = _outermost(masks)
     masks += socket_masks(masks)
-    return _outermost([*masks, *mount_aliases(masks, _mounts())])
+    found = _outermost([*masks, *mount_aliases(masks, _mounts())])
+    return [path for path in found if not any(within(path, top) for top in OWN_INSIDE)]
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
     kept: list[str] = []
     for path in sorted(set(paths)):
-        if not any(within(path, top) for top in (*kept, *OWN_INSIDE)):
+        if not any(within(path, top) for top in kept):
             kept.append(path)
     return kept
 
@@ -204,7 +205,10 @@ def private_paths(tops: Sequence[str] = PRIVATE_TOPS) -> list[str]:
             continue
         for entry in entries:
             seen += 1
-            mode = entry.stat(follow_symlinks=False).st_mode
+            try:
+                mode = entry.stat(follow_symlinks=False).st_mode
+            except OSError:
+                continue  # it is gone
             if stat.S_ISLNK(mode):
                 continue
             if stat.S_ISDIR(mode):

@@ -21,6 +21,8 @@ REPORT, INIT_REPORT, ARGUMENTS, PAYLOAD, STDERR, FILTER, PROGRAM, LIBRARIES, FIR
 
 _KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 """Parts of /proc that change the kernel for whoever may write to them."""
+_KEYS = "/proc/keys"
+"""Lists the names of the caller's keys, also of keyrings that cannot be read (keyrings(7))."""
 
 
 class Limits(NamedTuple):
@@ -122,6 +124,8 @@ class Bubblewrap(NamedTuple):
                     words += ["--ro-bind-try", path, path]
         else:
             words += ["--ro-bind", "/proc", "/proc"]
+        if self.host.kind(_KEYS) is not None:
+            words += ["--ro-bind", "/dev/null", _KEYS]
         words += ["--perms", "1777", "--size", str(self.limits.tmp), "--tmpfs", "/tmp"]
         return words
 

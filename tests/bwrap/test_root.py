@@ -54,11 +54,31 @@ def test_links_in_a_masked_directory_are_not_followed() -> None:
     assert "--ro-bind /srv/ws /home/ann/link" in found
 
 
-def test_a_masked_directory_below_the_root_is_an_empty_tmpfs_that_ends_read_only() -> None:
-    found = lines(masks=["/srv/ws"])
-    place = found.index("--tmpfs /srv/ws")
-    assert found[place - 2 : place] == ["--perms 0755", "--size 1048576"]
-    assert "--remount-ro /srv/ws" in found
+def test_a_masked_directory_is_an_empty_one_of_ours_in_a_rebuilt_directory() -> None:
+    """Not a mount on the host's: that would go when the host renames or removes the directory."""
+    found = lines(masks=["/home/ann/ws"])
+    for top in ("/home", "/home/ann"):
+        place = found.index(f"--tmpfs {top}")
+        assert found[place - 2 : place] == ["--perms 0755", "--size 1048576"]
+        assert f"--remount-ro {top}" in found
+    assert found[found.index("--dir /home/ann/ws") - 1] == "--perms 0755"
+    assert not [line for line in found if "bind" in line and "/home" in line]
+
+
+def test_a_masked_directory_among_very_many_is_covered_where_it_is() -> None:
+    tree = {**DEBIAN, **{f"/srv/{number}": "file" for number in range(300)}}
+    found = lines(tree=tree, masks=["/srv/ws"])
+    assert "--tmpfs /srv/ws" in found and "--remount-ro /srv/ws" in found
+    assert "--tmpfs /srv" not in found
+
+
+def test_the_sandboxs_own_places_need_no_mask_and_take_mounts() -> None:
+    found = lines(tree={**DEBIAN, "/tmp/x": "dir"}, masks=["/tmp/x"], mounts=[mount("/srv/ws", "/tmp/x/y")])
+    assert [line for line in found if "/tmp" in line] == [
+        "--tmpfs /tmp",
+        "--dir /tmp/x",
+        "--ro-bind /srv/ws /tmp/x/y",
+    ]
 
 
 def test_a_masked_file_is_absent_from_a_rebuilt_directory() -> None:
@@ -123,3 +143,10 @@ def test_every_parent_is_ours_or_the_hosts_before_something_is_mounted_on_it(
             assert guest in DEBIAN or parent in ours or inside_a_mount or guest in ours, line
             if source == "/srv/ws":
                 mounted.add(guest)
+
+
+def test_what_is_mounted_in_a_rebuilt_directory_needs_nothing_of_the_host() -> None:
+    """The host may replace its file between the two mounts: /etc/passwd when a user is added."""
+    passwd = GuestFile(guest="/etc/passwd", contents=b"")
+    found = lines(masks=["/etc/shadow"], files=[passwd])
+    assert [line for line in found if "passwd" in line] == ["--ro-bind-data 11 /etc/passwd"]
