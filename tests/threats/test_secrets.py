@@ -113,7 +113,13 @@ def secret_home(anybody: Attacker) -> Iterator[Path]:
 
 
 def test_homes_are_empty(anybody: Attacker, secret_home: Path) -> None:
-    paths: list[str | Path] = [secret_home / "key", secret_home, anybody.caller.home, "/root", "/var/run/utmp"]
+    paths: list[str | Path] = [
+        secret_home / "key",
+        secret_home,
+        anybody.caller.home,
+        "/root",
+        "/var/run/utmp",
+    ]
     assert anybody.learn(READABLE, *paths) == []
     seen = anybody.learn('import os; print(ascii(sorted(os.listdir("/home"))))')
     assert seen == ["agent"]
