@@ -63,6 +63,8 @@ def serve(control_fd: int) -> NoReturn:
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(launched.step))
             outcome = launched.watch()
+            if launched.may_try_again(outcome):
+                outcome = _tried_again(control, received) or outcome
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(tuple(outcome)))
         status = 0
@@ -73,6 +75,17 @@ def serve(control_fd: int) -> NoReturn:
             traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _tried_again(control: Socket, received: tuple[bytes, list[int]]) -> Outcome | None:
+    """What a second launch came to, the same as the first; None when it came to nothing."""
+    for descriptor in received[1]:
+        with contextlib.suppress(OSError):
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    launched = _Launched(control)
+    launched.launch(*received)
+    outcome = launched.watch()
+    return outcome if launched.step == ("", 0) else None
 
 
 def _detach(control_fd: int) -> None:
@@ -130,6 +143,7 @@ class _Launched:
         self.command_fd = -1
         self.command_pid = 0
         self.deadline: float | None = None
+        self.held: list[int] = []
 
     def abandon(self) -> None:
         """There will be no order."""
@@ -144,15 +158,14 @@ class _Launched:
         with contextlib.suppress(OSError):
             send(self.orders, content, descriptors)
         self.orders.close()
-        for place, descriptor in enumerate(descriptors):
-            if place != order.terminal:
-                os.close(descriptor)
+        self.held = [fd for place, fd in enumerate(descriptors) if place != order.terminal]
         if order.terminal >= 0:
             self.terminal_fd = descriptors[order.terminal]
             self.terminal_state = order.terminal_state
         failure = os.read(self.failure_fd, 4096)
         if failure:
             self.step = marshal.loads(failure)
+            self._let_go()
         os.close(self.failure_fd)
 
     def watch(self) -> Outcome:
@@ -181,7 +194,21 @@ class _Launched:
         _, status = os.waitpid(self.pid, 0)
         self._kill_init()
         self._drain()
-        return Outcome(status, self.reports, self.diagnostics)
+        outcome = Outcome(status, self.reports, self.diagnostics)
+        if not self.may_try_again(outcome):
+            self._let_go()
+        return outcome
+
+    def may_try_again(self, outcome: Outcome) -> bool:
+        """Whether the isolation failed before the command ran, perhaps because the host changed
+        while the sandbox was built: a directory that was to be shown is gone, say. Nothing has
+        been read from the streams then, and a second launch finds the host as it is now."""
+        return bool(self.held) and os.WIFEXITED(outcome.status) and bool(outcome.diagnostics)
+
+    def _let_go(self) -> None:
+        """Close our copies of what the launched process has, so that its end is seen by others."""
+        while self.held:
+            os.close(self.held.pop())
 
     def _patience(self) -> float | None:
         """Milliseconds until the command's grace is over; None for ever."""
@@ -213,6 +240,7 @@ class _Launched:
 
     def kill(self) -> None:
         """End the sandbox: first the init of its pid namespace, then the isolation."""
+        self._let_go()
         if self.init_fd < 0:
             # The isolation is between its fork and its first report: wait for one or the other.
             wait = select.poll()
@@ -292,6 +320,7 @@ class _Launched:
                     self.init_fd = os.pidfd_open(child)
             self.reports.append(value)
         elif value.get("exec") is True and not self.command_pid:
+            self._let_go()
             self.command_pid = sender
             with contextlib.suppress(ProcessLookupError):
                 self.command_fd = os.pidfd_open(sender)

@@ -32,8 +32,11 @@ SYSTEM_DIRECTORIES = (
 )
 """Directories that are never masked as a whole, nor anything that holds one."""
 
-OWN_INSIDE = ("/dev", "/proc", "/sys", "/tmp")
-"""Places that the sandbox has of its own, or that hold no files of users."""
+REPLACED = ("/dev", "/proc", "/tmp")
+"""Places where the sandbox has something of its own: the host's are not seen."""
+
+OWN_INSIDE = (*REPLACED, "/sys")
+"""Places in which nothing needs a mask."""
 
 PRIVATE_TOPS = ("/etc", "/var/lib", "/var/log", "/var/cache", "/var/backups", "/var/spool")
 """Where files that others cannot read are masked when root keeps its own uid."""

@@ -195,10 +195,10 @@ class Grant(NamedTuple):
         return f"{self.mount.source} at {self.mount.guest}, {mode}: {self.why} ({self.mount.origin})"
 
 
-def grants(mounts: Sequence[Mount], workspace: Workspace, masks: Sequence[str]) -> list[Grant]:
-    """The mounts that write to the host outside the workspace, or show something masked.
+def grants(mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str]) -> list[Grant]:
+    """The mounts that write to the host outside the workspace, or show something that is hidden.
 
-    `--expose` is typed to show what is masked, so it is its own approval.
+    `--expose` is typed to show what is hidden, so it is its own approval.
     """
     found = []
     for mount in mounts:
@@ -207,6 +207,6 @@ def grants(mounts: Sequence[Mount], workspace: Workspace, masks: Sequence[str]) 
             found.append(Grant(mount, "writes to the host"))
         elif mount.origin == EXPOSE or inside:
             continue
-        elif any(within(mount.source, mask) or within(mask, mount.source) for mask in masks):
-            found.append(Grant(mount, "shows what is masked"))
+        elif any(within(mount.source, path) or within(path, mount.source) for path in hidden):
+            found.append(Grant(mount, "shows what is hidden"))
     return found

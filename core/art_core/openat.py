@@ -46,3 +46,22 @@ def pin_beneath(top: int, parts: Sequence[str]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+_LINE_LIMIT = 8192
+
+
+def first_line(directory: int, name: str) -> str | None:
+    """The first line of a small regular file in a directory; None without one."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, _LINE_LIMIT)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return os.fsdecode(text.split(b"\n")[0]) or None

@@ -190,7 +190,7 @@ class Preparation:
         self.evidence = self._gathered.evidence
         self.grants = [
             grant
-            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.masks)
+            for grant in mounts.grants(self._gathered.mounts, self.workspace, [*self.masks, *masks.REPLACED])
             if grant.mount.origin not in {chain.origin for chain in chains}
         ]
         self._offered = {offer.origin for offer in offers}

@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from art_core import openat
 from art_core.contracts import Mount, Origin, Workspace
+from art_core.hosttree import within
 
 WALK_LIMIT = 50_000
 """Directories that are looked at for new files at the end of a run."""
@@ -24,7 +26,10 @@ _CLOCK_OF_INODES = 5
 
 def selected(patterns: Sequence[str], unprotected: Sequence[str], workspace: Workspace) -> list[str]:
     """The relative paths to protect, less those given up (`--no-protect`, relative to the
-    workspace or absolute)."""
+    workspace or absolute). What holds for `.git` holds for the directory that it names, too."""
+    repository = _repository(workspace)
+    if repository is not None:
+        patterns = [*patterns, *(repository + p[4:] for p in patterns if p.startswith(".git/"))]
     given_up = []
     for path in unprotected:
         full = os.path.normpath(os.path.join(workspace.path, os.path.expanduser(path)))
@@ -34,6 +39,19 @@ def selected(patterns: Sequence[str], unprotected: Sequence[str], workspace: Wor
         for pattern in (p.strip("/") for p in patterns)
         if not any(pattern == path or pattern.startswith(path + "/") or path == "." for path in given_up)
     ]
+
+
+def _repository(workspace: Workspace) -> str | None:
+    """The git directory that `.git` leads to as a link or a file (gitrepository-layout(5)), relative
+    to the workspace; None where it is a directory or leads elsewhere."""
+    try:
+        target = os.readlink(".git", dir_fd=workspace.fd)
+    except OSError:
+        line = openat.first_line(workspace.fd, ".git") or ""
+        target = line.removeprefix("gitdir: ") if line.startswith("gitdir: ") else ""
+    real = os.path.realpath(os.path.join(workspace.real, target))
+    inside = target and real != workspace.real and within(real, workspace.real)
+    return os.path.relpath(real, workspace.real) if inside else None
 
 
 def protections(workspace: Workspace, paths: Sequence[str], tops: Sequence[str]) -> list[Mount]:
@@ -119,7 +137,10 @@ class Watch(NamedTuple):
                 relative = f"{below}/{entry.name}" if below else entry.name
                 for rest in by_first.get(entry.name, ()):
                     named += self._changed(f"{relative}/{rest}" if rest else relative)
-                if entry.is_dir(follow_symlinks=False) and entry.name != ".git":
+                if entry.name == ".git":
+                    if not entry.is_dir(follow_symlinks=False):
+                        named += self._changed(relative)
+                elif entry.is_dir(follow_symlinks=False):
                     todo.append(relative)
         return sorted(set(named))
 

@@ -16,7 +16,6 @@ from art_core.hosttree import within
 
 _ORIGIN = Origin("the workspace is a linked git worktree")
 _READ_ONLY = ("hooks", "config", "config.worktree", "modules", "info/attributes")
-_POINTER_LIMIT = 8192
 
 
 def offer(workspace: Workspace) -> list[Mount]:
@@ -42,7 +41,7 @@ def offer(workspace: Workspace) -> list[Mount]:
 
 def _directories(workspace: Workspace) -> tuple[str, str] | None:
     """The common directory and the worktree's own, when both sides point at each other."""
-    pointer = _line(workspace.fd, ".git")
+    pointer = openat.first_line(workspace.fd, ".git")
     if pointer is None or not pointer.startswith("gitdir: "):
         return None
     own = os.path.realpath(os.path.join(workspace.real, pointer.removeprefix("gitdir: ")))
@@ -51,7 +50,7 @@ def _directories(workspace: Workspace) -> tuple[str, str] | None:
     except OSError:
         return None
     try:
-        back, common_pointer = _line(fd, "gitdir"), _line(fd, "commondir")
+        back, common_pointer = openat.first_line(fd, "gitdir"), openat.first_line(fd, "commondir")
     finally:
         os.close(fd)
     if back is None or common_pointer is None:
@@ -64,19 +63,3 @@ def _directories(workspace: Workspace) -> tuple[str, str] | None:
     if within(workspace.real, common) or within(common, workspace.real):
         return None
     return common, own
-
-
-def _line(directory: int, name: str) -> str | None:
-    """The first line of a small regular file in a directory."""
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(name, flags, dir_fd=directory)
-    except OSError:
-        return None
-    try:
-        text = os.read(fd, _POINTER_LIMIT)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return os.fsdecode(text.split(b"\n")[0]) or None

@@ -14,6 +14,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +37,10 @@ def shell(script: str, **changes: Any) -> Launch:
         **changes,
     }
     return Launch(**fields)
+
+
+EXECUTES = """sh -c 'echo "{\\"exec\\": true}" >&6; true'\n"""
+"""A process reports that it becomes the command."""
 
 
 class Ended:
@@ -68,7 +73,7 @@ def run(launch: Launch, input: bytes = b"") -> Ended:
 
 
 def test_streams_status_and_diagnostics_stay_apart() -> None:
-    ended = run(shell("cat; echo error >&5; echo diagnosis >&2; exit 7"), b"some input")
+    ended = run(shell(EXECUTES + "cat; echo error >&5; echo diagnosis >&2; exit 7"), b"some input")
     assert (ended.code, ended.stdout, ended.stderr) == (7, b"some input", b"error\n")
     assert ended.diagnostics == b"diagnosis\n"
 
@@ -235,3 +240,31 @@ def test_a_process_with_threads_gets_a_launcher_that_was_not_forked_from_it() ->
         stop.set()
         thread.join()
     assert (ended.code, ended.stdout) == (3, b"through threads")
+
+
+ONCE_BROKEN = """
+    wc -c <&9 >>{log}
+    [ $(wc -l <{log}) = {turns} ] || {{ echo the host changed >&2; exit 1; }}
+    sh -c 'echo "{{\\\\"exec\\\\": true}}" >&6; exec cat'
+"""
+
+
+@pytest.mark.parametrize(("turns", "code"), [(1, 0), (2, 0), (3, 1)])
+def test_an_isolation_that_fails_before_the_command_is_tried_once_more(
+    turns: int, code: int, tmp_path: Path
+) -> None:
+    """The host may change while the sandbox is built. The command's input is there as it was."""
+    log = tmp_path / "log"
+    log.touch()
+    ended = run(
+        shell(ONCE_BROKEN.format(log=log, turns=turns, executes=EXECUTES), files={FILE: b"12345"}), b"input"
+    )
+    assert log.read_text().split() == ["5"] * min(turns, 2)
+    assert (ended.code, ended.stdout) == (code, b"" if code else b"input")
+    assert ended.diagnostics == (b"the host changed\n" if code else b"")
+
+
+def test_an_isolation_that_was_killed_is_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert run(shell(f"echo turn >>{log}; echo broken >&2; kill -9 $$")).code == -signal.SIGKILL
+    assert log.read_text() == "turn\n"

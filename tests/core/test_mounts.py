@@ -217,8 +217,8 @@ def test_sources_and_options_are_checked_together(ws: Workspace, tmp_path: Path)
 # --- what needs approval -----------------------------------------------------------------------
 
 
-def granted(ws: Workspace, *asked: Mount, masks: Sequence[str] = ("/home", "/root")) -> list[str]:
-    return [grant.why for grant in grants(asked, ws, masks)]
+def granted(ws: Workspace, *asked: Mount, hidden: Sequence[str] = ("/home", "/root")) -> list[str]:
+    return [grant.why for grant in grants(asked, ws, hidden)]
 
 
 def test_reading_what_is_visible_anyway_needs_no_approval(ws: Workspace) -> None:
@@ -236,7 +236,7 @@ def test_writing_within_the_workspace_needs_none(ws: Workspace) -> None:
 
 @pytest.mark.parametrize("source", ["/root", "/root/.ssh", "/"])
 def test_seeing_what_is_masked_needs_approval(source: str, ws: Workspace) -> None:
-    assert granted(ws, bind(source, "/opt/x")) == ["shows what is masked"]
+    assert granted(ws, bind(source, "/opt/x")) == ["shows what is hidden"]
 
 
 def test_an_exposed_path_was_typed_for_that(ws: Workspace) -> None:
@@ -245,4 +245,4 @@ def test_an_exposed_path_was_typed_for_that(ws: Workspace) -> None:
 
 
 def test_a_workspace_in_a_masked_home_may_bind_its_own_directories(ws: Workspace) -> None:
-    assert granted(ws, bind(f"{ws.real}/sub", "/opt/x"), masks=[os.path.dirname(ws.real)]) == []
+    assert granted(ws, bind(f"{ws.real}/sub", "/opt/x"), hidden=[os.path.dirname(ws.real)]) == []

@@ -71,9 +71,8 @@ def _shared_tmp(words: list[str]) -> list[str]:
 
 def _covered(run: Run) -> Run:
     """Masks as mounts on the files themselves, which go when the host renames over them."""
-    files = [path for path in run.masks if os.path.isfile(path)]
-    covers = [GuestFile(guest=path, contents=b"") for path in files]
-    return run._replace(masks=[path for path in run.masks if path not in files], files=covers)
+    covers = [GuestFile(guest=path, contents=b"") for path in run.masks if os.path.isfile(path)]
+    return run._replace(masks=(), files=covers)
 
 
 def _write(run: Run) -> Run:
