@@ -55,7 +55,7 @@ def _settings(overrides: Sequence[str]) -> tuple[Settings, list[Check]]:
 
 
 def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None) -> Iterator[Check]:
-    """Run `true` in a sandbox; what makes it, and how that went."""
+    """Run a command in a sandbox; what makes it, how that went, and whose /proc it saw."""
     import shutil
     import tempfile
 
@@ -66,16 +66,34 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
         options: dict[str, Any] = {"isolation": isolation, "no_plugins": no_plugins, "allow_home": True}
         with Sandbox(directory, settings=settings, **options) as box:
             yield _program(isolation or settings.isolation, box.plan(["true"]))
-            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
+            result = box.run(["sh", "-c", _WHO_AM_I], timeout=TRIAL_TIMEOUT_S)
         if result.status:
             said = result.exit.why or result.stderr.decode("utf-8", "replace").strip() or "no reason given"
-            yield _failed(f"`true` ended with {result.status}: {said}")
+            yield _failed(f"`sh` ended with {result.status}: {said}")
         else:
-            yield Check("a run", "ok", "`true` ran in a sandbox")
+            yield Check("a run", "ok", "a command ran in a sandbox")
+            yield _own_proc(result.stdout.split())
     except (ArtError, OSError) as error:
         yield _failed(str(error))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+_WHO_AM_I = 'read -r pid rest </proc/self/stat; echo "$pid" "$$"'
+
+
+def _own_proc(pids: Sequence[bytes]) -> Check:
+    """A /proc of the machine's numbers the shell otherwise than its own pid namespace does."""
+    if len(set(pids)) == 1:
+        return Check("/proc", "ok", "the sandbox has its own")
+    return Check(
+        "/proc",
+        "warning",
+        "this machine's own is shown read-only, because it forbids a new one (containers do)",
+        "hiding the command lines of other processes",
+        "run ART outside the container, or let the container have all of /proc "
+        "(docker run --security-opt systempaths=unconfined)",
+    )
 
 
 def _failed(why: str) -> Check:

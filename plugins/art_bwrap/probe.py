@@ -2,7 +2,7 @@
 
 A version is not a promise: in a container the same bwrap may be unable to mount /proc or to
 forbid user namespaces. So it is tried once, and the answer is kept until the program, the kernel
-or the user namespace changes.
+or a namespace that we are in changes.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ def _key(program: Program) -> str:
         found = os.stat(program.path)
     except OSError as error:
         raise IsolationError(f"bwrap at {program.path}: {error.strerror}") from None
-    namespace = os.stat("/proc/self/ns/user").st_ino
-    about = (program.path, found.st_ino, found.st_size, found.st_mtime_ns, os.uname().release, namespace)
-    return " ".join(map(repr, (*about, os.getuid())))
+    about = (program.path, found.st_ino, found.st_size, found.st_mtime_ns, os.uname().release)
+    namespaces = [os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("user", "mnt")]
+    return " ".join(map(repr, (*about, *namespaces, os.getuid())))
 
 
 def _cache_file(cache_dir: str) -> str:
