@@ -90,7 +90,7 @@ class Attachment:
         fd = next((fd for fd in (0, 1, 2) if at_terminal[fd]), None)
         if fd is None:
             return None
-        self._caller_terminal = self._stack.enter_context(CallerTerminal(fd, pty))
+        self._caller_terminal = self._stack.enter_context(CallerTerminal(fd, pty, typed=at_terminal[0]))
         return Terminal(fd, self._caller_terminal.state)
 
     def launched(self) -> None:

@@ -61,14 +61,16 @@ class ModeTracker:
 
 
 class CallerTerminal:
-    """The terminal behind descriptor `fd`: raw while the command runs, restored on every way out.
+    """The terminal behind descriptor `fd`: restored on every way out. It is raw while the command
+    runs, if the command reads it (`typed`); else its keys act on ART as on any program.
 
     Used as a context manager. While ART is a background job the terminal is left alone, as any
     background program must; a stop and a continue (SIGTSTP, SIGCONT) hand it over and take it back.
     """
 
-    def __init__(self, fd: int, pty: int) -> None:
+    def __init__(self, fd: int, pty: int, *, typed: bool = True) -> None:
         self.fd = fd
+        self._typed = typed
         self._pty = pty
         self.state = termios.tcgetattr(fd)
         self.modes = ModeTracker()
@@ -104,19 +106,19 @@ class CallerTerminal:
             fcntl.ioctl(self._pty, termios.TIOCSWINSZ, size)
 
     def _take(self) -> None:
-        if self.in_foreground():
+        if self._typed and self.in_foreground():
             with contextlib.suppress(termios.error):
                 tty.setraw(self.fd, termios.TCSADRAIN)
                 self.raw = True
 
     def _give_back(self, *, flush: bool) -> None:
+        resets = self.modes.resets()
+        with contextlib.suppress(OSError):
+            if resets and self.in_foreground():
+                os.write(self.fd, resets)
         if not self.raw:
             return
         self.raw = False
-        resets = self.modes.resets()
-        with contextlib.suppress(OSError):
-            if resets:
-                os.write(self.fd, resets)
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self.fd, termios.TCSAFLUSH if flush else termios.TCSADRAIN, self.state)
 
