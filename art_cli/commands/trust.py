@@ -17,6 +17,7 @@ from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded
 from art_core.planning import Options, Preparation
 from art_core.trust import Approvals
+from art_core.workspace import absolute
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -84,7 +85,7 @@ def _list() -> None:
 
 
 def _forget(directory: str) -> None:
-    path = os.path.abspath(os.path.expanduser(directory))
+    path = absolute(directory)
     # The directory may be gone; its approval is to go too.
     workspace = Workspace(name=os.path.basename(path), path=path, real=os.path.realpath(path), fd=-1)
     found = Approvals(dirs.state_dir(os.environ)).forget(workspace)

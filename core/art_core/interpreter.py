@@ -16,19 +16,17 @@ from art_core.errors import IsolationError
 from art_core.hosttree import within
 from art_core.identity import Identity, closed_directory
 
-_NOT_SHOWN = ("/tmp", "/dev", "/proc")
 
-
-def interpreter_mount(masks: Sequence[str], homes: Sequence[str], identity: Identity) -> list[Mount]:
+def interpreter_mount(hidden: Sequence[str], homes: Sequence[str], identity: Identity) -> list[Mount]:
     """The mount that shows the interpreter's prefix at `INTERPRETER`; empty when it can be seen.
 
     Raises IsolationError when the prefix is a whole home.
     """
     program = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    hidden = any(within(program, top) for top in (*masks, *_NOT_SHOWN))
+    unseen = any(within(program, top) for top in hidden)
     closed = closed_directory(program, identity) is not None
     unreadable = identity.host_ids is not None and not os.stat(program).st_mode & stat.S_IROTH
-    if not hidden and not closed and not unreadable:
+    if not unseen and not closed and not unreadable:
         return []
     prefix = os.path.realpath(sys.base_prefix)
     if prefix in homes or not within(program, prefix):

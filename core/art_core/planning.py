@@ -19,7 +19,7 @@ from art_core.interpreter import interpreter_mount
 from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import Settings
-from art_core.workspace import needs_consent, open_workspace, refuse_foreign
+from art_core.workspace import absolute, needs_consent, open_workspace, refuse_foreign
 
 Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH = "main"
@@ -88,7 +88,7 @@ class Preparation:
             self.settings = settings_module.with_override(self.settings, override)
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
-        defaults = self.settings.for_workspace(os.path.abspath(os.path.expanduser(directory)))
+        defaults = self.settings.for_workspace(absolute(directory))
         self._refuse_overlay_and_trace(options.database or defaults.database or self.settings.database)
         self._isolation_name = options.isolation or self.settings.isolation
         self.network: Network = options.network or self.settings.network
@@ -112,6 +112,7 @@ class Preparation:
         self.state_dir = dirs.state_dir(self._caller_env)
         extra = [*self.settings.masks, self.state_dir]
         self.masks = masks.host_masks(homes, extra) if self.options.masks else []
+        self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = self._aliases() if self.options.alias else []
         self._gather()
@@ -160,13 +161,17 @@ class Preparation:
         leads through a link that is masked."""
         found: list[str] = []
         for path in (self.workspace.real, self.workspace.path):
-            visible = path == self.workspace.real or any(within(path, mask) for mask in self.masks)
+            visible = path == self.workspace.real or any(within(path, top) for top in self.hidden)
             if visible and path not in (*found, self.guest) and not within(HOME, path):
                 found.append(path)
         return found
 
     def _gather(self) -> None:
-        cwd, home = os.getcwd(), self._caller_env.get("HOME", "/")
+        home = self._caller_env.get("HOME", "/")
+        try:
+            cwd = os.getcwd()
+        except FileNotFoundError:
+            cwd = ""  # It was removed: a relative path leads nowhere, an absolute one where it says.
         asked = [mounts.parse_bind(text, cwd=cwd, home=home) for text in self.options.binds]
         asked += [mounts.parse_expose(text, cwd=cwd, home=home) for text in self.options.expose]
         providers = self.plugins.providers("mount_source")
@@ -182,7 +187,7 @@ class Preparation:
         if self.settings.toolchains == "auto":
             from art_core import toolchain
 
-            chains, self.path_first = toolchain.exposed(self._caller_env, self.masks)
+            chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
         self._gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
@@ -190,7 +195,7 @@ class Preparation:
         self.evidence = self._gathered.evidence
         self.grants = [
             grant
-            for grant in mounts.grants(self._gathered.mounts, self.workspace, [*self.masks, *masks.REPLACED])
+            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.hidden)
             if grant.mount.origin not in {chain.origin for chain in chains}
         ]
         self._offered = {offer.origin for offer in offers}
@@ -204,7 +209,7 @@ class Preparation:
         left_out = self._offered if self.left_out is not None else set()
         explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
         needed, self._covers = masks.needed_links(self.masks)
-        needed += interpreter_mount(self.masks, self.homes, self.identity)
+        needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
         shown = [mounts.of_workspace(self.workspace, top) for top in tops]
         protected = protect.protections(self.workspace, self._protected, tops)
@@ -241,7 +246,7 @@ class Preparation:
     def shell(self) -> str:
         """The interactive shell: the caller's if it is there inside, else bash, else sh."""
         for shell in (self._caller_env.get("SHELL", ""), self.identity.shell, "/bin/bash"):
-            hidden = any(within(shell, mask) for mask in self.masks)
+            hidden = any(within(shell, top) for top in self.hidden)
             if shell.startswith("/") and not hidden and os.access(shell, os.X_OK):
                 return shell
         return "/bin/sh"
@@ -321,7 +326,7 @@ class Preparation:
             hint = toolchain.hint(
                 name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1),
                 caller_path=self._caller_env.get("PATH", ""),
-                masks=self.masks,
+                hidden=self.hidden,
                 workspace=self.workspace.real,
             )
         return ended._replace(why=f"{why}; {hint}" if hint else why)

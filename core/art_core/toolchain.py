@@ -33,8 +33,8 @@ def _executable(path: str) -> bool:
     return stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK)
 
 
-def hint(name: str, *, caller_path: str, masks: Sequence[str], workspace: str = "/nowhere") -> str | None:
-    """The options that would make the caller's `name` work inside, in one line; None when masks
+def hint(name: str, *, caller_path: str, hidden: Sequence[str], workspace: str = "/nowhere") -> str | None:
+    """The options that would make the caller's `name` work inside, in one line; None when hidden places
     are not what keeps it from working.
 
     A name with a slash is one of the `workspace` (its host path), whose files are never masked.
@@ -44,7 +44,7 @@ def hint(name: str, *, caller_path: str, masks: Sequence[str], workspace: str = 
         return None
     needed: list[str] = []
     for path in _needs(found):
-        if _masked(path, masks) and not _within(path, workspace):
+        if _hidden(path, hidden) and not _within(path, workspace):
             directory = _tree_of(path)
             if not any(_within(directory, other) for other in needed):
                 needed = [other for other in needed if not _within(other, directory)] + [directory]
@@ -67,7 +67,7 @@ AUTOMATIC = (
 """Folders of a home that hold tools and no credentials; shown with the setting toolchains = auto."""
 
 
-def exposed(env: Mapping[str, str], masks: Sequence[str]) -> tuple[list[Mount], list[str]]:
+def exposed(env: Mapping[str, str], hidden: Sequence[str]) -> tuple[list[Mount], list[str]]:
     """The mounts that the setting `toolchains = "auto"` asks for, and what goes in front of PATH for them:
     the caller's own directories of PATH that lie in one."""
     home = env.get("HOME", "")
@@ -76,7 +76,7 @@ def exposed(env: Mapping[str, str], masks: Sequence[str]) -> tuple[list[Mount], 
     mounts = []
     for folder in AUTOMATIC:
         path = os.path.realpath(os.path.join(home, folder))
-        if os.path.isdir(path) and _masked(path, masks):
+        if os.path.isdir(path) and _hidden(path, hidden):
             mounts.append(Mount(source=path, guest=path, origin=Origin("the setting toolchains", folder)))
     directories = [os.path.realpath(directory) for directory in env.get("PATH", "").split(":") if directory]
     shown = [
@@ -164,8 +164,8 @@ def _is_prefix(path: str) -> bool:
     return any(os.path.isdir(os.path.join(path, name)) for name in ("lib", "lib64", "libexec"))
 
 
-def _masked(path: str, masks: Sequence[str]) -> bool:
-    return any(_within(path, mask) for mask in masks)
+def _hidden(path: str, hidden: Sequence[str]) -> bool:
+    return any(_within(path, top) for top in hidden)
 
 
 def _within(path: str, top: str) -> bool:

@@ -20,7 +20,7 @@ def open_workspace(directory: str, *, name: str | None = None) -> Workspace:
     """
     if not directory:
         raise WorkspaceError("the workspace is an empty path; name a directory: art -m DIR")
-    path = os.path.abspath(os.path.expanduser(directory))
+    path = absolute(directory)
     chosen = os.path.basename(path) if name is None else name
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -34,6 +34,16 @@ def open_workspace(directory: str, *, name: str | None = None) -> Workspace:
     except BaseException:
         os.close(fd)
         raise
+
+
+def absolute(directory: str) -> str:
+    """The absolute path of a workspace as it is typed. Raises WorkspaceError."""
+    try:
+        return os.path.abspath(os.path.expanduser(directory))
+    except FileNotFoundError:
+        raise WorkspaceError(
+            f"workspace {directory!r}: the current directory was removed; change to one that exists"
+        ) from None
 
 
 def _cure(path: str, error: OSError) -> str:

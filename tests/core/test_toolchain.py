@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def hinted(name: str, path: Path, home: Path, **more: str) -> str | None:
-    return hint(name, caller_path=f"/usr/bin:{path}", masks=[str(home)], **more)
+    return hint(name, caller_path=f"/usr/bin:{path}", hidden=[str(home)], **more)
 
 
 def test_a_tool_alone_in_a_directory_of_a_home(home: Path) -> None:
