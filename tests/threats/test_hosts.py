@@ -35,12 +35,12 @@ def on_host(
 
 
 RESOLVER = """
-    mkdir /tmp/art-host && mount -t tmpfs none /tmp/art-host
-    cp -a /etc /tmp/art-host/etc 2>/dev/null || true
-    ln -sfn ../run/resolver/resolv.conf /tmp/art-host/etc/resolv.conf
-    ln -sfn ../run/zone /tmp/art-host/etc/localtime
-    mount --bind /tmp/art-host/etc /etc
-    umount -l /tmp/art-host && rmdir /tmp/art-host
+    top=$(mktemp -d /tmp/art-test-XXXXXX) && mount -t tmpfs none $top
+    cp -a /etc $top/etc 2>/dev/null || true
+    ln -sfn ../run/resolver/resolv.conf $top/etc/resolv.conf
+    ln -sfn ../run/zone $top/etc/localtime
+    mount --bind $top/etc /etc
+    umount -l $top && rmdir $top
     mount -t tmpfs -o mode=755 none /run
     mkdir /run/resolver /run/private
     echo "nameserver 192.0.2.1" >/run/resolver/resolv.conf
