@@ -95,10 +95,10 @@ class HostRules:
                 "print(ascii(seen))",
                 name,
             )
-        rule.equals(found, ([], 0o1777), "what is in /tmp, and its mode")
         leaked = os.path.lexists(f"/tmp/{name}")
         if leaked:
             os.unlink(f"/tmp/{name}")
+        rule.equals(found, ([], 0o1777), "what is in /tmp, and its mode")
         rule.holds(not leaked, "a file made in /tmp appeared in the host's /tmp")
 
     def test_empty_home(self, sandbox: Driver, rule: Rule) -> None:
