@@ -37,13 +37,19 @@ def become(orders: Socket, report: int, diagnostics: int, failure: int) -> NoRet
             os._exit(0)
         content, descriptors = received
         order = Order(*marshal.loads(content))
+        enter = [descriptors[place] for place in order.enter]
+        if enter and not order.stage:
+            step = "enter"
+            if len(enter) > 1:
+                kernel.enter(enter[1], kernel.CLONE_NEWUSER)
+            kernel.enter(enter[0], kernel.CLONE_NEWNS)
         if order.identity is not None:
             uid, gid = order.identity
             step = "stage"
             if order.stage:
                 assert mapping is not None
                 with mapping.descriptor(uid, gid) as user_namespace:
-                    staging.stage([descriptors[place] for place in order.stage], user_namespace)
+                    staging.stage([descriptors[place] for place in order.stage], user_namespace, enter)
             step = "become"
             os.setgroups([])
             os.setresgid(gid, gid, gid)

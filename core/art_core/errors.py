@@ -49,3 +49,7 @@ class ApprovalNeeded(ArtError):
 
 class IsolationError(ArtError):
     """The sandbox could not be started."""
+
+
+class StoreError(ArtError):
+    """A database cannot be used, or not everything reached it."""

@@ -103,6 +103,20 @@ def mount_tmpfs(target: str, *, size: int, mode: int) -> None:
     _check(_libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", flags, options))
 
 
+def mount_fuse(fd: int, target: str, name: str, uid: int, gid: int) -> None:
+    """Mount the FUSE file system that is served through `fd`, an open /dev/fuse of this user
+    namespace. The ids are the mounting user's (Documentation/filesystems/fuse.rst)."""
+    options = f"fd={fd},rootmode=40000,user_id={uid},group_id={gid},default_permissions,allow_other"
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
+    kind = b"fuse." + os.fsencode(name)
+    _check(_libc.mount(os.fsencode(name), os.fsencode(target), kind, flags, options.encode()))
+
+
+def enter(namespace: int, kind: int) -> None:
+    """Move this process into a namespace (setns(2))."""
+    _check(_libc.setns(namespace, kind))
+
+
 def clone_tree(fd: int) -> int:
     """A detached copy of the mounts at and below what `fd` (O_PATH) refers to."""
     flags = _OPEN_TREE_CLONE | _AT_EMPTY_PATH | _AT_RECURSIVE | os.O_CLOEXEC

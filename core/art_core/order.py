@@ -13,8 +13,9 @@ MESSAGE_LIMIT = 160 * 1024
 DESCRIPTORS_PER_MESSAGE = 200
 
 
-STAGE = "/tmp"
-"""Where the sources of a root caller's mounts appear in the namespace of the run."""
+STAGE = "/dev/shm"
+"""Where the sources of a root caller's mounts, and a home that is mounted, appear in the namespace
+of the run: a directory that every host has, and no user keeps a workspace in."""
 
 
 class Order(NamedTuple):
@@ -34,6 +35,9 @@ class Order(NamedTuple):
     """Place of the caller's terminal, -1 without one."""
     terminal_state: list[Any]
     """What to put it back to, as termios.tcgetattr gives it."""
+    enter: list[int]
+    """Places of the mount namespace to be in, and of the user namespace that it belongs to; empty
+    for one of its own."""
 
 
 class Step(NamedTuple):

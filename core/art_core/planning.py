@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from art_core import dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
@@ -20,6 +20,10 @@ from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import Settings
 from art_core.workspace import absolute, needs_consent, open_workspace, refuse_foreign
+
+if TYPE_CHECKING:
+    from art_core.contracts import Stores
+    from art_core.overlay import Overlay
 
 Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH = "main"
@@ -82,6 +86,7 @@ class Preparation:
         self.options = options
         self._ask = ask
         self._fds: list[int] = []
+        self.overlay: Overlay | None = None
         self._caller_env: Mapping[str, str] = os.environ
         self.settings = settings if settings is not None else settings_module.load(self._caller_env)
         for override in options.overrides:
@@ -89,7 +94,10 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        self._refuse_overlay_and_trace(options.database or defaults.database or self.settings.database)
+        database = options.database or defaults.database or self.settings.database
+        self._refuse_trace()
+        if database is None and options.branch not in (None, _MAIN_BRANCH):
+            raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
         self.network: Network = options.network or self.settings.network
         self._require_capabilities()
@@ -99,10 +107,22 @@ class Preparation:
         self.workspace = open_workspace(directory, name=options.name or defaults.name)
         self._fds.append(self.workspace.fd)
         try:
+            if database is not None:
+                self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
             self.close()
             raise
+
+    def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.overlay import Overlay
+
+        name = self.options.store or self.settings.store
+        stores: Stores = self.plugins.create("store", name)
+        with self.plugins.guard("store", name):
+            store = stores.open(locator, "create")
+            owner = self.identity.host_ids or (os.getuid(), os.getgid())
+            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -110,24 +130,21 @@ class Preparation:
         refuse_foreign(self.workspace, os.getuid())
         self.homes = homes
         self.state_dir = dirs.state_dir(self._caller_env)
-        extra = [*self.settings.masks, self.state_dir]
+        hidden = self.overlay.store.hidden() if self.overlay is not None else ()
+        extra = [*self.settings.masks, self.state_dir, *hidden]
         self.masks = masks.host_masks(homes, extra) if self.options.masks else []
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = self._aliases() if self.options.alias else []
         self._gather()
-        self._protected = protect.selected(self.settings.protect, self.options.unprotected, self.workspace)
+        patterns = self.settings.protect if self.overlay is None else ()  # Nothing reaches the host.
+        self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
         self._watch = protect.Watch.start(self.workspace, self._protected)
 
     # --- what may be asked for -----------------------------------------------------------------
 
-    def _refuse_overlay_and_trace(self, database: str | None) -> None:
-        """Name what is missing for a home that is kept, and for a trace."""
-        if database is not None:
-            self.plugins.provider("store", self.options.store or self.settings.store)
-            raise PluginError("--db: this version of ART runs in direct mode only; leave --db out")
-        if self.options.branch not in (None, _MAIN_BRANCH):
-            raise PluginError(f"--branch {self.options.branch}: branches need a database; add --db FILE")
+    def _refuse_trace(self) -> None:
+        """Name what is missing for a trace."""
         if self.options.trace:
             self.plugins.provider("tracer", self.options.tracer or self.settings.tracer)
             raise PluginError("--trace: this version of ART does not trace yet; leave --trace out")
@@ -178,7 +195,7 @@ class Preparation:
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
         offers: list[Mount] = []
-        if os.path.isfile(f"{self.workspace.real}/.git"):
+        if self.overlay is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core import worktree
 
             offers = worktree.offer(self.workspace)
@@ -211,7 +228,10 @@ class Preparation:
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
-        shown = [mounts.of_workspace(self.workspace, top) for top in tops]
+        if self.overlay is None:
+            shown = [mounts.of_workspace(self.workspace, top) for top in tops]
+        else:
+            shown = self.overlay.shown(self.aliases)
         protected = protect.protections(self.workspace, self._protected, tops)
         opened = [mounts.opened(mount) for mount in needed]
         self._fds += {mount.fd for mount in (*opened, *protected)}
@@ -275,11 +295,12 @@ class Preparation:
         host_ids = self.identity.host_ids
         stage: list[int] = []
         if host_ids is not None:
-            stage = list(dict.fromkeys(mount.fd for mount in self._mounts))
+            stage = list(dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0))
         run = Run(
             argv=argv,
             env=env,
             cwd=self.guest,
+            home=None if self.overlay is None else self.overlay.mounted,
             mounts=[_staged(mount, stage) for mount in self._mounts] if stage else self._mounts,
             masks=self._all_masks(),
             files=[*account_files(self.identity, HOME), *self._covers],
@@ -357,7 +378,15 @@ class Preparation:
         return lines
 
     def close(self) -> None:
-        """Close all descriptors. Idempotent."""
+        """Commit a mounted home and close all descriptors. Idempotent."""
+        overlay, self.overlay = self.overlay, None
+        try:
+            if overlay is not None:
+                overlay.close()
+        finally:
+            self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         for fd in set(self._fds):
             os.close(fd)
         self._fds.clear()
@@ -368,4 +397,6 @@ def _expanded(path: str) -> str:
 
 
 def _staged(mount: Mount, stage: Sequence[int]) -> Mount:
+    if mount.fd < 0:
+        return mount
     return mount._replace(source=staged_path(stage.index(mount.fd)), fd=-1)

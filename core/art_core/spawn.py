@@ -51,14 +51,7 @@ class Launcher:
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
         self._control, theirs = order.pair()
-        if _single_threaded():
-            self.pid = os.fork()
-            if self.pid == 0:
-                from art_core import launcher
-
-                launcher.serve(theirs.detach())
-        else:
-            self.pid = _spawn_fresh(theirs.fileno())
+        self.pid = start_process("art_core.launcher", theirs.fileno())
         theirs.close()
 
     def order(
@@ -87,6 +80,12 @@ class Launcher:
         descriptors += stage
         if terminal is not None:
             descriptors.append(terminal.fd)
+        terminal_place = -1 if terminal is None else len(descriptors) - 1
+        entered = [] if launch.enter is None else [launch.enter.mnt_fd]
+        if launch.enter is not None and launch.enter.user_fd is not None:
+            entered.append(launch.enter.user_fd)
+        enter_places = range(len(descriptors), len(descriptors) + len(entered))
+        descriptors += entered
         message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
@@ -94,8 +93,9 @@ class Launcher:
             report=list(launch.report_fds),
             stage=list(places),
             identity=identity,
-            terminal=-1 if terminal is None else len(descriptors) - 1,
+            terminal=terminal_place,
             terminal_state=[] if terminal is None else terminal.state,
+            enter=list(enter_places),
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)
@@ -150,15 +150,33 @@ def _single_threaded() -> bool:
     return threading is None or threading.active_count() == 1
 
 
-def _spawn_fresh(control: int) -> int:
-    """A launcher in a new interpreter: a process with threads must not fork and go on in Python."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    source = "import sys; sys.path.insert(0, sys.argv[1]); from art_core import launcher; launcher.serve(3)"
+def start_process(module: str, control: int) -> int:
+    """Start a process that calls `serve` of a module with a socket; return its pid.
+
+    It is forked, which costs least; a process with threads must not fork and go on in Python, and
+    starts a new interpreter.
+    """
+    if not _single_threaded():
+        return _spawn_fresh(module, control)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            import importlib
+
+            importlib.import_module(module).serve(control)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def _spawn_fresh(module: str, control: int) -> int:
+    source = "import sys; sys.path[:] = sys.argv[2:]; from importlib import import_module as load; "
+    source += "load(sys.argv[1]).serve(3)"
     high = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 4)
     try:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", source, root],
+            [sys.executable, "-I", "-S", "-c", source, module, *sys.path],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)],
             setsigdef=[signal.SIGPIPE],

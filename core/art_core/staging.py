@@ -3,7 +3,7 @@
 Root's sandbox does not run as root: it runs as an unused uid, so that the kernel's own rules keep
 it from every file that others cannot read. What it is given on purpose, its workspace first of
 all, is cloned from a descriptor (nothing can be swapped for a symlink in between), id-mapped so
-that root's files are its own, and attached below a small tmpfs on /tmp, in a mount namespace that
+that root's files are its own, and attached below a small tmpfs, in a mount namespace that
 ends with the run. See mount_setattr(2), "ID-mapped mounts".
 """
 
@@ -21,17 +21,21 @@ from art_core.order import STAGE, staged_path
 _STAGE_SIZE = 1 << 20
 
 
-def stage(sources: Sequence[int], user_namespace: int) -> None:
-    """Move this process into a mount namespace of its own that shows each source (an O_PATH
-    descriptor) at `staged_path`, with ids as `user_namespace` maps them. Needs root; raises OSError."""
+def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()) -> None:
+    """Move this process into a mount namespace that shows each source (an O_PATH descriptor) at
+    `staged_path`, with ids as `user_namespace` maps them: a new one, or the one to `enter`.
+    Needs root; raises OSError."""
     trees = []
     for source in sources:
         tree = kernel.clone_tree(source)
         kernel.map_tree(tree, user_namespace)
         trees.append(tree)
-    kernel.unshare(kernel.CLONE_NEWNS)
-    kernel.make_mounts_private()
-    kernel.mount_tmpfs(STAGE, size=_STAGE_SIZE, mode=0o755)
+    if enter:
+        kernel.enter(enter[0], kernel.CLONE_NEWNS)
+    else:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.make_mounts_private()
+        kernel.mount_tmpfs(STAGE, size=_STAGE_SIZE, mode=0o755)
     for index, tree in enumerate(trees):
         path = staged_path(index)
         if stat.S_ISDIR(os.fstat(tree).st_mode):

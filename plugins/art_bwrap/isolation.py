@@ -88,6 +88,7 @@ class Bubblewrap(NamedTuple):
             files=files,
             stderr_fd=STDERR,
             report_fds=(REPORT, INIT_REPORT),
+            enter=run.home.namespace if run.home is not None else None,
             shown=self._shown(run, options),
         )
 

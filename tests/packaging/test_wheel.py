@@ -25,7 +25,8 @@ def metadata(wheel: Path) -> email.message.Message:
 
 def test_it_holds_the_parts_of_art_and_nothing_else(installed: Installed) -> None:
     tops = {name.partition("/")[0] for name in contents(installed.wheel)}
-    assert tops == {"art_core", "art_cli", "art_bwrap", "art_binds", "art_runtime-0.1.0.dist-info"}
+    parts = {"art_core", "art_cli", "art_bwrap", "art_binds", "art_cowfs", "art_fusefs"}
+    assert tops == {*parts, "art_runtime-0.1.0.dist-info"}
 
 
 def test_it_holds_every_file_of_the_parts(installed: Installed) -> None:
@@ -65,6 +66,7 @@ def test_its_entry_points_are_the_command_and_the_plugins(installed: Installed) 
         "[art]",
         "binds = art_binds.hooks",
         "bwrap = art_bwrap.hooks",
+        "cowfs = art_cowfs.hooks",
     ]
 
 

@@ -1,0 +1,42 @@
+"""A run in overlay mode: a home that a store mounts, in a namespace that ends with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Workspace
+from art_core.namespace import PrivateNamespace
+
+
+class Overlay:
+    """The home of one run. Made before the process has threads; `close` commits it."""
+
+    def __init__(self, store: Store, branch: str, workspace: Workspace, owner: tuple[int, int]) -> None:
+        self._closing = ExitStack()
+        self._owner = owner
+        self.store = store
+        self.workspace = workspace
+        self._closing.callback(store.close)
+        try:
+            self.mounted: Mounted = self._closing.enter_context(
+                store.mount(branch, workspace, self._namespace)
+            )
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _namespace(self) -> Namespace:
+        namespace = PrivateNamespace(self._owner)
+        self._closing.callback(namespace.close)
+        return namespace
+
+    def shown(self, guests: Sequence[str]) -> list[Mount]:
+        """The merged workspace at further guest paths."""
+        source = f"{self.mounted.path}/{self.workspace.name}"
+        origin = Origin("the workspace")
+        return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
+
+    def close(self) -> None:
+        """Commit and unmount. Raises StoreError when something was lost. Idempotent."""
+        self._closing.close()

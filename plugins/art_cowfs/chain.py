@@ -1,0 +1,126 @@
+"""Reading a branch: the newest row of each thing along its chain of layers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apsw
+
+from art_cowfs.schema import chain_of
+
+HOST_NUMBERS = 1 << 62
+"""Numbers from here up are derived from the host's device and inode numbers."""
+
+
+class Inode(NamedTuple):
+    """A row of `inode`."""
+
+    ino: int
+    layer: int
+    mode: int
+    nlink: int
+    rdev: int
+    size: int
+    clip: int
+    host_clip: int
+    atime: int
+    mtime: int
+    ctime: int
+    target: bytes | None
+    origin: bytes | None
+    origin_size: int | None
+    origin_mtime: int | None
+
+
+_NEWEST = "ORDER BY layer DESC LIMIT 1"
+_IN_CHAIN = "+layer IN (SELECT layer FROM temp.chain)"
+
+
+class Chain:
+    """The layers of one branch, on one connection."""
+
+    def __init__(self, connection: apsw.Connection, branch: str) -> None:
+        self.connection = connection
+        self.layers = chain_of(connection, branch)
+        self.top = self.layers[0]
+        self.single = len(self.layers) == 1
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS chain(layer INTEGER PRIMARY KEY)")
+        connection.execute("DELETE FROM temp.chain")
+        connection.executemany("INSERT INTO temp.chain VALUES(?)", [(layer,) for layer in self.layers])
+
+    def inode(self, ino: int) -> Inode | None:
+        """The newest row of an inode; also of one that is gone (nlink 0)."""
+        row = self._one(f"SELECT * FROM inode WHERE ino = ? AND {_IN_CHAIN} {_NEWEST}", (ino,))
+        return Inode(*row) if row else None
+
+    def name(self, parent: int, name: bytes) -> tuple[int | None] | None:
+        """What a name leads to: (number,), (None,) for a whiteout, None when no layer has it."""
+        row: tuple[int | None] | None = self._one(
+            f"SELECT ino FROM dentry WHERE parent = ? AND name = ? AND {_IN_CHAIN} {_NEWEST}", (parent, name)
+        )
+        return row
+
+    def names(self, parent: int, limit: int = -1) -> Iterator[tuple[bytes, int | None]]:
+        """All names of a directory that any layer has, whiteouts too."""
+        return self.connection.execute(
+            "SELECT name, ino FROM (SELECT name, ino, max(layer) FROM dentry "
+            f"WHERE parent = ? AND {_IN_CHAIN} GROUP BY name) LIMIT ?",
+            (parent, limit),
+        )
+
+    def chunk(self, ino: int, idx: int) -> tuple[int, bytes | None] | None:
+        """The newest chunk at a place, with the size at which the layers above cut the file (-1 for
+        the top's own); None when no layer has one. Bytes None are a hole."""
+        row = self._one(
+            f"SELECT layer, data FROM chunk WHERE ino = ? AND idx = ? AND {_IN_CHAIN} {_NEWEST}", (ino, idx)
+        )
+        if row is None:
+            return None
+        layer, data = row
+        if layer == self.top:
+            return -1, data
+        clip = self._one(
+            f"SELECT min(clip) FROM inode WHERE ino = ? AND layer > ? AND {_IN_CHAIN}", (ino, layer)
+        )
+        return (sys.maxsize if clip is None or clip[0] is None else clip[0]), data
+
+    def chunks(self, ino: int) -> list[int]:
+        """The places at which any layer has a chunk, in order."""
+        rows = self.connection.execute(
+            f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {_IN_CHAIN} ORDER BY idx", (ino,)
+        )
+        return [row[0] for row in rows]
+
+    def xattrs(self, ino: int) -> dict[bytes, bytes]:
+        rows = self.connection.execute(
+            "SELECT name, value FROM (SELECT name, value, max(layer) FROM xattr "
+            f"WHERE ino = ? AND {_IN_CHAIN} GROUP BY name)",
+            (ino,),
+        )
+        return {name: value for name, value in rows if value is not None}
+
+    def below(self, ino: int) -> bool:
+        """Whether a layer under the top knows the inode."""
+        return not self.single and bool(
+            self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {_IN_CHAIN}", (ino, self.top))
+        )
+
+    def host_numbers(self) -> set[int]:
+        """The numbers that copied-up files of the host hold."""
+        rows = self.connection.execute("SELECT DISTINCT ino FROM inode WHERE ino >= ?", (HOST_NUMBERS,))
+        return {row[0] for row in rows}
+
+    def linked(self, dev: int, host_ino: int) -> int | None:
+        """The number under which a host file of several links was copied up."""
+        row = self._one(
+            f"SELECT ino FROM origin WHERE dev = ? AND host_ino = ? AND {_IN_CHAIN} {_NEWEST}",
+            (dev, host_ino),
+        )
+        return None if row is None else row[0]
+
+    def _one(self, statement: str, bindings: tuple[Any, ...]) -> Any:
+        for row in self.connection.execute(statement, bindings):
+            return row
+        return None

@@ -1,0 +1,180 @@
+"""What is in files: chunks in memory, in the layers, and what shows through of the host's file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from art_cowfs.chain import Chain
+from art_cowfs.lower import Lower
+from art_cowfs.nodes import CowNode
+from art_cowfs.pending import Pending
+from art_cowfs.schema import CHUNK
+
+WHOLE = 1 << 20
+"""A host file of at most so many bytes is copied up whole."""
+_ZERO = bytes(CHUNK)
+
+
+class Contents:
+    """Reads and writes the contents of nodes. `copy_up` sees that the database has a node."""
+
+    def __init__(
+        self, chain: Chain, pending: Pending, lower: Lower | None, copy_up: Callable[[CowNode], None]
+    ) -> None:
+        self._chain = chain
+        self._pending = pending
+        self._lower = lower
+        self._copy_up = copy_up
+
+    def _copy_contents(self, node: CowNode) -> None:
+        """Before the first write: a small file is copied whole."""
+        self._copy_up(node)
+        if node.host_clip == 0 or node.base_size > WHOLE:
+            return
+        contents = self._host_bytes(node, 0, node.host_clip)
+        for idx in range((len(contents) + CHUNK - 1) // CHUNK):
+            if self._stored(node, idx) is None:
+                self._set_chunk(node, idx, contents[idx * CHUNK : (idx + 1) * CHUNK])
+        node.host_clip = 0
+        self._pending.dirty(node)
+
+    def _host_bytes(self, node: CowNode, offset: int, size: int) -> bytes:
+        """What the host's file holds. A held node's must be what it was when it was copied up."""
+        if self._lower is None or node.origin is None:
+            return b""
+        fd = node.fd if node.fd >= 0 else self._lower.open(node.origin)
+        try:
+            if node.held:
+                self._same(node, os.fstat(fd))
+            parts = []
+            while size:
+                part = os.pread(fd, size, offset)
+                if not part:
+                    break
+                parts.append(part)
+                offset += len(part)
+                size -= len(part)
+            if node.held:
+                self._same(node, os.fstat(fd))
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            if fd != node.fd:
+                os.close(fd)
+
+    def _same(self, node: CowNode, found: os.stat_result) -> None:
+        if (found.st_size, found.st_mtime_ns) != (node.base_size, node.base_mtime):
+            raise OSError(errno.ESTALE, "the host changed this file after a part of it was changed here")
+
+    def opened(self, node: CowNode) -> bool:
+        if not node.origin or not stat.S_ISREG(node.mode):
+            return True
+        if node.fd < 0 and self._lower is not None and (not node.held or node.host_clip):
+            node.fd = self._lower.open(node.origin)
+            if not node.held:
+                node.show(os.fstat(node.fd))
+        state = (node.size, node.mtime)
+        same = node.held or node.seen == state
+        node.seen = state
+        return same
+
+    def closed(self, node: CowNode) -> None:
+        if node.fd >= 0:
+            os.close(node.fd)
+            node.fd = -1
+
+    def _stored(self, node: CowNode, idx: int) -> bytes | bytearray | None:
+        """The chunk that memory or a layer has, cut to what still shows; None when the host's shows."""
+        for batch in (self._pending.batch, *reversed(self._pending.inflight)):
+            chunks = batch.chunks.get(node.ino)
+            if chunks is not None and idx in chunks:
+                return chunks[idx] or b""
+            if idx >= batch.cuts.get(node.ino, idx + 1):
+                return b""
+        row = self._chain.chunk(node.ino, idx)
+        if row is None:
+            return None
+        clip, data = row
+        data = data or b""
+        return data if clip < 0 else data[: max(0, min(clip, node.clip) - idx * CHUNK)]
+
+    def _chunk(self, node: CowNode, idx: int) -> bytes | bytearray:
+        """The bytes of a chunk; shorter than a chunk when the rest is zeros."""
+        stored = self._stored(node, idx) if node.held else None
+        if stored is not None:
+            return stored
+        start = idx * CHUNK
+        shown = node.host_clip if node.held else node.size
+        if node.origin is None or start >= shown:
+            return b""
+        return self._host_bytes(node, start, min(CHUNK, shown - start))
+
+    def read(self, node: CowNode, offset: int, size: int) -> bytes:
+        if not node.held:
+            return self._host_bytes(node, offset, size)
+        size = max(0, min(size, node.size - offset))
+        parts = []
+        while size:
+            idx, inside = divmod(offset, CHUNK)
+            length = min(size, CHUNK - inside)
+            part = self._chunk(node, idx)[inside : inside + length]
+            parts.append(part)
+            if len(part) < length:
+                parts.append(_ZERO[: length - len(part)])
+            offset += length
+            size -= length
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def write(self, node: CowNode, offset: int, data: bytes) -> None:
+        self._pending.refuse_if_lost()
+        self._copy_contents(node)
+        end = offset + len(data)
+        view = memoryview(data)
+        position = offset
+        while view:
+            idx, inside = divmod(position, CHUNK)
+            length = min(len(view), CHUNK - inside)
+            if length == CHUNK or (inside == 0 and idx * CHUNK + length >= node.size):
+                self._set_chunk(node, idx, bytes(view[:length]))
+            else:
+                self._patch(node, idx, inside, view[:length])
+            view = view[length:]
+            position += length
+        if end > node.size:
+            node.size = end
+        self._pending.dirty(node)
+
+    def _patch(self, node: CowNode, idx: int, inside: int, data: memoryview) -> None:
+        present = self._pending.batch.chunks.get(node.ino, {}).get(idx)
+        if not isinstance(present, bytearray):
+            present = bytearray(self._chunk(node, idx))
+            self._set_chunk(node, idx, present)
+        if len(present) < inside:
+            present.extend(bytes(inside - len(present)))
+        present[inside : inside + len(data)] = data
+
+    def _set_chunk(self, node: CowNode, idx: int, data: bytes | bytearray) -> None:
+        self._pending.batch.chunks.setdefault(node.ino, {})[idx] = data
+        self._pending.grew(len(data) + 64)
+
+    def resize(self, node: CowNode, size: int) -> None:
+        self._pending.refuse_if_lost()
+        if size == 0:
+            self._copy_up(node)
+        else:
+            self._copy_contents(node)
+        if size < node.size:
+            boundary, inside = divmod(size, CHUNK)
+            if inside:
+                kept = self._chunk(node, boundary)[:inside]
+                self._set_chunk(node, boundary, bytes(kept))
+            first = boundary + 1 if inside else boundary
+            chunks = self._pending.batch.chunks.get(node.ino, {})
+            for idx in [idx for idx in chunks if idx >= first]:
+                del chunks[idx]
+            self._pending.batch.cuts[node.ino] = min(first, self._pending.batch.cuts.get(node.ino, first))
+            node.clip, node.host_clip = min(node.clip, size), min(node.host_clip, size)
+        node.size = size
+        self._pending.dirty(node)

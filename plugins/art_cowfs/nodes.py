@@ -1,0 +1,95 @@
+"""Inodes of a branch in memory, and as rows."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from art_cowfs.chain import HOST_NUMBERS, Inode
+from art_fusefs.backend import Node
+
+
+class CowNode(Node):
+    """An inode of a branch. `held` says that the database has (or gets) a row of it; `origin` is the
+    host path that shows through, None when none does."""
+
+    __slots__ = (
+        "base_mtime",
+        "base_size",
+        "clip",
+        "complete",
+        "fd",
+        "held",
+        "host_clip",
+        "host_names",
+        "host_time",
+        "name",
+        "names",
+        "origin",
+        "parent",
+        "seen",
+    )
+
+    def __init__(self, ino: int, mode: int, now: int) -> None:
+        super().__init__(ino, mode, now)
+        self.held = True
+        self.origin: bytes | None = None
+        self.base_size = self.base_mtime = 0
+        self.clip = self.host_clip = 0
+        self.parent: CowNode | None = None
+        self.name = b""
+        self.names: dict[bytes, int | None] = {}
+        """Of a directory: what the database says, None for a whiteout."""
+        self.complete = True
+        """Whether `names` holds all of them."""
+        self.host_names: dict[bytes, os.stat_result] = {}
+        self.host_time = 0.0
+        self.fd = -1
+        self.seen: tuple[int, int] | None = None
+        """Size and time of the host's file when the kernel last cached it."""
+
+    def show(self, found: os.stat_result) -> None:
+        """Take the attributes of the host's file."""
+        self.mode, self.nlink, self.size = found.st_mode, found.st_nlink, found.st_size
+        self.atime, self.mtime, self.ctime = found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
+
+
+def from_row(row: Inode, top: int) -> CowNode:
+    """The node of a row; `top` is the layer that is written."""
+    node = CowNode(row.ino, row.mode, row.ctime)
+    node.nlink, node.rdev, node.size = row.nlink, row.rdev, row.size
+    node.atime, node.mtime, node.ctime = row.atime, row.mtime, row.ctime
+    node.target = row.target or b""
+    node.origin = row.origin
+    node.base_size, node.base_mtime = row.origin_size or 0, row.origin_mtime or 0
+    node.host_clip = row.host_clip
+    node.clip = row.clip if row.layer == top else row.size
+    node.complete = False
+    node.changing = stat.S_ISDIR(row.mode) and row.origin is not None
+    return node
+
+
+def derived(found: os.stat_result) -> int:
+    """A number for a host file, from its device and inode."""
+    device = (found.st_dev ^ (found.st_dev >> 14)) & 0x3FFF
+    return HOST_NUMBERS | device << 48 | (found.st_ino & 0xFFFF_FFFF_FFFF)
+
+
+def row_of(node: CowNode) -> tuple[object, ...]:
+    """The columns of `inode` after its number and layer."""
+    origin = node.origin is not None
+    return (
+        node.mode,
+        node.nlink,
+        node.rdev,
+        node.size,
+        node.clip,
+        node.host_clip,
+        node.atime,
+        node.mtime,
+        node.ctime,
+        node.target or None,
+        node.origin,
+        node.base_size if origin else None,
+        node.base_mtime if origin else None,
+    )

@@ -1,0 +1,56 @@
+"""What changed and is not in the database yet."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from art_cowfs.nodes import CowNode, row_of
+from art_cowfs.writer import Batch, Writer
+
+
+class Pending:
+    """The present batch, and those that the writer has not finished. `wake` is called when there is
+    something to hand over."""
+
+    def __init__(self, writer: Writer, wake: Callable[[], None]) -> None:
+        self.batch = Batch()
+        self.inflight: list[Batch] = []
+        self._writer = writer
+        self._wake = wake
+
+    def dirty(self, node: CowNode) -> None:
+        """The node's row is to be written, as it is when the batch is handed over."""
+        self.batch.inodes[node.ino] = node
+        self.grew(0)
+
+    def grew(self, size: int) -> None:
+        if not self.batch.size:
+            self._wake()
+        self.batch.size += size + 1
+
+    def refuse_if_lost(self) -> None:
+        """Raise EROFS while nothing can be written."""
+        failure = self._writer.failure
+        if failure is not None:
+            raise OSError(errno.EROFS, str(failure))
+
+    def hand_over(self, done: Callable[[], None] = lambda: None) -> None:
+        """Give what changed to the writer, as one transaction."""
+        self.inflight = [batch for batch in self.inflight if not batch.done]
+        if not self.batch:
+            return
+        batch = self.batch
+        batch.inodes = {ino: row_of(node) for ino, node in batch.inodes.items()}
+        self.inflight.append(batch)
+        self.batch = Batch()
+        self._writer.take(batch, done)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes, about, that are not in the database yet."""
+        return self.batch.size + sum(batch.size for batch in self.inflight if not batch.done)
+
+    def flush(self) -> Callable[[], None]:
+        self.hand_over()
+        return self._writer.wait

@@ -1,0 +1,175 @@
+"""The database: its tables, its format, and opening it.
+
+One database holds many workspaces and branches. Each branch is a chain of layers; the newest, the
+top, is the one that is written. A row of a layer wins over the rows of the layers below it; what
+no layer has comes from the host's directory.
+
+* `inode`: one row for each inode a layer changed. `clip` is the smallest size the file had in this
+  layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
+  `origin` is the path of the host's file or directory that shows through, relative to the
+  workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
+  was copied up. A row with `nlink` 0 is of an inode that is gone.
+* `dentry`: a name; `ino` NULL is a whiteout.
+* `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
+* `origin`: host files of several links that were copied up, found again by their number.
+
+Any row of a layer implies an inode row of its directory or file in that layer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+import apsw
+
+from art_core.errors import ArtError
+
+APPLICATION_ID = 0x41525400
+FORMAT = 1
+PAGE = 16384
+CHUNK = 65536
+FIRST_INO = 2
+MAIN = "main"
+
+TABLES = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE layer(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES layer(id), name TEXT NOT NULL,
+  frozen INTEGER NOT NULL, created_ns INTEGER NOT NULL, note TEXT NOT NULL DEFAULT '');
+CREATE UNIQUE INDEX branch ON layer(name) WHERE frozen = 0;
+CREATE TABLE workspace(name BLOB PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE inode(
+  ino INTEGER NOT NULL, layer INTEGER NOT NULL, mode INTEGER NOT NULL, nlink INTEGER NOT NULL,
+  rdev INTEGER NOT NULL, size INTEGER NOT NULL, clip INTEGER NOT NULL, host_clip INTEGER NOT NULL,
+  atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, target BLOB,
+  origin BLOB, origin_size INTEGER, origin_mtime INTEGER,
+  PRIMARY KEY(ino, layer)) WITHOUT ROWID;
+CREATE INDEX inode_layer ON inode(layer);
+CREATE TABLE dentry(
+  parent INTEGER NOT NULL, name BLOB NOT NULL, layer INTEGER NOT NULL, ino INTEGER,
+  PRIMARY KEY(parent, name, layer)) WITHOUT ROWID;
+CREATE TABLE chunk(
+  id INTEGER PRIMARY KEY, ino INTEGER NOT NULL, idx INTEGER NOT NULL, layer INTEGER NOT NULL, data BLOB);
+CREATE UNIQUE INDEX chunk_place ON chunk(ino, idx, layer);
+CREATE TABLE xattr(
+  ino INTEGER NOT NULL, name BLOB NOT NULL, layer INTEGER NOT NULL, value BLOB,
+  PRIMARY KEY(ino, name, layer)) WITHOUT ROWID;
+CREATE TABLE origin(
+  dev INTEGER NOT NULL, host_ino INTEGER NOT NULL, layer INTEGER NOT NULL, ino INTEGER NOT NULL,
+  PRIMARY KEY(dev, host_ino, layer)) WITHOUT ROWID;
+CREATE TABLE base(
+  workspace BLOB NOT NULL, path BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
+  host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
+  PRIMARY KEY(workspace, path)) WITHOUT ROWID;
+CREATE TABLE session(
+  id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
+  started_ns INTEGER NOT NULL, ended_ns INTEGER);
+"""
+
+
+class DatabaseError(ArtError):
+    """A database that cannot be used, and why."""
+
+
+def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Connection:
+    """Open a database of ART's. Raises DatabaseError that says what is wrong with it."""
+    shown = repr(path)
+    if os.path.isdir(path):
+        raise DatabaseError(f"{shown} is a directory; name a database file")
+    exists = os.path.exists(path)
+    if not exists and not create:
+        raise DatabaseError(f"database {shown} does not exist; `art -d {path}` or `art push` makes it")
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
+    if not write and exists:
+        flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
+    connection = None
+    try:
+        connection = apsw.Connection(path, flags=flags)
+        connection.set_busy_timeout(5000)
+        _prepare(connection, shown, write=write)
+        return connection
+    except apsw.Error as error:
+        if connection is not None:
+            connection.close()
+        raise DatabaseError(f"database {shown}: {_reason(error, path)}") from None
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+
+
+def _prepare(connection: apsw.Connection, shown: str, *, write: bool) -> None:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if application != APPLICATION_ID:
+        if not empty or not write:
+            raise DatabaseError(f"database {shown} is SQLite, but of another program; name another file")
+        _create(connection)
+    elif version > FORMAT:
+        raise DatabaseError(
+            f"database {shown} has format {version}, this version of ART knows {FORMAT}; use a newer ART"
+        )
+    if write:
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", 1)
+        connection.pragma("wal_autocheckpoint", 512)
+    connection.pragma("cache_size", -16384)
+    connection.execute("PRAGMA foreign_keys = 0")
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.pragma("page_size", PAGE)
+    connection.pragma("auto_vacuum", 2)
+    with connection:
+        connection.execute(TABLES)
+        now = time.time_ns()
+        connection.execute(
+            "INSERT INTO layer(id, parent, name, frozen, created_ns) VALUES(1, NULL, ?, 0, ?)", (MAIN, now)
+        )
+        connection.execute("INSERT INTO meta VALUES('next_ino', ?)", (FIRST_INO,))
+        connection.execute(
+            "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
+            (0o40755, now, now, now),
+        )
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", FORMAT)
+
+
+def _reason(error: apsw.Error, path: str) -> str:
+    if isinstance(error, apsw.NotADBError):
+        return "this is not an SQLite file; name another file"
+    if isinstance(error, apsw.CorruptError):
+        return "it is corrupt; `art db check` says more"
+    if isinstance(error, apsw.CantOpenError):
+        return "it cannot be opened; look at its permissions and those of its directory"
+    if isinstance(error, apsw.ReadOnlyError):
+        return "it is read-only; make it and its directory writable"
+    if isinstance(error, apsw.BusyError):
+        return "another program holds it"
+    return str(error)
+
+
+def as_oserror(error: apsw.Error) -> OSError:
+    """What a command inside is told when the database fails."""
+    number = errno.EIO
+    if isinstance(error, apsw.FullError):
+        number = errno.ENOSPC
+    elif isinstance(error, apsw.ReadOnlyError):
+        number = errno.EROFS
+    return OSError(number, str(error))
+
+
+def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
+    """The layers of a branch, the top first. Raises DatabaseError when there is none."""
+    top = connection.execute("SELECT id FROM layer WHERE name = ? AND frozen = 0", (branch,)).get
+    if top is None:
+        raise DatabaseError(f"there is no branch {branch!r}; `art branch {branch}` makes it")
+    rows = connection.execute(
+        "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
+        "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",
+        (top,),
+    )
+    return sorted((row[0] for row in rows), reverse=True)

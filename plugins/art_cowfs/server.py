@@ -1,0 +1,160 @@
+"""The process that serves a mounted branch.
+
+It is told everything on a socket to the supervisor, and tied to it: when that closes, what was
+answered is committed and the process ends. Whoever dies, the kernel takes the mount away with the
+last descriptor of /dev/fuse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from typing import Any, NoReturn
+
+import pyfuse3
+import trio
+
+from art_core.errors import ArtError
+from art_cowfs.session import Session
+from art_cowfs.tree import Tree
+from art_fusefs.operations import Operations
+
+BATCH_S = 0.05
+BATCH_BYTES = 2 << 20
+WAITING_BYTES = 16 << 20
+SYNC_S = 1.0
+MAX_TASKS = 64
+
+
+class Committer:
+    """Hands batches to the writer: after a short time, or when they are large enough."""
+
+    def __init__(self) -> None:
+        self.tree: Tree | None = None
+        self.session: Session | None = None
+        self._dirty = trio.Event()
+        self._room = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+
+    def wake(self) -> None:
+        self._dirty.set()
+
+    def _written(self) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._made_room)
+
+    def _made_room(self) -> None:
+        self._room.set()
+        self._room = trio.Event()
+
+    def room(self) -> trio.Event | None:
+        """What an operation that changes something has to wait for; None when it may go on."""
+        assert self.tree is not None
+        if self.tree.pending.batch.size > BATCH_BYTES:
+            self.tree.pending.hand_over(self._written)
+        return self._room if self.tree.pending.waiting > WAITING_BYTES else None
+
+    async def run(self) -> None:
+        assert self.tree is not None and self.session is not None
+        synced = trio.current_time()
+        while True:
+            await self._dirty.wait()
+            self._dirty = trio.Event()
+            await trio.sleep(BATCH_S)
+            self.tree.pending.hand_over(self._written)
+            if trio.current_time() - synced >= SYNC_S:
+                synced = trio.current_time()
+                self.session.writer.sync_soon()
+
+
+def serve(control_fd: int) -> NoReturn:
+    """Be the server, on a socket to the supervisor. Never returns."""
+    status = 1
+    _detach(control_fd)
+    control = socket.socket(fileno=control_fd)
+    try:
+        trio.run(_serve, control)
+        status = 0
+    except ArtError as error:
+        _say(control, {"error": str(error)})
+    except BaseException as error:
+        if os.environ.get("ART_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        _say(control, {"error": f"the file system's server failed: {error!r}"})
+    finally:
+        os._exit(status)
+
+
+def _detach(control_fd: int) -> None:
+    """Leave the caller's terminal and descriptors: only the supervisor ends this process."""
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
+        os.dup2(null, stream)
+    os.closerange(3, control_fd)
+    os.closerange(control_fd + 1, 1 << 16)
+
+
+def _say(control: socket.socket, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        control.send(json.dumps(message).encode())
+
+
+async def _serve(control: socket.socket) -> None:
+    data, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
+    if not data:
+        return
+    wish = json.loads(data)
+    committer = Committer()
+    fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
+    workspace = None
+    if workspace_fd >= 0:
+        workspace = (bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"]), workspace_fd)
+    with Session(
+        bytes.fromhex(wish["database"]).decode("utf-8", "surrogateescape"),
+        wish["branch"],
+        workspace=workspace,
+        uid=wish["uid"],
+        gid=wish["gid"],
+        wake=committer.wake,
+    ) as session:
+        committer.tree, committer.session = session.tree, session
+        operations = Operations(session.tree, committer.room)
+        options = {*pyfuse3.default_options, "fsname=art"}
+        pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", options)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(committer.run)
+                nursery.start_soon(_answer, control, session, nursery.cancel_scope)
+                _say(control, {"ready": True})
+                await pyfuse3.main(max_tasks=MAX_TASKS)
+                nursery.cancel_scope.cancel()
+        finally:
+            pyfuse3.close(unmount=False)
+    _say(control, {"closed": True})
+
+
+async def _answer(control: socket.socket, session: Session, running: trio.CancelScope) -> None:
+    """Do what the supervisor asks; end with it."""
+    control.setblocking(False)
+    while True:
+        await trio.lowlevel.wait_readable(control)
+        try:
+            data = control.recv(1 << 16)
+        except OSError:
+            data = b""
+        request = json.loads(data) if data else {"ask": "end"}
+        if request["ask"] == "end":
+            running.cancel()
+            return
+        if request["ask"] == "commit":
+            wait = session.tree.flush()
+            await trio.to_thread.run_sync(wait)
+            _say(control, {"committed": True})

@@ -1,0 +1,155 @@
+"""The store, as the core sees it: databases, and the server process of each mount."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.errors import StoreError
+from art_core.spawn import start_process
+
+LIBRARIES = ("apsw", "pyfuse3", "trio")
+_READY_S = 60.0
+
+
+def companions(path: str) -> list[str]:
+    """A database's files: what SQLite and ART keep beside it."""
+    return [path, *(f"{path}-{end}" for end in ("wal", "shm", "journal", "lock"))]
+
+
+def reasons() -> Sequence[Reason]:
+    """Why no home can be mounted here."""
+    found = []
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        found.append(Reason(f"{', '.join(missing)} not installed", "pip install 'art-runtime[overlay]'"))
+    if not os.path.exists("/dev/fuse"):
+        found.append(Reason("/dev/fuse is not there", "sudo modprobe fuse"))
+    elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
+    return found
+
+
+class Databases:
+    """Opens databases by their path."""
+
+    def claims(self, locator: str) -> bool:
+        return "://" not in locator
+
+    def open(self, locator: str, mode: Literal["read", "write", "create"]) -> Database:
+        path = os.path.abspath(os.path.expanduser(locator))
+        if os.path.isdir(path):
+            raise StoreError(f"--db {locator}: this is a directory; name a database file")
+        if mode != "create" and not os.path.exists(path):
+            raise StoreError(f"--db {locator}: there is no such database; `art -d {locator}` makes it")
+        if not os.path.isdir(os.path.dirname(path)):
+            raise StoreError(f"--db {locator}: its directory {os.path.dirname(path)} does not exist")
+        return Database(path)
+
+
+class Server:
+    """The process that serves a mount. See `contracts.Worker`."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.pid = start_process("art_cowfs.server", theirs.fileno())
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def start(self, wish: Mapping[str, object], descriptors: Sequence[int]) -> None:
+        """Serve what is wished. Raises StoreError when it cannot."""
+        with suppress(OSError):  # It says why it ended.
+            socket.send_fds(self._control, [json.dumps(wish).encode()], list(descriptors))
+        self._answer(_READY_S)
+
+    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
+        """Ask something and return the answer. Raises StoreError."""
+        self._control.send(json.dumps(request).encode())
+        return self._answer(timeout_s)
+
+    def _answer(self, timeout_s: float) -> Mapping[str, Any]:
+        if not select.select([self._control], [], [], timeout_s)[0]:
+            raise StoreError(f"the file system's server did not answer within {timeout_s:.0f} s")
+        data = self._control.recv(1 << 16)
+        if not data:
+            raise StoreError("the file system's server was killed; what it had answered is in the database")
+        answer: dict[str, Any] = json.loads(data)
+        if "error" in answer:
+            raise StoreError(str(answer["error"]))
+        return answer
+
+    def kill(self) -> None:
+        os.kill(self.pid, 9)
+
+    def close(self) -> None:
+        """Wait until everything is committed and the process has ended. Raises StoreError when not
+        all of it is in the database."""
+        try:
+            self.ask({"ask": "end"}, timeout_s=600.0)
+        except OSError:
+            raise StoreError("the file system's server was killed during the run") from None
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go, and wait for the end of the process."""
+        self._control.close()
+        os.close(self.pidfd)
+        os.waitpid(self.pid, 0)
+
+
+class Database:
+    """One database. See `contracts.Store`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def hidden(self) -> Sequence[str]:
+        return companions(self.path)
+
+    @contextmanager
+    def mount(
+        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]
+    ) -> Iterator[Mounted]:
+        for reason in reasons():
+            raise StoreError(f"--db: {reason.what}: {reason.cure}")
+        server = Server()
+        try:
+            namespace = make_namespace()
+            path, fuse_fd = namespace.mount_fuse("art")
+            uid, gid = namespace.owner
+            wish = {
+                "database": os.fsencode(self.path).hex(),
+                "branch": branch,
+                "name": os.fsencode(workspace.name).hex(),
+                "path": os.fsencode(workspace.real).hex(),
+                "uid": uid,
+                "gid": gid,
+            }
+            try:
+                server.start(wish, [fuse_fd, workspace.fd])
+            finally:
+                os.close(fuse_fd)
+        except BaseException:
+            server.abandon()
+            raise
+        try:
+            yield Mounted(path, namespace, server)
+        finally:
+            server.close()
+
+    def reader(self, workspace: bytes, at: str) -> Any:
+        raise NotImplementedError
+
+    def writer(self, workspace: bytes, branch: str) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,336 @@
+"""The tree: what is known of a branch, what is dirty, and where everything comes from.
+
+Names and nodes are kept in memory once they were looked at; what the database holds wins, what it
+does not hold comes from the host. Every change goes into the present `Batch`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+
+from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.contents import Contents
+from art_cowfs.lower import Lower, joined
+from art_cowfs.nodes import CowNode, derived, from_row
+from art_cowfs.pending import Pending
+from art_cowfs.writer import Writer
+from art_fusefs.backend import ROOT, Space
+
+FRESH_S = 1.0
+"""How long a listing of a host directory is believed."""
+_LIST_AT_ONCE = 10_000
+
+
+class Tree:
+    """The backend of one mounted branch. See `art_fusefs.backend.Backend`."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        writer: Writer,
+        lower: Lower | None,
+        *,
+        uid: int,
+        gid: int,
+        numbers: Callable[[], tuple[int, int]],
+        wake: Callable[[], None] = lambda: None,
+        path: str = "/",
+    ) -> None:
+        self.uid, self.gid = uid, gid
+        self._chain = chain
+        self._lower = lower
+        self._reserve = numbers
+        self._next, self._end = numbers()
+        self._path = path
+        self._nodes: dict[int, CowNode] = {}
+        self._host_held = chain.host_numbers()
+        self._replaced: dict[bytes, int] = {}
+        self.pending = Pending(writer, wake)
+        self.contents = Contents(chain, self.pending, lower, self._copy_up)
+        root = self._load(ROOT)
+        assert root is not None
+        root.parent = root
+        root.lookups = 1
+
+    # --- nodes ---------------------------------------------------------------------------------
+
+    def node(self, ino: int) -> CowNode:
+        return self._nodes[ino]
+
+    def _load(self, ino: int) -> CowNode | None:
+        node = self._nodes.get(ino)
+        if node is not None:
+            return node
+        row = self._chain.inode(ino)
+        if row is None or row.nlink == 0:
+            return None
+        node = from_row(row, self._chain.top)
+        self._nodes[ino] = node
+        return node
+
+    def _number(self) -> int:
+        if self._next >= self._end:
+            self._next, self._end = self._reserve()
+        self._next += 1
+        return self._next - 1
+
+    def new(self, mode: int, now: int) -> CowNode:
+        self.pending.refuse_if_lost()
+        node = CowNode(self._number(), mode, now)
+        self._nodes[node.ino] = node
+        return node
+
+    def numbers_left(self) -> tuple[int, int]:
+        """The next number, and the end of the block that is reserved."""
+        return self._next, self._end
+
+    def place(self, name: bytes, found: os.stat_result) -> None:
+        """See that the top directory has the workspace, over the host's directory `found`."""
+        root = self._nodes[ROOT]
+        node = self.lookup(root, name)
+        if node is None:
+            ino = derived(found)
+            node = CowNode(self._number() if ino in self._host_held else ino, found.st_mode, 0)
+            node.origin = b""
+            node.show(found)
+            node.nlink = 2
+            self._nodes[node.ino] = node
+            self.enter(root, name, node)
+            root.nlink += 1
+            self._hold(node)
+        node.changing = True
+
+    def parent(self, directory: CowNode) -> CowNode:
+        return directory.parent or directory
+
+    # --- the host below ------------------------------------------------------------------------
+
+    def _host_entries(self, directory: CowNode) -> dict[bytes, os.stat_result]:
+        if directory.origin is None or self._lower is None:
+            return {}
+        now = time.monotonic()
+        if now - directory.host_time > FRESH_S or not directory.host_time:
+            directory.host_names = self._lower.entries(directory.origin)
+            directory.host_time = now
+        return directory.host_names
+
+    def _host_entry(self, directory: CowNode, name: bytes) -> os.stat_result | None:
+        if directory.origin is None or self._lower is None:
+            return None
+        if time.monotonic() - directory.host_time <= FRESH_S and directory.host_time:
+            return directory.host_names.get(name)
+        return self._lower.stat(joined(directory.origin, name))
+
+    def _from_host(self, directory: CowNode, name: bytes, found: os.stat_result) -> CowNode:
+        """The node of something that only the host has."""
+        assert directory.origin is not None
+        path = joined(directory.origin, name)
+        several = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
+        ino = self._replaced.get(path) or derived(found)
+        node = self._nodes.get(ino)
+        if node is None and ino in self._host_held:
+            # Another origin holds the number, or a file of several links was copied up elsewhere.
+            linked = self._chain.linked(found.st_dev, found.st_ino) if several else None
+            if linked is not None and (node := self._load(linked)) is not None:
+                return node
+            ino = self._replaced[path] = self._number()
+            node = self._nodes.get(ino)
+        if node is not None and not node.held and node.origin != path and self._moved(node, found):
+            node.origin = path
+        if node is not None and (node.held or node.origin != path) and not (several and node.origin):
+            ino = self._replaced[path] = self._number()
+            node = None
+        if node is not None and node.held:
+            return node
+        if node is None or stat.S_IFMT(node.mode) != stat.S_IFMT(found.st_mode):
+            node = CowNode(ino, found.st_mode, 0)
+            node.complete = True
+            self._nodes[ino] = node
+            node.held = False
+            node.changing = True
+        node.show(found)
+        if node.origin is None:
+            node.origin = path
+        if stat.S_ISLNK(found.st_mode) and self._lower is not None:
+            node.target = self._lower.readlink(path)
+        node.parent, node.name = directory, name
+        return node
+
+    def _moved(self, node: CowNode, found: os.stat_result) -> bool:
+        """Whether the host renamed what the node showed."""
+        assert self._lower is not None and node.origin is not None
+        there = self._lower.stat(node.origin)
+        return there is None or (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino)
+
+    # --- names ---------------------------------------------------------------------------------
+
+    def _held_name(self, directory: CowNode, name: bytes) -> tuple[int | None] | None:
+        """What the database says of a name: (number,), (None,) for a whiteout, None for nothing."""
+        if name in directory.names:
+            return (directory.names[name],)
+        if directory.complete:
+            return None
+        rows = list(self._chain.names(directory.ino, _LIST_AT_ONCE + 1))
+        if len(rows) <= _LIST_AT_ONCE:
+            for known, ino in rows:
+                directory.names.setdefault(known, ino)
+            directory.complete = True
+            return self._held_name(directory, name)
+        return self._chain.name(directory.ino, name)
+
+    def lookup(self, directory: CowNode, name: bytes) -> CowNode | None:
+        held = self._held_name(directory, name)
+        if held is not None:
+            if held[0] is None:
+                return None
+            node = self._load(held[0])
+            if node is not None:
+                node.parent, node.name = directory, name
+            return node
+        found = self._host_entry(directory, name)
+        return None if found is None else self._from_host(directory, name, found)
+
+    def names(self, directory: CowNode) -> Iterable[bytes]:
+        if not directory.complete:
+            for name, ino in self._chain.names(directory.ino):
+                directory.names.setdefault(name, ino)
+            directory.complete = True
+        found = {name for name, ino in directory.names.items() if ino is not None}
+        found.update(name for name in self._host_entries(directory) if name not in directory.names)
+        return found
+
+    def is_empty(self, directory: CowNode) -> bool:
+        return not self.names(directory)
+
+    def enter(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        self.pending.refuse_if_lost()
+        self._copy_up(directory)
+        if not node.held:
+            self._hold(node)
+        node.parent, node.name = directory, name
+        self._set_name(directory, name, node.ino)
+
+    def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        self._copy_up(directory)
+        if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
+            self._hold(node)  # From now on it has one name less than on the host.
+        if not node.held and node.parent is directory and node.name == name:
+            node.parent = None
+        hides = directory.origin is not None or not self._chain.single
+        if hides:
+            self._set_name(directory, name, None)
+        else:
+            directory.names.pop(name, None)
+            self.pending.batch.names[directory.ino, name] = False
+            self.pending.grew(64)
+
+    def _set_name(self, directory: CowNode, name: bytes, ino: int | None) -> None:
+        directory.names[name] = ino
+        self.pending.batch.names[directory.ino, name] = ino
+        self.pending.dirty(directory)
+        self.pending.grew(64)
+
+    # --- copying up ----------------------------------------------------------------------------
+
+    def _hold(self, node: CowNode) -> None:
+        """From now on the database has the node; its contents still come from the host."""
+        node.held = True
+        node.changing = stat.S_ISDIR(node.mode)
+        if node.ino >= HOST_NUMBERS:
+            self._host_held.add(node.ino)
+        if stat.S_ISREG(node.mode):
+            # The attributes of the node may be those that are just being set.
+            found = self._lower.stat(node.origin) if self._lower and node.origin else None
+            if found is not None:
+                node.size, node.base_mtime = found.st_size, found.st_mtime_ns
+                if found.st_nlink > 1:
+                    self.pending.batch.origins[found.st_dev, found.st_ino] = node.ino
+            node.base_size = node.clip = node.host_clip = node.size
+            self._take_xattrs(node)
+        elif stat.S_ISDIR(node.mode):
+            self._take_xattrs(node)
+        self.pending.dirty(node)
+
+    def _take_xattrs(self, node: CowNode) -> None:
+        if self._lower is not None and node.origin is not None:
+            for name, value in self._lower.xattrs(node.origin).items():
+                self.pending.batch.xattrs[node.ino, name] = value
+
+    def _copy_up(self, node: CowNode) -> None:
+        """See that the database has the node and its name, and all directories above it."""
+        if node.held:
+            return
+        parent = node.parent
+        if parent is not None:
+            self._copy_up(parent)
+        self._hold(node)
+        if parent is not None:
+            self._set_name(parent, node.name, node.ino)
+
+    def changed(self, node: CowNode) -> None:
+        if not node.held and node.parent is not None:
+            self._copy_up(node)
+        if node.held:
+            self.pending.dirty(node)
+
+    def discard(self, node: CowNode) -> None:
+        self._nodes.pop(node.ino, None)
+        self.contents.closed(node)
+        if not node.held:
+            return
+        self.pending.batch.inodes.pop(node.ino, None)
+        self.pending.batch.chunks.pop(node.ino, None)
+        if stat.S_ISDIR(node.mode):
+            for name in [key for key in self.pending.batch.names if key[0] == node.ino]:
+                del self.pending.batch.names[name]
+        self.pending.batch.dead.add(node.ino)
+        self._host_held.discard(node.ino)
+        self.pending.grew(0)
+
+    # --- contents ------------------------------------------------------------------------------
+
+    def opened(self, node: CowNode) -> bool:
+        return self.contents.opened(node)
+
+    def closed(self, node: CowNode) -> None:
+        self.contents.closed(node)
+
+    def read(self, node: CowNode, offset: int, size: int) -> bytes:
+        return self.contents.read(node, offset, size)
+
+    def write(self, node: CowNode, offset: int, data: bytes) -> None:
+        self.contents.write(node, offset, data)
+
+    def resize(self, node: CowNode, size: int) -> None:
+        self.contents.resize(node, size)
+
+    def flush(self) -> Callable[[], None]:
+        return self.pending.flush()
+
+    # --- the rest ------------------------------------------------------------------------------
+
+    def xattrs(self, node: CowNode) -> dict[bytes, bytes]:
+        if not node.held:
+            return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
+        found = self._chain.xattrs(node.ino)
+        for batch in (*self.pending.inflight, self.pending.batch):
+            for (ino, name), value in batch.xattrs.items():
+                if ino == node.ino and value is not None:
+                    found[name] = value
+                elif ino == node.ino:
+                    found.pop(name, None)
+        return found
+
+    def set_xattr(self, node: CowNode, name: bytes, value: bytes | None) -> None:
+        self.pending.refuse_if_lost()
+        self._copy_up(node)
+        self.pending.batch.xattrs[node.ino, name] = value
+        self.pending.grew(len(value or b"") + 64)
+
+    def space(self) -> Space:
+        found = os.statvfs(self._path)
+        total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        return Space(total, free, found.f_files, found.f_favail)

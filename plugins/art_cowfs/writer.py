@@ -1,0 +1,202 @@
+"""The writer: commits what the file system changed, in order, in batches that end between operations.
+
+The file system collects a `Batch` of the newest state of each row; the writer's thread puts it into
+one transaction. A prefix of what was answered is always what the database holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from art_cowfs.schema import as_oserror
+
+_RETRY_S = 0.5
+
+
+class Batch:
+    """Rows to write, each in its newest state. `size` estimates the bytes."""
+
+    __slots__ = ("chunks", "cuts", "dead", "done", "inodes", "names", "origins", "size", "xattrs")
+
+    def __init__(self) -> None:
+        self.inodes: dict[int, Any] = {}
+        """Number -> the node, and when the batch is taken its row without number and layer."""
+        self.names: dict[tuple[int, bytes], int | bool | None] = {}
+        """Number, None for a whiteout, False for no row at all."""
+        self.chunks: dict[int, dict[int, bytes | bytearray | None]] = {}
+        """Number -> place -> bytes."""
+        self.cuts: dict[int, int] = {}
+        """Number -> the first place from which the top's chunks go, before `chunks` are written."""
+        self.xattrs: dict[tuple[int, bytes], bytes | None] = {}
+        self.dead: set[int] = set()
+        """Numbers whose rows of the top go."""
+        self.origins: dict[tuple[int, int], int] = {}
+        self.size = 0
+        self.done = False
+        """Whether the database has it."""
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.inodes or self.names or self.chunks or self.cuts or self.xattrs or self.dead or self.origins
+        )
+
+
+class Writer:
+    """Writes batches to one layer, one at a time, in a thread of its own."""
+
+    def __init__(self, connection: apsw.Connection, layer: int, path: str) -> None:
+        self._connection = connection
+        self._layer = layer
+        self._wal = path + "-wal"
+        self._wal_fd = -1
+        self._wake = threading.Condition()
+        self._queue: deque[tuple[Batch, Callable[[], None]]] = deque()
+        self._sync = False
+        self._written = 0
+        self._taken = 0
+        self._stopping = False
+        self.failure: OSError | None = None
+        """Why nothing is written: no space until there is some again, anything else for good."""
+        self._lost = False
+        self._thread = threading.Thread(target=self._work, name="writer")
+        self._thread.start()
+
+    def take(self, batch: Batch, done: Callable[[], None]) -> None:
+        """Write the batch; `done` is called in the writer's thread when it is in, or failed."""
+        with self._wake:
+            self._queue.append((batch, done))
+            self._taken += 1
+            self._wake.notify_all()
+
+    def wait(self) -> None:
+        """Wait until everything that was taken is in the database and on the disk. Raises OSError."""
+        with self._wake:
+            wanted = self._taken
+            self._sync = True
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self.failure or (self._written >= wanted and not self._sync))
+            if self.failure is not None:
+                raise OSError(self.failure.errno, str(self.failure))
+
+    def sync_soon(self) -> None:
+        """Bring what is in the database to the disk as well, without waiting for it."""
+        with self._wake:
+            self._sync = True
+            self._wake.notify_all()
+
+    def close(self) -> None:
+        """Write what was taken, and end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        self._thread.join()
+        if self._wal_fd >= 0:
+            os.close(self._wal_fd)
+            self._wal_fd = -1
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._queue or self._sync or self._stopping)
+                if not self._queue and not self._sync:
+                    return
+                batch, done = self._queue[0] if self._queue else (None, None)
+                sync = self._sync and len(self._queue) <= 1
+            failure = self._attempt(batch, sync)
+            if isinstance(failure, OSError) and failure.errno == errno.ENOSPC and not self._stopping:
+                # Kept and tried again: reads come from memory, changes are refused meanwhile.
+                with self._wake:
+                    self.failure = failure
+                    self._wake.notify_all()
+                    self._wake.wait_for(lambda: self._stopping, timeout=_RETRY_S)
+                continue
+            if failure is not None or not self._lost:
+                self.failure = failure
+            self._lost = self._lost or failure is not None
+            with self._wake:
+                if batch is not None:
+                    batch.done = failure is None
+                    self._queue.popleft()
+                    self._written += 1
+                if sync:
+                    self._sync = False
+                self._wake.notify_all()
+            if done is not None:
+                done()
+
+    def _attempt(self, batch: Batch | None, sync: bool) -> OSError | None:
+        if self._lost:
+            return self.failure
+        try:
+            if batch is not None:
+                self._commit(batch)
+            if sync:
+                self._sync_log()
+        except apsw.Error as error:
+            return as_oserror(error)
+        except OSError as error:
+            return error
+        return None
+
+    def _sync_log(self) -> None:
+        """The log holds every commit (synchronous=NORMAL writes it and does not sync it)."""
+        if self._wal_fd < 0:
+            self._wal_fd = os.open(self._wal, os.O_RDWR | os.O_CLOEXEC)
+        os.fdatasync(self._wal_fd)
+
+    def _commit(self, batch: Batch) -> None:
+        run, layer = self._connection.executemany, self._layer
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            if batch.dead:
+                numbers = [(ino, layer) for ino in batch.dead]
+                run("DELETE FROM inode WHERE ino = ? AND layer = ?", numbers)
+                run("DELETE FROM chunk WHERE ino = ? AND layer = ?", numbers)
+                run("DELETE FROM xattr WHERE ino = ? AND layer = ?", numbers)
+                run("DELETE FROM dentry WHERE parent = ? AND layer = ?", numbers)
+            if batch.inodes:
+                rows = [(ino, layer, *row) for ino, row in batch.inodes.items()]
+                run("INSERT OR REPLACE INTO inode VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            gone = [(parent, name, layer) for (parent, name), ino in batch.names.items() if ino is False]
+            if gone:
+                run("DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?", gone)
+            kept = [
+                (parent, name, layer, ino) for (parent, name), ino in batch.names.items() if ino is not False
+            ]
+            if kept:
+                run("INSERT OR REPLACE INTO dentry VALUES(?,?,?,?)", kept)
+            if batch.cuts:
+                cuts = [(ino, idx, layer) for ino, idx in batch.cuts.items()]
+                run("DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?", cuts)
+            if batch.chunks:
+                run(
+                    "INSERT INTO chunk(ino, idx, layer, data) VALUES(?,?,?,?) "
+                    "ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data",
+                    [
+                        (ino, idx, layer, data)
+                        for ino, chunks in batch.chunks.items()
+                        for idx, data in chunks.items()
+                    ],
+                )
+            if batch.xattrs:
+                run(
+                    "INSERT OR REPLACE INTO xattr VALUES(?,?,?,?)",
+                    [(ino, name, layer, value) for (ino, name), value in batch.xattrs.items()],
+                )
+            if batch.origins:
+                run(
+                    "INSERT OR REPLACE INTO origin VALUES(?,?,?,?)",
+                    [(dev, host, layer, ino) for (dev, host), ino in batch.origins.items()],
+                )
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise

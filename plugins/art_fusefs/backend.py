@@ -1,0 +1,142 @@
+"""What a store has to do for the file system: keep inodes, names and contents.
+
+`Operations` decides what a request means (POSIX); the backend only keeps. It is called from one
+thread, and between two awaits of the file system everything it was told belongs together: a commit
+may fall between calls of different requests only.
+
+Times are nanoseconds since the epoch, sizes bytes, names any bytes but `/` and NUL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, TypeVar
+
+VERSION = 1
+ROOT = 1
+"""The number of the top directory."""
+
+
+class Node:
+    """One inode, as long as the file system or the backend wants it.
+
+    `opens` and `lookups` are the file system's: what the kernel holds. `changing` says that the
+    node can change behind the file system's back (it shows a file of the host), so the kernel may
+    believe what it knows of it for a moment only.
+    """
+
+    __slots__ = (
+        "atime",
+        "changing",
+        "ctime",
+        "ino",
+        "lookups",
+        "mode",
+        "mtime",
+        "nlink",
+        "opens",
+        "rdev",
+        "size",
+        "target",
+    )
+
+    def __init__(self, ino: int, mode: int, now: int) -> None:
+        self.ino = ino
+        self.mode = mode
+        self.nlink = 1
+        self.rdev = 0
+        self.size = 0
+        self.atime = self.mtime = self.ctime = now
+        self.target = b""
+        self.opens = 0
+        self.lookups = 0
+        self.changing = False
+
+
+class Space(NamedTuple):
+    """What statvfs(3) is told, in bytes and inodes."""
+
+    total: int
+    free: int
+    inodes: int
+    free_inodes: int
+
+
+N = TypeVar("N", bound=Node)
+
+
+class Backend(Protocol[N]):
+    """A store, as the file system needs it. Failures are OSError with an errno for the command."""
+
+    uid: int
+    gid: int
+    """Who owns every file, in the numbers of the mount."""
+
+    def node(self, ino: int) -> N:
+        """The node of a number that was given out. Raises KeyError."""
+        ...
+
+    def lookup(self, directory: N, name: bytes) -> N | None: ...
+
+    def names(self, directory: N) -> Iterable[bytes]:
+        """All names in a directory, in any order."""
+        ...
+
+    def is_empty(self, directory: N) -> bool: ...
+
+    def parent(self, directory: N) -> N:
+        """The directory above one; the top directory's is itself."""
+        ...
+
+    def new(self, mode: int, now: int) -> N:
+        """A node with a number of its own and no name yet."""
+        ...
+
+    def enter(self, directory: N, name: bytes, node: N) -> None:
+        """Give the node a name; it takes the place of what had it."""
+        ...
+
+    def leave(self, directory: N, name: bytes, node: N) -> None:
+        """Take the name away."""
+        ...
+
+    def changed(self, node: N) -> None:
+        """Attributes of the node were set."""
+        ...
+
+    def discard(self, node: N) -> None:
+        """Nothing refers to the node any more: no name, no descriptor, no lookup of the kernel."""
+        ...
+
+    def opened(self, node: N) -> bool:
+        """A regular file is opened; True when what the kernel has cached of it is still right."""
+        ...
+
+    def closed(self, node: N) -> None:
+        """The last descriptor of the file was closed."""
+        ...
+
+    def read(self, node: N, offset: int, size: int) -> bytes:
+        """At most `size` bytes; fewer only at the end of the file."""
+        ...
+
+    def write(self, node: N, offset: int, data: bytes) -> None:
+        """Keep the bytes, and the size where it grew. Times are set by the file system."""
+        ...
+
+    def resize(self, node: N, size: int) -> None: ...
+
+    def xattrs(self, node: N) -> dict[bytes, bytes]:
+        """The extended attributes; the dictionary is the caller's."""
+        ...
+
+    def set_xattr(self, node: N, name: bytes, value: bytes | None) -> None:
+        """Set one, or remove it with None."""
+        ...
+
+    def space(self) -> Space: ...
+
+    def flush(self) -> Callable[[], None]:
+        """Hand everything up to now to the disk; the result waits for it, in any thread. It raises
+        OSError when something is not durable."""
+        ...

@@ -1,0 +1,106 @@
+"""A branch mounted without a sandbox: the real kernel, the real server, in a namespace of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from art_core.namespace import PrivateNamespace
+from art_core.workspace import open_workspace
+from art_cowfs.store import Database, Server
+
+
+class Mount:
+    """A mounted branch. `path` leads into its namespace through the process that holds it."""
+
+    def __init__(self, database: Path, workspace: Path, branch: str = "main") -> None:
+        self.database = database
+        self._opened = open_workspace(str(workspace))
+        owner = (os.getuid(), os.getgid())
+        self.namespace: PrivateNamespace | None = None
+
+        def make() -> PrivateNamespace:
+            self.namespace = PrivateNamespace(owner)
+            return self.namespace
+
+        self._context = Database(str(database)).mount(branch, self._opened, make)
+        try:
+            mounted = self._context.__enter__()
+        except BaseException:
+            self._let_go()
+            raise
+        assert isinstance(mounted.worker, Server) and self.namespace is not None
+        self.server: Server = mounted.worker
+        self.path: Path = Path(f"/proc/{self.namespace.pid}/root{mounted.path}")
+        self.workspace: Path = self.path / workspace.name
+
+    def kill(self) -> None:
+        """The server dies at once."""
+        self.server.kill()
+        os.waitid(os.P_PID, self.server.pid, os.WEXITED | os.WNOWAIT)
+
+    def close(self) -> None:
+        try:
+            self._context.__exit__(None, None, None)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.namespace is not None:
+            self.namespace.close()
+        os.close(self._opened.fd)
+
+
+class Bench:
+    """A host workspace and a database, mounted as often as a test wants."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.host = top / "ws"
+        self.host.mkdir()
+        self.database = top / "t.db"
+        self._mounts: list[Mount] = []
+
+    def mount(self, branch: str = "main") -> Mount:
+        mount = Mount(self.database, self.host, branch)
+        self._mounts.append(mount)
+        return mount
+
+    def unmount(self, mount: Mount) -> None:
+        self._mounts.remove(mount)
+        mount.close()
+
+    def again(self, mount: Mount) -> Mount:
+        """Unmount, and mount anew: only what is in the database is left."""
+        self.unmount(mount)
+        return self.mount()
+
+    def close(self) -> None:
+        for mount in self._mounts:
+            mount.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def run(mount: Mount, *argv: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
+    """A program in the mounted home."""
+    return subprocess.run(argv, cwd=mount.path, capture_output=True, timeout=120, **kwargs)
+
+
+def python(mount: Mount, source: str, *arguments: str) -> str:
+    done = run(mount, sys.executable, "-I", "-S", "-c", source, *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
