@@ -208,8 +208,7 @@ class Tree:
     def enter(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self.pending.refuse_if_lost()
         self._copy_up(directory)
-        if not node.held:
-            self._hold(node)
+        self._copy_up(node)
         node.parent, node.name = directory, name
         self._set_name(directory, name, node.ino)
 

@@ -14,6 +14,8 @@ import pytest
 
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
+from art_cowfs.layers import freeze
+from art_cowfs.schema import chain_of, connect
 from art_cowfs.store import Database, Server
 
 
@@ -61,8 +63,9 @@ class Mount:
 class Bench:
     """A host workspace and a database, mounted as often as a test wants."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, layers: int = 1) -> None:
         self.top = top
+        self.layers = layers
         self.host = top / "ws"
         self.host.mkdir()
         self.database = top / "t.db"
@@ -78,8 +81,14 @@ class Bench:
         mount.close()
 
     def again(self, mount: Mount) -> Mount:
-        """Unmount, and mount anew: only what is in the database is left."""
+        """Unmount, and mount anew: only what is in the database is left. Where layers are wanted, what
+        was the top is frozen in between."""
         self.unmount(mount)
+        if self.layers > 1:
+            connection = connect(str(self.database))
+            if len(chain_of(connection, "main")) < self.layers:
+                freeze(connection, "main", "before")
+            connection.close()
         return self.mount()
 
     def close(self) -> None:
@@ -87,9 +96,10 @@ class Bench:
             mount.close()
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+@pytest.fixture(params=[1, 5], ids=["one layer", "layers"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A workspace and its database, with a chain of one layer, or of one more at each new mount."""
+    made = Bench(tmp_path, request.param)
     yield made
     made.close()
     shutil.rmtree(tmp_path, ignore_errors=True)

@@ -56,10 +56,12 @@ def snapshot(top: Path) -> dict[str, Any]:
 class Work(RuleBasedStateMachine):
     """Both trees begin with the same host files; the mount shows them through."""
 
+    layers = 1
+
     def __init__(self) -> None:
         super().__init__()
         self.top = Path(tempfile.mkdtemp(prefix="art-test-"))
-        self.bench = Bench(self.top)
+        self.bench = Bench(self.top, self.layers)
         self.native = self.top / "native"
         self.mounted: Mount | None = None
         self.seed = 0
@@ -152,11 +154,19 @@ class Work(RuleBasedStateMachine):
         shutil.rmtree(self.top, ignore_errors=True)
 
 
-Work.TestCase.settings = settings(
-    max_examples=60,
+class LayeredWork(Work):
+    """The same on a chain that grows: each new mount has one layer more, up to five."""
+
+    layers = 5
+
+
+OFTEN = settings(
+    max_examples=50,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=True,
 )
+Work.TestCase.settings = LayeredWork.TestCase.settings = OFTEN
 TestWork = pytest.mark.timeout(300)(pytest.mark.slow(Work.TestCase))
+TestLayeredWork = pytest.mark.timeout(300)(pytest.mark.slow(LayeredWork.TestCase))
