@@ -1,0 +1,172 @@
+"""Random work on the file system and on a native directory has the same results, step by step."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.cowfs.conftest import Bench, Mount
+
+NAMES = ["a", "b", "c", "d"]
+PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
+SIZES = st.sampled_from([0, 1, 100, 4095, 65535, 65536, 65537, 131072, 200_000])
+COMPARED = {errno.ENOTEMPTY: errno.EEXIST}
+
+
+def outcome(action: Any, *arguments: Any) -> Any:
+    try:
+        return action(*arguments)
+    except OSError as error:
+        return COMPARED.get(error.errno or 0, error.errno)
+
+
+def snapshot(top: Path) -> dict[str, Any]:
+    """Everything below a directory, with what the model is compared by."""
+    found: dict[str, Any] = {}
+    for directory, names, files in os.walk(top):
+        for name in names + files:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            what: Any = None
+            if stat.S_ISLNK(status.st_mode):
+                what = os.readlink(path)
+            elif stat.S_ISREG(status.st_mode):
+                with open(path, "rb") as file:
+                    what = file.read()
+            links = status.st_nlink
+            found[os.path.relpath(path, top)] = (
+                stat.filemode(status.st_mode),
+                links,
+                status.st_size * (what is not None),
+                what,
+            )
+    return found
+
+
+class Work(RuleBasedStateMachine):
+    """Both trees begin with the same host files; the mount shows them through."""
+
+    layers = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp(prefix="art-test-"))
+        self.bench = Bench(self.top, self.layers)
+        self.native = self.top / "native"
+        self.mounted: Mount | None = None
+        self.seed = 0
+
+    @initialize(large=st.booleans())
+    def begin(self, large: bool) -> None:
+        host = self.bench.host
+        (host / "a/b").mkdir(parents=True)
+        (host / "a/c").write_bytes(b"host" * (500_000 if large else 100))
+        (host / "a/b/d").write_bytes(bytes(range(256)) * 300)
+        (host / "c").symlink_to("a/c")
+        (host / "d").write_bytes(b"")
+        os.link(host / "d", host / "b")
+        shutil.copytree(host, self.native, symlinks=True)
+        (self.native / "b").unlink()
+        os.link(self.native / "d", self.native / "b")
+        self.mounted = self.bench.mount()
+
+    def both(self, action: Any, *paths: str) -> None:
+        assert self.mounted is not None
+        ours = outcome(action, *(self.mounted.workspace / path for path in paths))
+        native = outcome(action, *(self.native / path for path in paths))
+        assert ours == native, (ours, native)
+
+    @rule(path=PATHS)
+    def make_directory(self, path: str) -> None:
+        self.both(os.mkdir, path)
+
+    @rule(path=PATHS)
+    def remove_directory(self, path: str) -> None:
+        self.both(os.rmdir, path)
+
+    @rule(path=PATHS)
+    def remove(self, path: str) -> None:
+        self.both(os.unlink, path)
+
+    @rule(source=PATHS, destination=PATHS)
+    def rename(self, source: str, destination: str) -> None:
+        self.both(os.rename, source, destination)
+
+    @rule(source=PATHS, destination=PATHS)
+    def link(self, source: str, destination: str) -> None:
+        self.both(lambda a, b: os.link(a, b, follow_symlinks=False), source, destination)
+
+    @rule(path=PATHS, leads_to=st.sampled_from(["a", "../x", "b/c"]))
+    def symlink(self, path: str, leads_to: str) -> None:
+        self.both(lambda p: os.symlink(leads_to, p), path)
+
+    @rule(path=PATHS, size=SIZES)
+    def truncate(self, path: str, size: int) -> None:
+        self.both(lambda p: os.truncate(p, size), path)
+
+    @rule(
+        path=PATHS, offset=SIZES, size=SIZES, flags=st.sampled_from([os.O_CREAT, os.O_CREAT | os.O_TRUNC, 0])
+    )
+    def write(self, path: str, offset: int, size: int, flags: int) -> None:
+        self.seed += 1
+        data = bytes([self.seed % 255 + 1]) * size
+
+        def put(p: Path) -> int:
+            fd = os.open(p, os.O_WRONLY | os.O_NOFOLLOW | flags, 0o644)
+            try:
+                return os.pwrite(fd, data, offset)
+            finally:
+                os.close(fd)
+
+        self.both(put, path)
+
+    @rule(path=PATHS, mode=st.sampled_from([0o600, 0o755, 0o444]))
+    def change_mode(self, path: str, mode: int) -> None:
+        def change(p: Path) -> None:
+            if not p.is_symlink() and not p.is_dir():
+                os.chmod(p, mode)
+
+        self.both(change, path)
+
+    @precondition(lambda self: self.mounted is not None)
+    @rule()
+    def mount_again(self) -> None:
+        assert self.mounted is not None
+        self.mounted = self.bench.again(self.mounted)
+
+    @invariant()
+    def the_same(self) -> None:
+        if self.mounted is not None:
+            assert snapshot(self.mounted.workspace) == snapshot(self.native)
+
+    def teardown(self) -> None:
+        self.bench.close()
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+class LayeredWork(Work):
+    """The same on a chain that grows: each new mount has one layer more, up to five."""
+
+    layers = 5
+
+
+OFTEN = settings(
+    max_examples=250,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    print_blob=True,
+)
+Work.TestCase.settings = LayeredWork.TestCase.settings = OFTEN
+TestWork = pytest.mark.timeout(900)(pytest.mark.slow(Work.TestCase))
+TestLayeredWork = pytest.mark.timeout(900)(pytest.mark.slow(LayeredWork.TestCase))
