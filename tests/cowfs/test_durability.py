@@ -23,17 +23,17 @@ for number in range(start, start + 1_000_000):
     os.mkdir(f"{top}/d{number}")
     with open(f"{top}/d{number}/new", "wb") as file:
         file.write(b"%08d" % number * 700)
-        if number % 5 == 0:
+        if number % 40 == 0:
             file.flush()
             os.fsync(file.fileno())
     os.rename(f"{top}/d{number}/new", f"{top}/d{number}/file")
-    if number % 5 == 0:
+    if number % 40 == 0:
         print(number, flush=True)
     if number % 3 == 0 and number >= start + 10:
         os.unlink(f"{top}/d{number - 10}/file")
         os.rmdir(f"{top}/d{number - 10}")
 """
-"""Each number is six or eight requests in a fixed order; every fifth is on the disk when it is printed."""
+"""Each number is six or eight requests in a fixed order; every fortieth is on the disk when it is printed."""
 
 
 def after(number: int, steps: int, start: int) -> dict[str, bytes | None]:
