@@ -58,6 +58,8 @@ class Places:
 
 
 PLACES = pytest.StashKey[Places]()
+FUSE = Path("/dev/fuse")
+FUSE_MODE = pytest.StashKey[int]()
 
 
 def _missing() -> str | None:
@@ -97,6 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if problem := _missing():
         pytest.exit(problem, returncode=1)
+    if os.geteuid() == 0 and FUSE.exists():
+        # As on ordinary distributions: a plain user can mount as well.
+        config.stash[FUSE_MODE] = FUSE.stat().st_mode
+        FUSE.chmod(0o666)
     token = f"{PREFIX}{os.getpid()}"
     public = Path("/srv") if os.access("/srv", os.W_OK) else Path("/var/tmp")
     places = Places(token, Path("/tmp") / token, public / token)
@@ -117,6 +123,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     places = config.stash.get(PLACES, None)
     if places is None or hasattr(config, "workerinput"):
         return
+    if FUSE_MODE in config.stash:
+        FUSE.chmod(config.stash[FUSE_MODE] & 0o777)
     for place in (places.install, places.work):
         shutil.rmtree(place, ignore_errors=True)
 
@@ -182,12 +190,12 @@ def checked(argv: Sequence[str], **kwargs: Any) -> str:
 
 @pytest.fixture(scope="session")
 def installed(places: Places) -> Installed:
-    """ART's wheel and its dependencies (extra `bwrap`), installed once for all workers."""
+    """ART's wheel and its dependencies (extras `bwrap` and `overlay`), installed once for all workers."""
     venv, dist = places.install / "venv", places.install / "dist"
     with locked(places.install / "lock"):
         if not (places.install / "ready").exists():
             wheel = build("wheel", ROOT, dist)
-            make_venv(venv, f"{wheel}[bwrap]")
+            make_venv(venv, f"{wheel}[bwrap,overlay]")
             (places.install / "ready").touch()
     (wheel,) = dist.glob("*.whl")
     return Installed(bin_dir=venv / "bin", python=venv / "bin/python", art=venv / "bin/art", wheel=wheel)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -149,7 +149,6 @@ class MountSource(Protocol):
 
         Raises ArtError that names the file, the entry and the key of what is wrong.
         """
-        ...
 
 
 # --- isolation ---------------------------------------------------------------------------------
@@ -165,11 +164,9 @@ class Namespace(Protocol):
 
     def run(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> int:
         """Run a program inside, wait, and return its exit status."""
-        ...
 
     def mount_fuse(self, name: str) -> tuple[str, int]:
         """Mount a FUSE file system; its path inside, and the descriptor that serves it (fuse(4))."""
-        ...
 
 
 class Worker(Protocol):
@@ -275,40 +272,86 @@ class Isolation(Protocol):
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
         was created with, starts nothing and opens nothing."""
-        ...
 
     def exit(self, status: int, report: Sequence[Mapping[str, object]], diagnostics: bytes) -> Exit:
         """What a wait status (as waitpid(2) gives it) of the launched process means, with all
         objects that were reported and what the isolation printed."""
-        ...
 
 
 # --- stores ------------------------------------------------------------------------------------
 
 
+Kind = Literal["file", "dir", "link"]
+
+
 class Entry(NamedTuple):
-    """One file of a tree; `path` is relative to the tree's top, with any byte but NUL."""
+    """One file of a workspace; `path` is relative to its top, with any byte but NUL.
+
+    `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of
+    the host's file that a store's file was changed from; None for one that the host never had.
+    """
 
     path: bytes
-    kind: Literal["file", "dir", "link"]
+    kind: Kind
     mode: int
     size: int
     mtime_ns: int
+    ino: int = 0
+    target: bytes = b""
+    nlink: int = 1
+    xattrs: Mapping[bytes, bytes] = {}
+    version: int = 0
+    origin: tuple[int, int] | None = None
+
+
+class Agreed(NamedTuple):
+    """What both sides had when a push or a pull last made them the same: the host's size, mtime and
+    mode, and the store's number and version."""
+
+    kind: Kind
+    size: int
+    mtime_ns: int
+    mode: int
     ino: int
+    version: int
 
 
 class TreeReader(Protocol):
-    def walk(self, top: bytes) -> Iterator[Entry]: ...
+    """A workspace's tree in a store, as of one moment."""
 
-    def open(self, entry: Entry) -> BinaryIO: ...
+    def walk(self) -> Iterator[Entry]:
+        """What the store holds, a directory before what is in it, names in byte order; what only
+        shows through from the host's own place is left out."""
+
+    def removed(self) -> Sequence[bytes]:
+        """Paths of the host that are not to be seen any more."""
+
+    def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        """The contents of a file, as offsets and bytes in order; what is left out is zeros."""
+
+    def agreed(self) -> Mapping[bytes, Agreed]: ...
+
+    def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
+        """Remember what both sides have now, None for what neither has."""
 
 
-class TreeWriter(Protocol):
-    def put(self, entry: Entry, data: Iterator[tuple[int, memoryview]]) -> int: ...
+class TreeWriter(TreeReader, Protocol):
+    """The same, held for writing."""
 
-    def remove(self, path: bytes) -> None: ...
+    def find(self, path: bytes) -> Entry | None:
+        """What the store holds at a path; None also for what only shows through."""
 
-    def commit(self) -> None: ...
+    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        """Make the path this entry, with all its contents; return it with its number and version."""
+
+    def link(self, path: bytes, to: Entry) -> Entry:
+        """Make the path a further name of an entry that was put."""
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file, or a directory with all that is in it."""
+
+    def commit(self) -> None:
+        """Bring everything to the disk."""
 
 
 class Store(Protocol):
@@ -316,15 +359,14 @@ class Store(Protocol):
 
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""
-        ...
 
     def mount(
         self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]
     ) -> AbstractContextManager[Mounted]: ...
 
-    def reader(self, workspace: bytes, at: str) -> AbstractContextManager[TreeReader]: ...
+    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
 
-    def writer(self, workspace: bytes, branch: str) -> AbstractContextManager[TreeWriter]: ...
+    def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...
 
     def close(self) -> None: ...
 
@@ -334,7 +376,6 @@ class Stores(Protocol):
 
     def claims(self, locator: str) -> bool:
         """Whether `locator`, as typed after `--db`, is of this kind. Opens nothing."""
-        ...
 
     def open(self, locator: str, mode: Literal["read", "write", "create"]) -> Store: ...
 
@@ -363,9 +404,7 @@ class Child(Protocol):
 class Tracer(Protocol):
     def prepare(self, launch: Launch, request: TraceRequest) -> Launch:
         """The launch with what tracing needs added. Pure."""
-        ...
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
         """Trace until the launched process ended; return its wait status. Called in a fresh
         process that is the parent of what `spawn` starts."""
-        ...

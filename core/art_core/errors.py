@@ -53,3 +53,7 @@ class IsolationError(ArtError):
 
 class StoreError(ArtError):
     """A database cannot be used, or not everything reached it."""
+
+
+class TransferError(ArtError):
+    """A push or a pull cannot go on."""

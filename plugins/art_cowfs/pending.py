@@ -11,9 +11,9 @@ from art_cowfs.writer import Batch, Writer
 
 class Pending:
     """The present batch, and those that the writer has not finished. `wake` is called when there is
-    something to hand over."""
+    something to hand over. Without a writer nothing can be changed."""
 
-    def __init__(self, writer: Writer, wake: Callable[[], None]) -> None:
+    def __init__(self, writer: Writer | None, wake: Callable[[], None]) -> None:
         self.batch = Batch()
         self.inflight: list[Batch] = []
         self._writer = writer
@@ -31,6 +31,8 @@ class Pending:
 
     def refuse_if_lost(self) -> None:
         """Raise EROFS while nothing can be written."""
+        if self._writer is None:
+            raise OSError(errno.EROFS, "opened for reading")
         failure = self._writer.failure
         if failure is not None:
             raise OSError(errno.EROFS, str(failure))
@@ -38,7 +40,7 @@ class Pending:
     def hand_over(self, done: Callable[[], None] = lambda: None) -> None:
         """Give what changed to the writer, as one transaction."""
         self.inflight = [batch for batch in self.inflight if not batch.done]
-        if not self.batch:
+        if not self.batch or self._writer is None:
             return
         batch = self.batch
         batch.inodes = {ino: row_of(node) for ino, node in batch.inodes.items()}
@@ -52,5 +54,6 @@ class Pending:
         return self.batch.size + sum(batch.size for batch in self.inflight if not batch.done)
 
     def flush(self) -> Callable[[], None]:
+        assert self._writer is not None
         self.hand_over()
         return self._writer.wait

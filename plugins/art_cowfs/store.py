@@ -7,11 +7,11 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.contracts import Mounted, Namespace, Reason, TreeReader, TreeWriter, Workspace
 from art_core.errors import StoreError
 from art_core.spawn import start_process
 
@@ -145,11 +145,15 @@ class Database:
         finally:
             server.close()
 
-    def reader(self, workspace: bytes, at: str) -> Any:
-        raise NotImplementedError
+    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+        from art_cowfs.trees import reading
 
-    def writer(self, workspace: bytes, branch: str) -> Any:
-        raise NotImplementedError
+        return reading(self.path, branch, workspace)
+
+    def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]:
+        from art_cowfs.trees import writing
+
+        return writing(self.path, branch, workspace)
 
     def close(self) -> None:
         pass

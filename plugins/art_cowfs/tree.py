@@ -30,7 +30,7 @@ class Tree:
     def __init__(
         self,
         chain: Chain,
-        writer: Writer,
+        writer: Writer | None,
         lower: Lower | None,
         *,
         uid: int,

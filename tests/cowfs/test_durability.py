@@ -88,7 +88,7 @@ def killed(bench: Bench, mount: Mount, delay: float, start: int) -> int:
 def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
     chance = random.Random(5)
     moments = set()
-    for turn in range(30):
+    for turn in range(12):
         start = 10_000 * (turn + 1)
         mount = bench.mount()
         for path in mount.path.iterdir():

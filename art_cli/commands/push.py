@@ -1,0 +1,51 @@
+"""`art push`: carry the workspace into the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from art_cli.commands.sharing import CONTEXT, Command, shared
+from art_cli.transferring import Telling, carry
+from art_core.contracts import Entry
+from art_core.transfer import Wishes, push
+
+
+@click.command(cls=Command, context_settings=CONTEXT)
+@shared("push")
+@click.option("--force", is_flag=True, help="let the host win where both sides changed")
+@click.option("--dry-run", is_flag=True, help="change nothing, and print what would be done")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
+@click.option("-v", "--verbose", is_flag=True, help="print what is unchanged, too")
+@click.option("-q", "--quiet", is_flag=True, help="print only the totals")
+def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: bool, **options: Any) -> int:
+    """Carry the workspace into the database, where runs with --db see it.
+
+    Only what changed since the last push or pull is carried. What both sides changed is a conflict:
+    it is printed and left alone, and the status is 1.
+
+    \b
+      art push -m workspace/ -d workspace.db
+    """
+    workspace = ""
+
+    def line(path: str, entry: Entry | None, action: str) -> str:
+        shown = f"/{workspace}/{path}"
+        if entry is None or action == "SAME":
+            return shown
+        size = f"{entry.size} bytes, " if entry.kind == "file" else ""
+        number = f"ino {entry.ino}" if entry.ino else "new"
+        return f"{shown} ({size}{number})"
+
+    telling = Telling(line, verbose=verbose, quiet=quiet, as_json=as_json)
+
+    def move(store: Any, branch: str, opened: Any, wishes: Wishes, report: Any) -> Any:
+        nonlocal workspace
+        workspace = opened.name
+        return push(store, branch, opened, wishes, report)
+
+    wishes = Wishes(force=force, dry_run=dry_run)
+    return carry(
+        move, options, wishes, telling, make=False, heading="Files will be stored under", verb="pushed"
+    )

@@ -1,0 +1,109 @@
+"""What `art push` and `art pull` have in common: opening both sides, and telling what was done."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from art_cli.commands.sharing import given, settings_with
+from art_cli.console import complain, printable
+from art_core.contracts import Entry, Store, Stores, Workspace
+from art_core.errors import UsageError
+from art_core.plugins import Plugins
+from art_core.settings import Settings
+from art_core.transfer import Action, Totals, Wishes
+from art_core.workspace import absolute, open_workspace
+
+Move = Callable[[Store, str, Workspace, Wishes, Callable[[Action, bytes, Entry | None, str], None]], Totals]
+
+
+class Telling:
+    """Prints what a transfer does. `line` makes an entry's line for people."""
+
+    def __init__(
+        self, line: Callable[[str, Entry | None, str], str], *, verbose: bool, quiet: bool, as_json: bool
+    ) -> None:
+        self._line = line
+        self._verbose = verbose
+        self._quiet = quiet
+        self._json = as_json
+
+    def heading(self, *lines: str) -> None:
+        if not self._quiet and not self._json:
+            for line in lines:
+                print(printable(line))
+
+    def report(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
+        if self._json:
+            self._as_json(action, path, entry, why)
+        elif action in ("CONFLICT", "SKIP"):
+            sys.stdout.flush()
+            print(f"{action} {printable(os.fsdecode(path))}: {printable(why)}", file=sys.stderr)
+        elif not self._quiet and (action != "SAME" or self._verbose):
+            print(printable(f"{action:<4} {self._line(os.fsdecode(path), entry, action)}"))
+
+    def _as_json(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
+        if action == "SAME" and not self._verbose:
+            return
+        said: dict[str, object] = {"action": action.lower(), "path": os.fsdecode(path)}
+        if entry is not None:
+            said |= {"kind": entry.kind, "size": entry.size, "ino": entry.ino}
+        if why:
+            said["why"] = why
+        print(json.dumps(said))
+
+    def totals(self, verb: str, totals: Totals) -> None:
+        words = [f"{totals.carried} {verb} ({totals.size} bytes)", f"{totals.removed} removed"]
+        words += [f"{totals.same} unchanged"]
+        words += [f"{totals.skipped} skipped"] * bool(totals.skipped)
+        words += [f"{totals.conflicts} in conflict"] * bool(totals.conflicts)
+        sys.stdout.flush()
+        print("art: " + ", ".join(words), file=sys.stderr)
+        if totals.conflicts:
+            complain("conflicts were left alone; --force lets this side win")
+
+
+def carry(
+    move: Move,
+    options: Mapping[str, Any],
+    wishes: Wishes,
+    telling: Telling,
+    *,
+    make: bool,
+    heading: str,
+    verb: str,
+) -> int:
+    """Carry a workspace; return the exit status. `make` makes a host directory that is missing."""
+    settings, plugins, directory, locator = _sides(options)
+    if make and not os.path.lexists(absolute(directory)):
+        os.makedirs(absolute(directory))
+        wishes = wishes._replace(anew=True)
+    name = options.get("store") or settings.store
+    with plugins.guard("store", name):
+        stores: Stores = plugins.create("store", name)
+        store = stores.open(locator, "write" if make else "create")
+        defaults = settings.for_workspace(absolute(directory))
+        workspace = open_workspace(directory, name=options.get("name") or defaults.name)
+        try:
+            telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
+            totals = move(store, options.get("branch") or "main", workspace, wishes, telling.report)
+        finally:
+            os.close(workspace.fd)
+            store.close()
+    telling.totals(verb, totals)
+    return 1 if totals.conflicts else 0
+
+
+def _sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
+    chosen = given(options)
+    settings = settings_with(chosen.get("overrides", ()))
+    plugins = Plugins.load(settings, disabled=chosen.get("no_plugins", ()), env=os.environ)
+    directory = chosen.get("mount") or settings.mount or "."
+    defaults = settings.for_workspace(absolute(directory))
+    locator = chosen.get("database") or defaults.database or settings.database
+    if locator is None:
+        raise UsageError("name the database: -d FILE")
+    return settings, plugins, directory, locator

@@ -1,0 +1,240 @@
+"""The host's side of a transfer: reading and writing a workspace by descriptor.
+
+No path is ever followed through a link: each directory is opened below the one before, so that
+nothing that is swapped meanwhile, and no name out of a database, leads out of the workspace. A
+file appears whole or not at all: it is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from art_core import openat
+from art_core.contracts import Agreed, Entry, Kind
+from art_core.errors import TransferError
+
+_BLOCK = 1 << 20
+_SETUID = stat.S_ISUID | stat.S_ISGID
+
+
+def checked(path: bytes) -> bytes:
+    """A path out of a database. Raises TransferError when it is none that a workspace can have."""
+    parts = path.split(b"/")
+    if b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
+        raise TransferError(f"the database holds the path {os.fsdecode(path)!r}, which no file can have")
+    return path
+
+
+def kind_of(mode: int) -> Kind | None:
+    """What can be carried; None for pipes, sockets and devices."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "dir"
+    return "link" if stat.S_ISLNK(mode) else None
+
+
+def same(found: Entry | None, agreed: Agreed) -> bool:
+    """Whether the host's entry is what both sides agreed on. A directory's size and time say nothing."""
+    if found is None or found.kind != agreed.kind:
+        return False
+    if found.kind == "dir":
+        return found.mode == agreed.mode
+    return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
+
+
+class HostTree:
+    """A workspace on the host, by a descriptor of it."""
+
+    def __init__(self, fd: int, hidden: Collection[tuple[int, int]] = ()) -> None:
+        """`hidden` are (device, inode) of files that are not the workspace's: the database's own."""
+        self._fd = fd
+        self._hidden = hidden
+        self.links: dict[bytes, tuple[int, int]] = {}
+        """Paths of files with several links -> (device, inode)."""
+
+    def walk(self, skipped: list[bytes]) -> Iterator[Entry]:
+        """Everything, a directory before what is in it, names in byte order. What cannot be carried
+        (devices, pipes, sockets, what may not be read) is put into `skipped`."""
+        yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"", skipped)
+
+    def _below(self, fd: int, path: bytes, skipped: list[bytes]) -> Iterator[Entry]:
+        try:
+            for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
+                where = path + b"/" + name if path else name
+                try:
+                    found = os.lstat(name, dir_fd=fd)
+                except FileNotFoundError:
+                    continue
+                if (found.st_dev, found.st_ino) in self._hidden:
+                    continue
+                entry = self._entry(fd, name, where, found)
+                if entry is None:
+                    skipped.append(where)
+                    continue
+                if entry.kind != "dir":
+                    yield entry
+                    continue
+                try:
+                    below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                except OSError:
+                    skipped.append(where)
+                    continue
+                yield entry
+                yield from self._below(below, where, skipped)
+        finally:
+            os.close(fd)
+
+    def _entry(self, fd: int, name: bytes, path: bytes, found: os.stat_result) -> Entry | None:
+        kind = kind_of(found.st_mode)
+        if kind is None:
+            return None
+        if kind == "file" and found.st_nlink > 1:
+            self.links[path] = (found.st_dev, found.st_ino)
+        return Entry(
+            path=path,
+            kind=kind,
+            mode=stat.S_IMODE(found.st_mode),
+            size=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            target=os.readlink(name, dir_fd=fd) if kind == "link" else b"",
+            nlink=found.st_nlink,
+        )
+
+    @contextmanager
+    def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        *above, name = checked(path).split(b"/")
+        fd = openat.pin_beneath(self._fd, [os.fsdecode(part) for part in above])
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def find(self, path: bytes) -> Entry | None:
+        """What stands at a path; None when nothing does, or it leads through a link."""
+        try:
+            with self._parent(path) as (fd, name):
+                return self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
+
+    def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        """The contents of a file; blocks of zeros are left out. Raises OSError."""
+        with self._parent(entry.path) as (parent, name):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+        try:
+            offset = 0
+            while data := os.pread(fd, _BLOCK, offset):
+                if data.count(0) != len(data):
+                    yield offset, data
+                offset += len(data)
+        finally:
+            os.close(fd)
+
+    def xattrs(self, path: bytes) -> dict[bytes, bytes]:
+        """The user's extended attributes; empty where the file system has none."""
+        with contextlib.suppress(OSError), self._parent(path) as (parent, name):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+            try:
+                names = [key for key in os.listxattr(fd) if key.startswith("user.")]
+                return {os.fsencode(key): os.getxattr(fd, key) for key in names}
+            finally:
+                os.close(fd)
+        return {}
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False) -> Entry:
+        """Make the path this entry, in the place of what is there; return it as it is now."""
+        mode = entry.mode if keep_setuid else entry.mode & ~_SETUID
+        with self._parent(entry.path) as (fd, name):
+            if entry.kind == "dir":
+                self._put_directory(fd, name, mode)
+            else:
+                temporary = b".art-%d-%s" % (os.getpid(), name[:200])
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=fd)
+                try:
+                    if entry.kind == "link":
+                        os.symlink(entry.target, temporary, dir_fd=fd)
+                    else:
+                        self._write(fd, temporary, entry, mode, blocks)
+                    os.utime(temporary, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
+                    self._make_way(fd, name)
+                    os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+                except BaseException:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=fd)
+                    raise
+            made = self._entry(fd, name, entry.path, os.lstat(name, dir_fd=fd))
+        assert made is not None
+        return made
+
+    def _put_directory(self, fd: int, name: bytes, mode: int) -> None:
+        try:
+            os.mkdir(name, 0o700, dir_fd=fd)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+                os.unlink(name, dir_fd=fd)
+                os.mkdir(name, 0o700, dir_fd=fd)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+        try:
+            os.fchmod(below, mode)
+        finally:
+            os.close(below)
+
+    def _write(
+        self, fd: int, name: bytes, entry: Entry, mode: int, blocks: Iterator[tuple[int, bytes]]
+    ) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(name, flags, 0o600, dir_fd=fd), "wb", buffering=0) as file:
+            for offset, data in blocks:
+                view = memoryview(data)
+                while view:
+                    written = os.pwrite(file.fileno(), view, offset)
+                    view = view[written:]
+                    offset += written
+            file.truncate(entry.size)
+            for key, value in entry.xattrs.items():
+                with contextlib.suppress(OSError):  # The host's file system may have none.
+                    os.setxattr(file.fileno(), key, value)
+            os.fchmod(file.fileno(), mode)
+
+    def _make_way(self, fd: int, name: bytes) -> None:
+        """An empty directory gives way to a file; a full one does not (ENOTEMPTY)."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+                os.rmdir(name, dir_fd=fd)
+
+    def link(self, path: bytes, to: bytes) -> Entry:
+        """Make the path a further name of another one."""
+        with self._parent(to) as (source, first), self._parent(path) as (fd, name):
+            temporary = b".art-%d-%s" % (os.getpid(), name[:200])
+            os.link(first, temporary, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
+            self._make_way(fd, name)
+            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=fd)  # rename(2) does nothing between names of one file
+            made = self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
+        assert made is not None
+        return made
+
+    def set_time(self, path: bytes, mtime_ns: int) -> None:
+        """A directory's time, once all that is in it was written."""
+        with contextlib.suppress(OSError), self._parent(path) as (fd, name):
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file or an empty directory. Raises OSError."""
+        with self._parent(path) as (fd, name):
+            if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+                os.rmdir(name, dir_fd=fd)
+            else:
+                os.unlink(name, dir_fd=fd)

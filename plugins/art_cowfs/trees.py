@@ -1,0 +1,268 @@
+"""A workspace's tree for push and pull: the host's side is the core's."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import apsw
+
+from art_core.contracts import Agreed, Entry, Kind, Workspace
+from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.lower import Lower, joined
+from art_cowfs.nodes import CowNode
+from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, connect
+from art_cowfs.session import Session
+from art_cowfs.store import companions
+from art_cowfs.tree import Tree
+from art_fusefs.backend import ROOT
+
+BATCH_BYTES = 2 << 20
+WAITING_BYTES = 16 << 20
+_BLOCK = 1 << 20
+_ZERO = bytes(CHUNK)
+
+
+@contextmanager
+def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
+    """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
+    connection, remembering = connect(path), connect(path)
+    lower = Lower(os.dup(workspace.fd), companions(path))
+    try:
+        chain = Chain(connection, branch)
+        connection.execute("BEGIN")
+        tree = Tree(chain, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
+        yield Reader(tree, chain, remembering, workspace)
+        connection.execute("ROLLBACK")
+    except apsw.Error as error:
+        raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
+    finally:
+        lower.close()
+        connection.close()
+        remembering.close()
+
+
+@contextmanager
+def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
+    """The tree, held for writing. Raises DatabaseError, also when a run has it."""
+    place = (os.fsencode(workspace.name), os.fsencode(workspace.real), os.dup(workspace.fd))
+    with Session(path, branch, workspace=place, uid=0, gid=0) as session:
+        remembering = connect(path)
+        try:
+            yield Writer(session, remembering, workspace)
+        finally:
+            remembering.close()
+
+
+class Reader:
+    """See `contracts.TreeReader`."""
+
+    def __init__(self, tree: Tree, chain: Chain, remembering: apsw.Connection, workspace: Workspace) -> None:
+        self._tree = tree
+        self._chain = chain
+        self._remembering = remembering
+        self._name = os.fsencode(workspace.name)
+        path = remembering.execute("SELECT path FROM workspace WHERE name = ?", (self._name,)).get
+        self._elsewhere = path not in (None, os.fsencode(workspace.real))
+        """The host's directory is another one than the workspace's own: nothing was agreed with it."""
+
+    def _top(self) -> CowNode | None:
+        return self._tree.lookup(self._tree.node(ROOT), self._name)
+
+    def walk(self) -> Iterator[Entry]:
+        top = self._top()
+        if top is not None:
+            yield from self._below(top, b"")
+
+    def _below(self, directory: CowNode, path: bytes) -> Iterator[Entry]:
+        for name in sorted(self._tree.names(directory)):
+            node = self._tree.lookup(directory, name)
+            where = joined(path, name)
+            if node is None or (not node.held and node.origin == where):
+                continue
+            kind = _kind(node.mode)
+            if kind is not None:
+                yield self._entry(node, where, kind)
+            if kind == "dir":
+                yield from self._below(node, where)
+
+    def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
+        changed_from = node.origin == path and kind == "file" and node.held
+        return Entry(
+            path=path,
+            kind=kind,
+            mode=stat.S_IMODE(node.mode),
+            size=node.size,
+            mtime_ns=node.mtime,
+            ino=node.ino,
+            target=node.target,
+            nlink=node.nlink,
+            xattrs=self._tree.xattrs(node),
+            version=node.ctime,
+            origin=(node.base_size, node.base_mtime) if changed_from else None,
+        )
+
+    def removed(self) -> Sequence[bytes]:
+        top = self._top()
+        return [] if top is None else sorted(self._whiteouts(top, b""))
+
+    def _whiteouts(self, directory: CowNode, path: bytes) -> Iterator[bytes]:
+        self._tree.names(directory)
+        for name, ino in list(directory.names.items()):
+            where = joined(path, name)
+            if ino is None:
+                yield where
+                continue
+            node = self._tree.lookup(directory, name)
+            if node is not None and stat.S_ISDIR(node.mode) and node.origin == where:
+                yield from self._whiteouts(node, where)
+
+    def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        node = self._tree.node(entry.ino)
+        for offset in range(0, entry.size, _BLOCK):
+            data = self._tree.read(node, offset, min(_BLOCK, entry.size - offset))
+            if data.count(0) != len(data):
+                yield offset, data
+
+    def agreed(self) -> Mapping[bytes, Agreed]:
+        if self._elsewhere:
+            return {}
+        rows = self._remembering.execute(
+            "SELECT path, kind, host_size, host_mtime, host_mode, ino, ctime FROM base WHERE workspace = ?",
+            (self._name,),
+        )
+        return {row[0]: Agreed(*row[1:]) for row in rows}
+
+    def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
+        if self._elsewhere:
+            return
+        gone = [(self._name, path) for path, what in agreed.items() if what is None]
+        kept = [(self._name, path, *what) for path, what in agreed.items() if what is not None]
+        with self._remembering:
+            self._remembering.executemany("DELETE FROM base WHERE workspace = ? AND path = ?", gone)
+            self._remembering.executemany("INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?)", kept)
+
+
+class Writer(Reader):
+    """See `contracts.TreeWriter`."""
+
+    def __init__(self, session: Session, remembering: apsw.Connection, workspace: Workspace) -> None:
+        super().__init__(session.tree, session.chain, remembering, workspace)
+        self._session = session
+
+    def _parent(self, path: bytes) -> tuple[CowNode, bytes]:
+        *above, name = path.split(b"/")
+        directory = self._top()
+        for part in above:
+            directory = None if directory is None else self._tree.lookup(directory, part)
+        if directory is None or not stat.S_ISDIR(directory.mode):
+            raise DatabaseError(f"{os.fsdecode(path)}: the directory above it is not in the database")
+        return directory, name
+
+    def find(self, path: bytes) -> Entry | None:
+        try:
+            directory, name = self._parent(path)
+        except DatabaseError:
+            return None
+        node = self._tree.lookup(directory, name)
+        kind = None if node is None or not node.held else _kind(node.mode)
+        return None if node is None or kind is None else self._entry(node, path, kind)
+
+    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        directory, name = self._parent(entry.path)
+        now = time.time_ns()
+        node = self._tree.lookup(directory, name)
+        if node is not None and not node.held:
+            node = None  # It only shows through; the name is covered.
+        elif node is not None and _kind(node.mode) != entry.kind:
+            self._drop(directory, name, node)
+            node = None
+        if node is None:
+            node = self._tree.new(_TYPES[entry.kind] | entry.mode, now)
+            self._tree.enter(directory, name, node)
+            if entry.kind == "dir":
+                node.nlink = 2
+                node.origin = entry.path  # What is not pushed still shows through.
+                node.changing = True
+                directory.nlink += 1
+        node.mode = _TYPES[entry.kind] | entry.mode
+        node.target = entry.target
+        if entry.kind == "file":
+            self._fill(node, entry.size, blocks)
+        elif entry.kind == "link":
+            node.size = len(entry.target)
+        for key in self._tree.xattrs(node).keys() - entry.xattrs.keys():
+            self._tree.set_xattr(node, key, None)
+        for key, value in entry.xattrs.items():
+            self._tree.set_xattr(node, key, value)
+        node.atime = node.mtime = entry.mtime_ns
+        node.ctime = now
+        self._tree.changed(node)
+        self._tree.changed(directory)
+        self._make_room()
+        return entry._replace(ino=node.ino, version=node.ctime)
+
+    def _fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
+        self._tree.resize(node, 0)
+        node.origin = None
+        for offset, data in blocks:
+            self._tree.write(node, offset, data)
+            # Each part may become a transaction: a file is whole when its entry is agreed on.
+            self._make_room()
+        self._tree.resize(node, size)
+
+    def link(self, path: bytes, to: Entry) -> Entry:
+        directory, name = self._parent(path)
+        node, present = self._tree.node(to.ino), self._tree.lookup(directory, name)
+        if present is not node:
+            if present is not None and present.held:
+                self._drop(directory, name, present)
+            self._tree.enter(directory, name, node)
+            node.nlink += 1
+            self._tree.changed(node)
+        return to._replace(path=path)
+
+    def remove(self, path: bytes) -> None:
+        directory, name = self._parent(path)
+        node = self._tree.lookup(directory, name)
+        if node is not None:
+            self._drop(directory, name, node)
+            self._make_room()
+
+    def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        if stat.S_ISDIR(node.mode):
+            for below in list(self._tree.names(node)):
+                child = self._tree.lookup(node, below)
+                if child is not None:
+                    self._drop(node, below, child)
+            directory.nlink -= 1
+        self._tree.leave(directory, name, node)
+        node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
+        self._tree.changed(node)
+        self._tree.changed(directory)
+        if node.nlink == 0:
+            self._tree.discard(node)
+
+    def _make_room(self) -> None:
+        pending = self._tree.pending
+        if pending.batch.size > BATCH_BYTES:
+            pending.hand_over()
+        if pending.waiting > WAITING_BYTES:
+            self._session.writer.wait()
+
+    def commit(self) -> None:
+        self._tree.flush()()
+
+
+_TYPES: Mapping[Kind, int] = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
+
+
+def _kind(mode: int) -> Kind | None:
+    """What can be carried; None for pipes, sockets and devices."""
+    for kind, bits in _TYPES.items():
+        if stat.S_IFMT(mode) == bits:
+            return kind
+    return None

@@ -1,0 +1,243 @@
+"""A home that is kept: push, a session that changes it, another that finds it again, pull."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Caller, fresh_directory
+from tests.journeys.test_inside import own
+
+
+class Kept:
+    """A workspace with a database beside it."""
+
+    def __init__(self, caller: Caller, workspace: Path) -> None:
+        self.caller = caller
+        self.workspace = workspace
+        self.database = workspace.parent / "workspace.db"
+        (workspace / "src").mkdir()
+        (workspace / "main.py").write_bytes(b"x" * 1234)
+        (workspace / "src/deep.py").write_text("deep\n")
+        (workspace / "link").symlink_to("main.py")
+        own(caller, workspace)
+
+    def art(self, *words: str | Path, command: str = "run") -> subprocess.CompletedProcess[bytes]:
+        sides: list[str | Path] = ["-m", "workspace/", "-d", "workspace.db"]
+        return self.caller.art(command, *sides, *words, cwd=self.workspace.parent)
+
+    def shell(self, script: str) -> subprocess.CompletedProcess[bytes]:
+        return self.art("-i=false", "--", "sh", "-c", script)
+
+    def push(self, *options: str) -> subprocess.CompletedProcess[bytes]:
+        return self.art(*options, command="push")
+
+    def pull(self, *options: str) -> subprocess.CompletedProcess[bytes]:
+        return self.art(*options, command="pull")
+
+
+@pytest.fixture
+def kept(caller: Caller) -> Iterator[Kept]:
+    with fresh_directory(caller, "workspace") as workspace:
+        yield Kept(caller, workspace)
+
+
+def test_push_and_pull_print_this(kept: Kept) -> None:
+    pushed = kept.push()
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout.decode() == (
+        "Workspace name: workspace\n"
+        "Files will be stored under: /workspace/\n"
+        "LINK /workspace/link (ino 2)\n"
+        "FILE /workspace/main.py (1234 bytes, ino 3)\n"
+        "DIR  /workspace/src (ino 4)\n"
+        "FILE /workspace/src/deep.py (5 bytes, ino 5)\n"
+    )
+    assert pushed.stderr == b"art: 4 pushed (1239 bytes), 0 removed, 0 unchanged\n"
+    numbers = kept.shell("stat -c %i link main.py src src/deep.py")
+    assert numbers.stdout == b"2\n3\n4\n5\n"
+    assert kept.push().stdout == b"Workspace name: workspace\nFiles will be stored under: /workspace/\n"
+    changed = kept.shell("echo more >>src/deep.py; rm link; mkdir new; echo made >new/file")
+    assert (changed.returncode, changed.stdout) == (0, b""), changed.stderr
+    pulled = kept.pull()
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout.decode() == (
+        "Workspace name: workspace\n"
+        "Exporting from: /workspace/\n"
+        "DIR  workspace/new\n"
+        "FILE workspace/new/file (5 bytes)\n"
+        "FILE workspace/src/deep.py (10 bytes)\n"
+        "DEL  workspace/link\n"
+    )
+    assert kept.pull().stdout == b"Workspace name: workspace\nExporting from: /workspace/\n"
+    assert (kept.workspace / "src/deep.py").read_text() == "deep\nmore\n"
+    owners = {path.lstat().st_uid for path in kept.workspace.rglob("*")}
+    assert owners == {kept.caller.uid}
+
+
+def test_the_home_lasts_and_the_host_is_untouched_until_the_pull(kept: Kept) -> None:
+    before = {path: path.read_bytes() for path in kept.workspace.rglob("*.py")}
+    first = kept.shell("echo kept >~/.rc; mkdir -p ~/.local/bin; echo changed >main.py; rm -r src; ls -A")
+    assert (first.returncode, first.stdout) == (0, b"link\nmain.py\n"), first.stderr
+    second = kept.shell("cat ~/.rc main.py; ls -A . ~; id -un; pwd")
+    user = "agent" if kept.caller.name == "root" else kept.caller.user
+    listed = [".:", "link", "main.py", "/home/agent:", ".local", ".rc", "workspace"]
+    assert second.stdout.decode().split() == ["kept", "changed", *listed, user, "/home/agent/workspace"]
+    assert {path: path.read_bytes() for path in kept.workspace.rglob("*.py")} == before
+    assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
+
+
+def test_the_workspace_is_merged_at_its_host_path_too(kept: Kept) -> None:
+    kept.shell("echo changed >main.py")
+    done = kept.art("-i=false", "--", "cat", kept.workspace / "main.py")
+    assert done.stdout == b"changed\n"
+
+
+def test_what_is_installed_inside_is_there_the_next_time(kept: Kept) -> None:
+    made = kept.shell("/usr/bin/python3 -m venv --without-pip ~/venv && ~/venv/bin/python -c 'print(1)'")
+    assert made.stdout == b"1\n", made.stderr
+    assert kept.shell("~/venv/bin/python -c 'import sys; print(sys.prefix)'").stdout == b"/home/agent/venv\n"
+
+
+def test_git_works_in_a_home_that_is_kept(kept: Kept) -> None:
+    script = """
+        git init -q . && git add . && git -c user.name=a -c user.email=a@b.c commit -qm first &&
+        git config user.name Agent && git clone -q . ~/clone && git -C ~/clone fsck --strict && git gc -q
+    """
+    done = kept.shell(script)
+    assert done.returncode == 0, done.stderr
+    assert kept.shell("git log --oneline | wc -l; git status --short").stdout == b"1\n"
+    pulled = kept.pull()
+    assert b"SKIP .git/config" in pulled.stderr and b"SKIP .git/hooks" in pulled.stderr
+    assert not (kept.workspace / ".git/hooks").exists()
+
+
+def test_the_database_is_not_visible_inside(kept: Kept) -> None:
+    kept.database = kept.workspace / "own.db"
+    words: list[str | Path] = ["-m", kept.workspace, "-d", kept.database, "-i=false", "--", "sh", "-c"]
+    script = 'ls -A; ls -A "$1"; cat own.db "$1/own.db" "$1/own.db-wal"; true'
+    done = kept.caller.art(*words, script, "sh", kept.workspace)
+    assert b"own.db" not in done.stdout
+    assert b"SQLite" not in done.stdout
+    outside = kept.workspace.parent / "workspace.db"
+    done = kept.art(
+        "-i=false", "--", "sh", "-c", 'cat "$1" "$1"-wal "$1"-shm; ls "$(dirname "$1")"', "sh", outside
+    )
+    assert b"SQLite" not in done.stdout
+    assert done.stdout.split() == [b"workspace"]
+
+
+def test_conflicts_are_listed_and_left_alone(kept: Kept) -> None:
+    kept.push()
+    kept.shell("echo inside >main.py; rm src/deep.py; echo inside >both")
+    (kept.workspace / "main.py").write_text("outside\n")
+    (kept.workspace / "src/deep.py").write_text("outside\n")
+    (kept.workspace / "both").write_text("outside\n")
+    own(kept.caller, kept.workspace)
+    for move in (kept.push, kept.pull):
+        done = move()
+        assert done.returncode == 1
+        assert done.stderr.count(b"CONFLICT ") >= 2, done.stderr
+    assert (kept.workspace / "main.py").read_text() == "outside\n"
+    assert kept.shell("cat main.py both").stdout == b"inside\ninside\n"
+    assert kept.pull("--force").returncode == 0
+    assert (kept.workspace / "main.py").read_text() == "inside\n"
+    assert not (kept.workspace / "src/deep.py").exists()
+    assert kept.push().returncode == 0
+
+
+def test_a_pull_into_a_new_directory_makes_all_of_it(kept: Kept) -> None:
+    os.link(kept.workspace / "main.py", kept.workspace / "hard")
+    os.chmod(kept.workspace / "main.py", 0o640)
+    kept.push()
+    done = kept.caller.art(
+        "pull", "-m", "elsewhere", "--name", "workspace", "-d", "workspace.db", cwd=kept.workspace.parent
+    )
+    assert done.returncode == 0, done.stderr
+    made = kept.workspace.parent / "elsewhere"
+    assert sorted(os.listdir(made)) == ["hard", "link", "main.py", "src"]
+    assert (made / "main.py").read_bytes() == b"x" * 1234
+    assert os.path.samefile(made / "main.py", made / "hard")
+    assert (made / "main.py").stat().st_mode & 0o777 == 0o640
+    assert (made / "main.py").stat().st_mtime_ns == (kept.workspace / "main.py").stat().st_mtime_ns
+    assert os.readlink(made / "link") == "main.py"
+
+
+def test_a_dry_run_changes_nothing(kept: Kept) -> None:
+    assert b"FILE /workspace/main.py (1234 bytes, new)" in kept.push("--dry-run").stdout
+    assert b"FILE /workspace/main.py (1234 bytes, ino 3)" in kept.push().stdout
+    kept.shell("echo changed >main.py")
+    assert b"FILE workspace/main.py (8 bytes)" in kept.pull("--dry-run").stdout
+    assert (kept.workspace / "main.py").read_bytes() == b"x" * 1234
+    lines = kept.pull("--json").stdout.decode().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["main.py"]
+
+
+def test_a_pull_goes_through_no_link_that_the_sandbox_made(kept: Kept) -> None:
+    outside = kept.workspace.parent / "outside"
+    outside.mkdir()
+    own(kept.caller, outside)
+    kept.push()
+    kept.shell(f"rm -r src; ln -s {outside} src; ln -s {outside}/file planted")
+    done = kept.pull()
+    assert done.returncode in (0, 1)
+    kept.shell("rm src; mkdir src; echo x >src/file; rm planted; echo x >planted")
+    kept.pull("--force")
+    assert os.listdir(outside) == []
+
+
+def test_what_a_run_holds_is_told_to_the_second(kept: Kept) -> None:
+    argv: list[str | bytes | Path] = [
+        kept.caller.art_program,
+        "-m",
+        kept.workspace,
+        "-d",
+        kept.database,
+        "-i=false",
+    ]
+    running = kept.caller.popen(
+        [*argv, "--", "sh", "-c", "echo ready; echo answered >file; sleep 60"], stdout=subprocess.PIPE
+    )
+    assert running.stdout and running.stdout.readline() == b"ready\n"
+    second = kept.shell("true")
+    assert second.returncode == 125
+    assert b"is held by process" in second.stderr
+    running.kill()
+    running.communicate()
+    until = time.monotonic() + 10
+    while (after := kept.shell("cat file")).returncode == 125 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert after.stdout == b"answered\n", after.stderr
+    assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
+
+
+def test_a_database_that_cannot_be_used_is_one_line(kept: Kept) -> None:
+    place = kept.workspace.parent
+    (place / "text.db").write_text("this is no database, and longer than a header of one hundred bytes " * 3)
+    subprocess.run(
+        ["python3", "-c", "import sqlite3; sqlite3.connect('other.db').execute('CREATE TABLE t(x)')"],
+        cwd=place,
+    )
+    own(kept.caller, place)
+    for name, said in (
+        ("text.db", "not an SQLite file"),
+        ("other.db", "of another program"),
+        ("workspace", "directory"),
+    ):
+        done = kept.caller.art("-m", kept.workspace, "-d", place / name, "-i=false", "true")
+        assert done.returncode == 125, done.stderr
+        assert done.stderr.count(b"\n") == 1 and said in done.stderr.decode(), done.stderr
+    moved = kept.caller.art("-m", kept.workspace, "-d", "workspace.db", "-i=false", "true", cwd=place)
+    assert moved.returncode == 0
+    other = place / "deeper/workspace"
+    other.mkdir(parents=True)
+    own(kept.caller, place / "deeper")
+    done = kept.caller.art("-m", other, "-d", "workspace.db", "-i=false", "true", cwd=place)
+    assert done.returncode == 125
+    assert b"--name" in done.stderr
