@@ -12,7 +12,7 @@ State = Literal["ok", "warning", "missing"]
 EXTRAS = {
     "overlay": (
         ("pyfuse3", "trio", "apsw"),
-        "a home that is kept (--db), which a later version of ART brings",
+        "a home that is kept (--db)",
     ),
     "trace": (("ptrace",), "recording system calls (--trace), which a later version of ART brings"),
 }

@@ -26,6 +26,8 @@ Examples:
   art -m ws/ -- python3 script.py            a command in the directory ws
   art -m ws/ -i=false -- make build          the same without a terminal
   art -e 'ANTHROPIC_*' -- claude             a command that needs some of your variables
+  art -m ws/ -d ws.db -- claude              with a home that is kept; the host stays as it is
+  art pull -m ws/ -d ws.db                   carry what it changed in ws/ back to the host
   art -- push                                a program that has the name of a subcommand
 """
 _NOTES = """
@@ -47,7 +49,7 @@ def overview() -> str:
         page.write_dl([(command.name, command.help) for command in ready])
     later = ", ".join(command.name for command in SUBCOMMANDS.values() if command.needs_store)
     page.write_paragraph()
-    page.write_text(f"Kept for a version with stores: {later}.")
+    page.write_text(f"Kept for a later version: {later}.")
     return _USAGE + _ABOUT + _EXAMPLES + "\n" + page.getvalue() + "\nAll options: art run --help\n"
 
 

@@ -1,0 +1,127 @@
+"""The host's side of a transfer: nothing leads out of the workspace, and files appear whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from art_core.contracts import Entry
+from art_core.errors import TransferError
+from art_core.hostside import HostTree, checked
+from art_core.transfer import is_protected
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    directory = tmp_path / "ws"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def tree(top: Path) -> Iterator[HostTree]:
+    fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
+    yield HostTree(fd)
+    os.close(fd)
+
+
+def file(path: bytes, data: bytes = b"data", **more: object) -> Entry:
+    fields: dict[str, object] = {
+        "path": path,
+        "kind": "file",
+        "mode": 0o644,
+        "size": len(data),
+        "mtime_ns": 5,
+    }
+    return Entry(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def blocks(*parts: tuple[int, bytes]) -> Iterator[tuple[int, bytes]]:
+    return iter(parts)
+
+
+@pytest.mark.parametrize(
+    "path", [b"", b"..", b"a/../b", b"/etc/passwd", b"a//b", b"a/", b"./a", b"a\0b", b"."]
+)
+def test_a_path_that_no_file_can_have_is_refused(tree: HostTree, path: bytes) -> None:
+    with pytest.raises(TransferError, match="no file can have"):
+        checked(path)
+    with pytest.raises(TransferError):
+        tree.put(file(path), blocks((0, b"data")))
+    with pytest.raises(TransferError):
+        tree.remove(path)
+
+
+def test_nothing_is_written_or_read_through_a_link(tree: HostTree, top: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("host")
+    (top / "link").symlink_to(outside)
+    (top / "leaf").symlink_to(outside / "file")
+    assert tree.find(b"link/file") is None
+    for action in (
+        lambda: tree.put(file(b"link/new"), blocks((0, b"data"))),
+        lambda: tree.remove(b"link/file"),
+        lambda: list(tree.blocks(file(b"leaf"))),
+        lambda: tree.link(b"link/hard", b"leaf"),
+    ):
+        with pytest.raises(OSError):
+            action()
+    tree.put(file(b"leaf"), blocks((0, b"data")))
+    assert (outside / "file").read_text() == "host"
+    assert sorted(os.listdir(outside)) == ["file"]
+    assert (top / "leaf").read_text() == "data" and not (top / "leaf").is_symlink()
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one_and_nothing_else(tree: HostTree, top: Path) -> None:
+    (top / "file").write_text("old")
+
+    def broken() -> Iterator[tuple[int, bytes]]:
+        yield 0, b"half"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError):
+        tree.put(file(b"file"), broken())
+    assert (top / "file").read_text() == "old"
+    assert os.listdir(top) == ["file"]
+
+
+def test_what_is_put_has_its_attributes(tree: HostTree, top: Path) -> None:
+    made = tree.put(file(b"file", size=10, mode=0o4750, mtime_ns=1_500_000_000), blocks((2, b"data")))
+    assert (top / "file").read_bytes() == b"\0\0data\0\0\0\0"
+    assert (made.mode, made.size, made.mtime_ns) == (0o750, 10, 1_500_000_000)
+    assert tree.put(file(b"file", mode=0o4750), blocks((0, b"data")), keep_setuid=True).mode == 0o4750
+    tree.put(Entry(b"link", "link", 0o777, 0, 7, target=b"\xff"), blocks())
+    assert os.readlink(os.fsencode(top / "link")) == b"\xff"
+    tree.put(Entry(b"directory", "dir", 0o700, 0, 7), blocks())
+    assert tree.find(b"directory") == tree.put(Entry(b"directory", "dir", 0o700, 0, 7), blocks())
+
+
+def test_a_walk_is_in_order_and_skips_what_cannot_be_carried(tree: HostTree, top: Path) -> None:
+    for name in ("b", "a/deep", "B"):
+        (top / name).parent.mkdir(exist_ok=True)
+        (top / name).write_text("x")
+    os.mkfifo(top / "fifo")
+    skipped: list[bytes] = []
+    assert [entry.path for entry in tree.walk(skipped)] == [b"B", b"a", b"a/deep", b"b"]
+    assert skipped == [b"fifo"]
+
+
+@pytest.mark.parametrize(
+    ("path", "protected"),
+    [
+        (b".git/hooks/pre-commit", True),
+        (b".git/hooks", True),
+        (b"sub/.git/config", True),
+        (b".envrc", True),
+        (b"deep/er/.envrc", True),
+        (b".git/objects/x", False),
+        (b".envrc.sample", False),
+        (b"src/main.py", False),
+    ],
+)
+def test_what_programs_of_the_host_run_is_protected(path: bytes, protected: bool) -> None:
+    assert is_protected(path, [".git/hooks", ".git/config", ".envrc"]) is protected
