@@ -128,7 +128,7 @@ class Contents:
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def write(self, node: CowNode, offset: int, data: bytes) -> None:
-        self._pending.refuse_if_lost()
+        self._pending.reserve(len(data) + CHUNK)
         self._copy_contents(node)
         end = offset + len(data)
         view = memoryview(data)
@@ -160,7 +160,7 @@ class Contents:
         self._pending.grew(len(data) + 64)
 
     def resize(self, node: CowNode, size: int) -> None:
-        self._pending.refuse_if_lost()
+        self._pending.reserve(CHUNK if size else 0)
         if size == 0:
             self._copy_up(node)
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from collections.abc import Callable
 
 from art_cowfs.nodes import CowNode, row_of
@@ -13,11 +15,19 @@ class Pending:
     """The present batch, and those that the writer has not finished. `wake` is called when there is
     something to hand over. Without a writer nothing can be changed."""
 
-    def __init__(self, writer: Writer | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: Writer | None,
+        wake: Callable[[], None],
+        free: Callable[[], int] = lambda: sys.maxsize,
+    ) -> None:
+        """`free` tells how many bytes the database can still grow by what is written."""
         self.batch = Batch()
         self.inflight: list[Batch] = []
         self._writer = writer
         self._wake = wake
+        self._free = free
+        self._room = free()
 
     def dirty(self, node: CowNode) -> None:
         """The node's row is to be written, as it is when the batch is handed over."""
@@ -29,13 +39,19 @@ class Pending:
             self._wake()
         self.batch.size += size + 1
 
-    def refuse_if_lost(self) -> None:
-        """Raise EROFS while nothing can be written."""
+    def reserve(self, size: int = 0) -> None:
+        """See that `size` more bytes can be kept. Raises ENOSPC at once rather than at a later commit,
+        and EROFS while nothing can be written. Removing asks for nothing: there is ballast for that."""
         if self._writer is None:
             raise OSError(errno.EROFS, "opened for reading")
         failure = self._writer.failure
         if failure is not None:
             raise OSError(errno.EROFS, str(failure))
+        # What is written goes through the log before it reaches its place, so it is there twice.
+        if 2 * (self.waiting + size) > self._room:
+            self._room = self._free()
+            if 2 * (self.waiting + size) > self._room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def hand_over(self, done: Callable[[], None] = lambda: None) -> None:
         """Give what changed to the writer, as one transaction."""
@@ -46,6 +62,7 @@ class Pending:
         batch.inodes = {ino: row_of(node) for ino, node in batch.inodes.items()}
         self.inflight.append(batch)
         self.batch = Batch()
+        self._room = self._free()
         self._writer.take(batch, done)
 
     @property

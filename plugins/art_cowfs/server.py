@@ -80,6 +80,8 @@ def serve(control_fd: int) -> NoReturn:
         status = 0
     except ArtError as error:
         _say(control, {"error": str(error)})
+    except OSError as error:
+        _say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
     except BaseException as error:
         if os.environ.get("ART_DEBUG"):
             import traceback

@@ -10,12 +10,13 @@ from types import TracebackType
 
 from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower
-from art_cowfs.schema import DatabaseError, connect
+from art_cowfs.schema import PAGE, DatabaseError, connect
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
 
 NUMBERS_AT_ONCE = 4096
+BALLAST = 24 << 20
 
 
 class BranchLock:
@@ -88,6 +89,7 @@ class Session:
             gid=gid,
             numbers=self._reserve,
             wake=wake,
+            free=self._free,
             path=os.path.dirname(self.path) or "/",
         )
         if workspace is not None:
@@ -104,6 +106,14 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _free(self) -> int:
+        """How many bytes the database can still take: the disk's and its own free pages, less the
+        ballast, which is kept for removing files, for checkpoints and for the last commit."""
+        disk = os.statvfs(os.path.dirname(self.path) or "/")
+        pages: int = self._reading.pragma("freelist_count")
+        ballast = min(BALLAST, disk.f_blocks * disk.f_frsize // 4)
+        return disk.f_bavail * disk.f_frsize + pages * PAGE - ballast
 
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""
@@ -161,7 +171,7 @@ class Session:
             self._give_back()
             self._writing.close()
             if failure is None:
-                self._reading.execute("PRAGMA incremental_vacuum")
+                list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
                 self._reading.pragma("wal_checkpoint(TRUNCATE)")
             self._reading.close()
             if self._lower is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable
 
@@ -37,6 +38,7 @@ class Tree:
         gid: int,
         numbers: Callable[[], tuple[int, int]],
         wake: Callable[[], None] = lambda: None,
+        free: Callable[[], int] = lambda: sys.maxsize,
         path: str = "/",
     ) -> None:
         self.uid, self.gid = uid, gid
@@ -48,7 +50,7 @@ class Tree:
         self._nodes: dict[int, CowNode] = {}
         self._host_held = chain.host_numbers()
         self._replaced: dict[bytes, int] = {}
-        self.pending = Pending(writer, wake)
+        self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         root = self._load(ROOT)
         assert root is not None
@@ -78,7 +80,7 @@ class Tree:
         return self._next - 1
 
     def new(self, mode: int, now: int) -> CowNode:
-        self.pending.refuse_if_lost()
+        self.pending.reserve(256)
         node = CowNode(self._number(), mode, now)
         self._nodes[node.ino] = node
         return node
@@ -206,7 +208,7 @@ class Tree:
         return not self.names(directory)
 
     def enter(self, directory: CowNode, name: bytes, node: CowNode) -> None:
-        self.pending.refuse_if_lost()
+        self.pending.reserve(256)
         self._copy_up(directory)
         self._copy_up(node)
         node.parent, node.name = directory, name
@@ -324,7 +326,7 @@ class Tree:
         return found
 
     def set_xattr(self, node: CowNode, name: bytes, value: bytes | None) -> None:
-        self.pending.refuse_if_lost()
+        self.pending.reserve(256)
         self._copy_up(node)
         self.pending.batch.xattrs[node.ino, name] = value
         self.pending.grew(len(value or b"") + 64)

@@ -241,3 +241,63 @@ def test_a_database_that_cannot_be_used_is_one_line(kept: Kept) -> None:
     done = kept.caller.art("-m", other, "-d", "workspace.db", "-i=false", "true", cwd=place)
     assert done.returncode == 125
     assert b"--name" in done.stderr
+
+
+FULL = """
+    cd ~
+    for i in $(seq 60); do head -c 1M /dev/urandom >f$i || break; sleep 0.06; done 2>/dev/null
+    ls | grep -c ^f; test ! -s f60 && echo full
+    sha256sum f1 >/tmp/sum && sha256sum -c --status /tmp/sum && echo readable
+    rm f2 f3 f4 f5 f6 f7 f8 && sleep 1 && echo again >small && sync small && echo wrote
+"""
+
+
+def test_a_full_disk_can_be_emptied_from_inside(root: Caller) -> None:
+    """The disk of the database, a small tmpfs in a mount namespace of the test's."""
+    with fresh_directory(root, "workspace") as workspace:
+        small = workspace.parent / "small"
+        small.mkdir()
+        sides = f"-m {workspace} -d {small}/t.db -i=false -- sh -c"
+        script = f"""
+            mount -t tmpfs -o size=48M none {small}
+            {root.art_program} {sides} "$1"
+            {root.art_program} {sides} 'cat ~/small; sha256sum ~/f1 >/dev/null && ls ~ | grep -c ^f'
+        """
+        done = root.run(["unshare", "--mount", "sh", "-c", script, "sh", FULL])
+    lines = done.stdout.decode().split()
+    assert lines[1:4] == ["full", "readable", "wrote"], done
+    assert lines[4] == "again" and int(lines[5]) == int(lines[0]) - 7
+
+
+def test_real_work_is_the_same_in_a_home_that_is_kept(kept: Kept) -> None:
+    """Programs that lean on locks, maps, sparse files and renames."""
+    script = """
+        set -e; cd ~
+        python3 - <<'END'
+import fcntl, mmap, os, sqlite3
+for mode in ("wal", "delete"):
+    with sqlite3.connect(f"{mode}.sqlite") as database:
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute("CREATE TABLE t(x)")
+        database.executemany("INSERT INTO t VALUES(?)", [(n,) for n in range(1000)])
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+fd = os.open("mapped", os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 100_000)
+with mmap.mmap(fd, 100_000) as view:
+    view[50_000:50_005] = b"hello"
+    view.flush()
+    assert os.pread(fd, 5, 50_000) == b"hello"
+with open("lock", "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+END
+        cp -a /usr/share/zoneinfo tree 2>/dev/null || cp -a /usr/share/misc tree
+        tar cf tree.tar tree && mkdir out && tar xf tree.tar -C out && diff -r --no-dereference tree out/tree
+        find out -delete && test ! -e out
+        printf 'all:\n\tgcc -o hello hello.c && ./hello\n' >Makefile
+        printf '#include <stdio.h>\nint main(void) { puts("built"); }\n' >hello.c
+        make -s
+    """
+    done = kept.shell(script)
+    assert (done.returncode, done.stdout) == (0, b"built\n"), done.stderr
+    assert kept.shell("cd ~ && ./hello && diff -r --no-dereference tree tree && ls out").returncode == 2
