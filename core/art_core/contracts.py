@@ -29,7 +29,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
-
 CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_source": 1, "tracer": 1}
 """The contract versions this core speaks; `Provider.contract` is checked before `create`."""
 
@@ -180,12 +179,13 @@ class Worker(Protocol):
 
 
 class Mounted(NamedTuple):
-    """A mounted home: its path, the namespace it is visible in (None: the host's own), and the
-    process that serves it (None: the kernel)."""
+    """A mounted home: its path, the namespace it is visible in (None: the host's own), the process
+    that serves it (None: the kernel), and what the user should know."""
 
     path: str
     namespace: Namespace | None
     worker: Worker | None
+    notes: Sequence[str] = ()
 
 
 class GuestFile(NamedTuple):

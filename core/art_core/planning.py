@@ -363,7 +363,8 @@ class Preparation:
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
-        lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
+        lines = [] if self.overlay is None else list(self.overlay.mounted.notes)
+        lines += [] if self.left_out is None else [f"left out: {self.left_out}"]
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"

@@ -137,13 +137,13 @@ def _push_one(
 ) -> bool:
     """Carry one entry; False when it is a conflict, or could not be read."""
     agreed = transfer.agreed.get(entry.path)
-    present = tree.find(entry.path)
     identity = host.links.get(entry.path)
     if agreed is not None and same(entry, agreed):
-        transfer.unchanged(entry if present is None else present)
-        if identity is not None and present is not None:
-            first.setdefault(identity, present)
+        transfer.unchanged(entry)
+        if identity is not None and identity not in first and (kept := tree.find(entry.path)):
+            first[identity] = kept
         return True
+    present = tree.find(entry.path)
     if not transfer.wishes.force and (why := _why_not_push(entry, present, agreed)):
         if why == _OURS:
             transfer.unchanged(entry)

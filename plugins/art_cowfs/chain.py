@@ -34,10 +34,6 @@ class Inode(NamedTuple):
     origin_mtime: int | None
 
 
-_NEWEST = "ORDER BY layer DESC LIMIT 1"
-_IN_CHAIN = "+layer IN (SELECT layer FROM temp.chain)"
-
-
 class Chain:
     """The layers of one branch, on one connection."""
 
@@ -46,57 +42,60 @@ class Chain:
         self.layers = chain_of(connection, branch)
         self.top = self.layers[0]
         self.single = len(self.layers) == 1
+        # With one layer the key is found directly; the plus keeps SQLite from one search per layer.
+        chosen = f"layer = {self.top}" if self.single else "+layer IN (SELECT layer FROM temp.chain)"
+        self._newest = newest = f"AND {chosen} ORDER BY layer DESC LIMIT 1"
+        self._inode = f"SELECT * FROM inode WHERE ino = ? {newest}"
+        self._name = f"SELECT ino FROM dentry WHERE parent = ? AND name = ? {newest}"
+        self._chunk = f"SELECT layer, data FROM chunk WHERE ino = ? AND idx = ? {newest}"
+        self._chosen = chosen
         connection.execute("CREATE TEMP TABLE IF NOT EXISTS chain(layer INTEGER PRIMARY KEY)")
         connection.execute("DELETE FROM temp.chain")
         connection.executemany("INSERT INTO temp.chain VALUES(?)", [(layer,) for layer in self.layers])
 
     def inode(self, ino: int) -> Inode | None:
         """The newest row of an inode; also of one that is gone (nlink 0)."""
-        row = self._one(f"SELECT * FROM inode WHERE ino = ? AND {_IN_CHAIN} {_NEWEST}", (ino,))
+        row = self._one(self._inode, (ino,))
         return Inode(*row) if row else None
 
     def name(self, parent: int, name: bytes) -> tuple[int | None] | None:
         """What a name leads to: (number,), (None,) for a whiteout, None when no layer has it."""
-        row: tuple[int | None] | None = self._one(
-            f"SELECT ino FROM dentry WHERE parent = ? AND name = ? AND {_IN_CHAIN} {_NEWEST}", (parent, name)
-        )
+        row: tuple[int | None] | None = self._one(self._name, (parent, name))
         return row
 
     def names(self, parent: int, limit: int = -1) -> Iterator[tuple[bytes, int | None]]:
         """All names of a directory that any layer has, whiteouts too."""
         return self.connection.execute(
             "SELECT name, ino FROM (SELECT name, ino, max(layer) FROM dentry "
-            f"WHERE parent = ? AND {_IN_CHAIN} GROUP BY name) LIMIT ?",
+            f"WHERE parent = ? AND {self._chosen} GROUP BY name) LIMIT ?",
             (parent, limit),
         )
 
     def chunk(self, ino: int, idx: int) -> tuple[int, bytes | None] | None:
         """The newest chunk at a place, with the size at which the layers above cut the file (-1 for
         the top's own); None when no layer has one. Bytes None are a hole."""
-        row = self._one(
-            f"SELECT layer, data FROM chunk WHERE ino = ? AND idx = ? AND {_IN_CHAIN} {_NEWEST}", (ino, idx)
-        )
+        row = self._one(self._chunk, (ino, idx))
         if row is None:
             return None
         layer, data = row
         if layer == self.top:
             return -1, data
         clip = self._one(
-            f"SELECT min(clip) FROM inode WHERE ino = ? AND layer > ? AND {_IN_CHAIN}", (ino, layer)
+            f"SELECT min(clip) FROM inode WHERE ino = ? AND layer > ? AND {self._chosen}", (ino, layer)
         )
         return (sys.maxsize if clip is None or clip[0] is None else clip[0]), data
 
     def chunks(self, ino: int) -> list[int]:
         """The places at which any layer has a chunk, in order."""
         rows = self.connection.execute(
-            f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {_IN_CHAIN} ORDER BY idx", (ino,)
+            f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {self._chosen} ORDER BY idx", (ino,)
         )
         return [row[0] for row in rows]
 
     def xattrs(self, ino: int) -> dict[bytes, bytes]:
         rows = self.connection.execute(
             "SELECT name, value FROM (SELECT name, value, max(layer) FROM xattr "
-            f"WHERE ino = ? AND {_IN_CHAIN} GROUP BY name)",
+            f"WHERE ino = ? AND {self._chosen} GROUP BY name)",
             (ino,),
         )
         return {name: value for name, value in rows if value is not None}
@@ -104,7 +103,7 @@ class Chain:
     def below(self, ino: int) -> bool:
         """Whether a layer under the top knows the inode."""
         return not self.single and bool(
-            self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {_IN_CHAIN}", (ino, self.top))
+            self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {self._chosen}", (ino, self.top))
         )
 
     def host_numbers(self) -> set[int]:
@@ -115,7 +114,7 @@ class Chain:
     def linked(self, dev: int, host_ino: int) -> int | None:
         """The number under which a host file of several links was copied up."""
         row = self._one(
-            f"SELECT ino FROM origin WHERE dev = ? AND host_ino = ? AND {_IN_CHAIN} {_NEWEST}",
+            f"SELECT ino FROM origin WHERE dev = ? AND host_ino = ? {self._newest}",
             (dev, host_ino),
         )
         return None if row is None else row[0]

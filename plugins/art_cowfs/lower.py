@@ -7,15 +7,19 @@ descriptor on them would drop SQLite's locks (fcntl(2)).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterable
 
 _SYS_OPENAT2 = 437
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_LOOK_S = 1.0
+"""How often the database's files are looked for; they are there before anything else is opened."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,6 +29,8 @@ class Lower:
     def __init__(self, fd: int, hidden: Iterable[str] = ()) -> None:
         self._fd = fd
         self._hidden = list(hidden)
+        self._hidden_ids: set[tuple[int, int]] = set()
+        self._looked = 0.0
 
     def _open(self, path: bytes, flags: int) -> int:
         how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH)
@@ -51,14 +57,14 @@ class Lower:
     def _is_hidden(self, found: os.stat_result) -> bool:
         if not self._hidden or not stat.S_ISREG(found.st_mode):
             return False
-        for path in self._hidden:
-            try:
-                own = os.lstat(path)
-            except OSError:
-                continue
-            if (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino):
-                return True
-        return False
+        now = time.monotonic()
+        if now - self._looked > _LOOK_S:
+            self._looked = now
+            for path in self._hidden:
+                with contextlib.suppress(OSError):
+                    own = os.lstat(path)
+                    self._hidden_ids.add((own.st_dev, own.st_ino))
+        return (found.st_dev, found.st_ino) in self._hidden_ids
 
     def entries(self, path: bytes) -> dict[bytes, os.stat_result]:
         """What a directory holds, by name; empty when it is gone or cannot be read."""

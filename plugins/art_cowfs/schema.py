@@ -166,7 +166,7 @@ def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
     """The layers of a branch, the top first. Raises DatabaseError when there is none."""
     top = connection.execute("SELECT id FROM layer WHERE name = ? AND frozen = 0", (branch,)).get
     if top is None:
-        raise DatabaseError(f"there is no branch {branch!r}; `art branch {branch}` makes it")
+        raise DatabaseError(f"there is no branch {branch!r} in this database")
     rows = connection.execute(
         "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",

@@ -135,12 +135,20 @@ async def _serve(control: socket.socket) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
                 nursery.start_soon(_answer, control, session, nursery.cancel_scope)
-                _say(control, {"ready": True})
+                _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
             pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
+
+
+def _notes(session: Session) -> list[str]:
+    if not session.left_by:
+        return []
+    return [
+        f"the last run on this database ({session.left_by}) was killed; what it had answered was recovered"
+    ]
 
 
 async def _answer(control: socket.socket, session: Session, running: trio.CancelScope) -> None:

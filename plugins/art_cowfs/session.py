@@ -41,6 +41,8 @@ class BranchLock:
                 break
             os.close(fd)
         self._fd = fd
+        self.left_by = os.pread(fd, 4096, 0).decode("utf-8", "replace").strip()
+        """Who held it last and could not let go of it; empty after a clean end."""
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"process {os.getpid()}, since {since}\n".encode(), 0)
@@ -70,6 +72,7 @@ class Session:
         self._lower: Lower | None = None
         self._closed = False
         self._lock = BranchLock(self.path, branch)
+        self.left_by = self._lock.left_by
         try:
             self._reading = connect(self.path, create=True)
             self._writing = connect(self.path)

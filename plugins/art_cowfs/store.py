@@ -63,11 +63,12 @@ class Server:
             self.pid = start_process("art_cowfs.server", theirs.fileno())
         self.pidfd = os.pidfd_open(self.pid)
 
-    def start(self, wish: Mapping[str, object], descriptors: Sequence[int]) -> None:
-        """Serve what is wished. Raises StoreError when it cannot."""
+    def start(self, wish: Mapping[str, object], descriptors: Sequence[int]) -> Sequence[str]:
+        """Serve what is wished; return what the user should know. Raises StoreError when it cannot."""
         with suppress(OSError):  # It says why it ended.
             socket.send_fds(self._control, [json.dumps(wish).encode()], list(descriptors))
-        self._answer(_READY_S)
+        notes: Sequence[str] = self._answer(_READY_S).get("notes", ())
+        return notes
 
     def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
         """Ask something and return the answer. Raises StoreError."""
@@ -134,14 +135,14 @@ class Database:
                 "gid": gid,
             }
             try:
-                server.start(wish, [fuse_fd, workspace.fd])
+                notes = server.start(wish, [fuse_fd, workspace.fd])
             finally:
                 os.close(fuse_fd)
         except BaseException:
             server.abandon()
             raise
         try:
-            yield Mounted(path, namespace, server)
+            yield Mounted(path, namespace, server, notes)
         finally:
             server.close()
 

@@ -183,15 +183,17 @@ class Tree:
             return self._held_name(directory, name)
         return self._chain.name(directory.ino, name)
 
-    def lookup(self, directory: CowNode, name: bytes) -> CowNode | None:
+    def held(self, directory: CowNode, name: bytes) -> CowNode | None:
+        """What the database has at a name; None also for what only the host has."""
         held = self._held_name(directory, name)
-        if held is not None:
-            if held[0] is None:
-                return None
-            node = self._load(held[0])
-            if node is not None:
-                node.parent, node.name = directory, name
-            return node
+        node = None if held is None or held[0] is None else self._load(held[0])
+        if node is not None:
+            node.parent, node.name = directory, name
+        return node
+
+    def lookup(self, directory: CowNode, name: bytes) -> CowNode | None:
+        if self._held_name(directory, name) is not None:
+            return self.held(directory, name)
         found = self._host_entry(directory, name)
         return None if found is None else self._from_host(directory, name, found)
 

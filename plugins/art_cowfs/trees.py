@@ -167,17 +167,15 @@ class Writer(Reader):
             directory, name = self._parent(path)
         except DatabaseError:
             return None
-        node = self._tree.lookup(directory, name)
-        kind = None if node is None or not node.held else _kind(node.mode)
+        node = self._tree.held(directory, name)
+        kind = None if node is None else _kind(node.mode)
         return None if node is None or kind is None else self._entry(node, path, kind)
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
         directory, name = self._parent(entry.path)
         now = time.time_ns()
-        node = self._tree.lookup(directory, name)
-        if node is not None and not node.held:
-            node = None  # It only shows through; the name is covered.
-        elif node is not None and _kind(node.mode) != entry.kind:
+        node = self._tree.held(directory, name)
+        if node is not None and _kind(node.mode) != entry.kind:
             self._drop(directory, name, node)
             node = None
         if node is None:
@@ -216,9 +214,9 @@ class Writer(Reader):
 
     def link(self, path: bytes, to: Entry) -> Entry:
         directory, name = self._parent(path)
-        node, present = self._tree.node(to.ino), self._tree.lookup(directory, name)
+        node, present = self._tree.node(to.ino), self._tree.held(directory, name)
         if present is not node:
-            if present is not None and present.held:
+            if present is not None:
                 self._drop(directory, name, present)
             self._tree.enter(directory, name, node)
             node.nlink += 1

@@ -18,22 +18,22 @@ from tests.cowfs.conftest import Bench, Mount
 
 WORK = """
 import os, sys
-top, start = sys.argv[1], int(sys.argv[2])
+top, start, often = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 for number in range(start, start + 1_000_000):
     os.mkdir(f"{top}/d{number}")
     with open(f"{top}/d{number}/new", "wb") as file:
         file.write(b"%08d" % number * 700)
-        if number % 40 == 0:
+        if number % often == 0:
             file.flush()
             os.fsync(file.fileno())
     os.rename(f"{top}/d{number}/new", f"{top}/d{number}/file")
-    if number % 40 == 0:
+    if number % often == 0:
         print(number, flush=True)
     if number % 3 == 0 and number >= start + 10:
         os.unlink(f"{top}/d{number - 10}/file")
         os.rmdir(f"{top}/d{number - 10}")
 """
-"""Each number is six or eight requests in a fixed order; every fortieth is on the disk when it is printed."""
+"""Each number is six or eight requests in a fixed order; one in `often` is on the disk when it is printed."""
 
 
 def after(number: int, steps: int, start: int) -> dict[str, bytes | None]:
@@ -71,9 +71,9 @@ def is_prefix(found: dict[str, bytes | None], start: int) -> tuple[int, int] | N
     return None
 
 
-def killed(bench: Bench, mount: Mount, delay: float, start: int) -> int:
+def killed(bench: Bench, mount: Mount, delay: float, start: int, often: int) -> int:
     """Work until the server is killed; the last number that was synced, -1 for none."""
-    argv = [sys.executable, "-I", "-S", "-c", WORK, str(mount.path), str(start)]
+    argv = [sys.executable, "-I", "-S", "-c", WORK, str(mount.path), str(start), str(often)]
     worker = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     time.sleep(delay)
     mount.server.kill()
@@ -94,7 +94,7 @@ def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
         for path in mount.path.iterdir():
             if path.name != "ws":
                 subprocess.run(["rm", "-r", path], check=True)
-        synced = killed(bench, mount, chance.uniform(0.02, 0.6), start)
+        synced = killed(bench, mount, chance.uniform(0.05, 0.6), start, 1000 if turn % 2 else 10)
         connection = connect(str(bench.database))
         assert list(problems(connection)) == []
         connection.close()

@@ -214,6 +214,7 @@ def test_what_a_run_holds_is_told_to_the_second(kept: Kept) -> None:
     while (after := kept.shell("cat file")).returncode == 125 and time.monotonic() < until:
         time.sleep(0.1)
     assert after.stdout == b"answered\n", after.stderr
+    assert kept.shell("true").stderr == b""
     assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
 
 
