@@ -238,7 +238,9 @@ def test_a_redirected_stream_stays_its_own(caller: Caller, workspace: Path) -> N
 
 
 def test_a_forced_pty_leaves_keys_alone_when_input_is_redirected(caller: Caller, workspace: Path) -> None:
-    command = f"{caller.art_program} -i -m {workspace} -- sh -c 'test -t 1 && cat && sleep 100' <<<input"
+    # One process reads and waits: a shell between two commands may miss an interrupt (dash does).
+    waits = "import os, sys, time; os.isatty(1) and print(sys.stdin.read()); time.sleep(100)"
+    command = f"{caller.art_program} -i -m {workspace} -- python3 -c '{waits}' <<<input"
     with outer_shell(caller) as child:
         before = settings_of(child)
         child.send(f"{command}\r")
