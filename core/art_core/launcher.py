@@ -134,7 +134,7 @@ class _Launched:
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
         self.step = ("", 0)
-        self.terminal_fd = -1
+        self.terminal_fd = self.worker_fd = -1
         self.terminal_state: list[Any] = []
         self.diagnostics = b""
         self.buffers: dict[int, str] = {}
@@ -158,7 +158,9 @@ class _Launched:
         with contextlib.suppress(OSError):
             send(self.orders, content, descriptors)
         self.orders.close()
-        self.held = [fd for place, fd in enumerate(descriptors) if place != order.terminal]
+        self.held = [fd for at, fd in enumerate(descriptors) if at not in (order.terminal, order.worker)]
+        if order.worker >= 0:
+            self.worker_fd = descriptors[order.worker]
         if order.terminal >= 0:
             self.terminal_fd = descriptors[order.terminal]
             self.terminal_state = order.terminal_state
@@ -174,6 +176,8 @@ class _Launched:
         poll.register(self.report, select.POLLIN)
         poll.register(self.diagnostics_fd, select.POLLIN)
         poll.register(self.pidfd, select.POLLIN)
+        if self.worker_fd >= 0:
+            poll.register(self.worker_fd, select.POLLIN)
         ended = False
         while not ended:
             for fd, _ in poll.poll(self._patience()):
@@ -186,6 +190,9 @@ class _Launched:
                 elif fd == self.diagnostics_fd:
                     if not self._read_diagnostics():
                         poll.unregister(self.diagnostics_fd)
+                elif fd == self.worker_fd:
+                    poll.unregister(fd)
+                    self.kill()
                 else:
                     ended = True
             if self.deadline is not None and time.monotonic() >= self.deadline:

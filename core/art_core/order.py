@@ -38,6 +38,8 @@ class Order(NamedTuple):
     enter: list[int]
     """Places of the mount namespace to be in, and of the user namespace that it belongs to; empty
     for one of its own."""
+    worker: int
+    """Place of the pidfd of the process that serves the home, -1 without one."""
 
 
 class Step(NamedTuple):

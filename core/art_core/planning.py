@@ -313,6 +313,12 @@ class Preparation:
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
 
+    @property
+    def worker_fd(self) -> int | None:
+        """The process that serves the home, when one does."""
+        worker = None if self.overlay is None else self.overlay.mounted.worker
+        return None if worker is None else worker.pidfd
+
     def _all_masks(self) -> Sequence[str]:
         """The masks, and directories that the sandbox may not enter but something is mounted in.
 

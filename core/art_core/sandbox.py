@@ -197,6 +197,7 @@ class Sandbox:
                     stage=prepared.stage,
                     identity=prepared.identity,
                     terminal=state,
+                    worker=self._preparation.worker_fd,
                 )
             except LaunchFailed as error:
                 launcher.close()

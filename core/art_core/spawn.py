@@ -62,9 +62,11 @@ class Launcher:
         stage: Sequence[int] = (),
         identity: tuple[int, int] | None = None,
         terminal: Terminal | None = None,
+        worker: int | None = None,
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
-        caller's to close. Raises LaunchFailed, or IsolationError when the launcher is gone."""
+        caller's to close. When the process of the pidfd `worker` ends, so does the sandbox.
+        Raises LaunchFailed, or IsolationError when the launcher is gone."""
         from art_core import order
 
         descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
@@ -86,6 +88,8 @@ class Launcher:
             entered.append(launch.enter.user_fd)
         enter_places = range(len(descriptors), len(descriptors) + len(entered))
         descriptors += entered
+        if worker is not None:
+            descriptors.append(worker)
         message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
@@ -96,6 +100,7 @@ class Launcher:
             terminal=terminal_place,
             terminal_state=[] if terminal is None else terminal.state,
             enter=list(enter_places),
+            worker=-1 if worker is None else len(descriptors) - 1,
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)

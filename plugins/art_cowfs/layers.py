@@ -6,7 +6,7 @@ import time
 
 import apsw
 
-from art_cowfs.schema import chain_of
+from art_cowfs.schema import chain_of, changing
 
 
 def freeze(connection: apsw.Connection, branch: str, name: str, note: str = "") -> int:
@@ -14,7 +14,7 @@ def freeze(connection: apsw.Connection, branch: str, name: str, note: str = "") 
 
     Nobody may hold the branch for writing meanwhile. Costs nothing but two rows.
     """
-    with connection:
+    with changing(connection):
         top = chain_of(connection, branch)[0]
         connection.execute("UPDATE layer SET frozen = 1, name = ?, note = ? WHERE id = ?", (name, note, top))
         connection.execute(

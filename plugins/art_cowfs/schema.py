@@ -21,6 +21,8 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import apsw
 
@@ -97,6 +99,19 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
     except BaseException:
         if connection is not None:
             connection.close()
+        raise
+
+
+@contextmanager
+def changing(connection: apsw.Connection) -> Iterator[None]:
+    """One transaction that may write from its first statement on."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
 
 

@@ -8,6 +8,7 @@ last descriptor of /dev/fuse.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -51,11 +52,15 @@ class Committer:
         self._room = trio.Event()
 
     def room(self) -> trio.Event | None:
-        """What an operation that changes something has to wait for; None when it may go on."""
-        assert self.tree is not None
-        if self.tree.pending.batch.size > BATCH_BYTES:
-            self.tree.pending.hand_over(self._written)
-        return self._room if self.tree.pending.waiting > WAITING_BYTES else None
+        """What an operation that changes something has to wait for; None when it may go on. Raises
+        EROFS when nothing will be written any more."""
+        assert self.tree is not None and self.session is not None
+        pending, writer = self.tree.pending, self.session.writer
+        if writer.lost:
+            raise OSError(errno.EROFS, str(writer.failure))
+        if pending.batch.size > BATCH_BYTES:
+            pending.hand_over(self._written)
+        return self._room if pending.waiting > WAITING_BYTES and writer.failure is None else None
 
     async def run(self) -> None:
         assert self.tree is not None and self.session is not None

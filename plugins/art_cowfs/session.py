@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
+import apsw
+
 from art_cowfs.chain import Chain
+from art_cowfs.locks import BranchLock
 from art_cowfs.lower import Lower
-from art_cowfs.schema import PAGE, DatabaseError, connect
+from art_cowfs.schema import PAGE, DatabaseError, changing, connect
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
-
-
-class BranchLock:
-    """At most one writer holds a branch; the lock file says who, and goes when it is let go of."""
-
-    def __init__(self, path: str, branch: str) -> None:
-        self._path = f"{path}-lock"
-        self._fd = -1
-        while True:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(fd, 4096, 0).decode("utf-8", "replace").strip() or "another run"
-                os.close(fd)
-                raise DatabaseError(f"branch {branch!r} of {path!r} is held by {holder}") from None
-            try:
-                same = os.stat(self._path).st_ino == os.fstat(fd).st_ino
-            except FileNotFoundError:
-                same = False
-            if same:
-                break
-            os.close(fd)
-        self._fd = fd
-        self.left_by = os.pread(fd, 4096, 0).decode("utf-8", "replace").strip()
-        """Who held it last and could not let go of it; empty after a clean end."""
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"process {os.getpid()}, since {since}\n".encode(), 0)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.unlink(self._path)
-            os.close(self._fd)
-            self._fd = -1
 
 
 class Session:
@@ -80,7 +47,7 @@ class Session:
             self._sweep()
             if workspace is not None:
                 self._lower = Lower(workspace[2], companions(self.path))
-            self.writer = Writer(self._writing, self.chain.top, self.path)
+            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
         except BaseException:
             self._lock.close()
             raise
@@ -114,13 +81,15 @@ class Session:
         """How many bytes the database can still take: the disk's and its own free pages, less the
         ballast, which is kept for removing files, for checkpoints and for the last commit."""
         disk = os.statvfs(os.path.dirname(self.path) or "/")
-        pages: int = self._reading.pragma("freelist_count")
+        pages = 0
+        with suppress(apsw.Error):  # The writer will tell.
+            pages = self._reading.pragma("freelist_count")
         ballast = min(BALLAST, disk.f_blocks * disk.f_frsize // 4)
         return disk.f_bavail * disk.f_frsize + pages * PAGE - ballast
 
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""
-        with self._writing:
+        with self._lock.committing(), changing(self._writing):
             gone = self._writing.execute(
                 "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
             ).fetchall()
@@ -131,16 +100,10 @@ class Session:
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""
-        connection = self._reading
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            (start,) = next(iter(connection.execute("SELECT value FROM meta WHERE key = 'next_ino'")))
+        with self._lock.committing(), changing(self._reading):
+            start: int = self._reading.execute("SELECT value FROM meta WHERE key = 'next_ino'").get
             end = start + NUMBERS_AT_ONCE
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+            self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
     def _give_back(self) -> None:
@@ -161,6 +124,13 @@ class Session:
         self.tree.place(name, found)
         self.tree.flush()()
 
+    def _tidy(self) -> None:
+        """Give free pages back to the disk, when no other branch is in use: see `writer.Files`."""
+        with self._lock.alone() as alone:
+            if alone:
+                list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
+            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""
         if self._closed:
@@ -171,11 +141,15 @@ class Session:
         finally:
             self.writer.close()
             failure = self.writer.failure
-            self._give_back()
+            if failure is None:
+                self._give_back()
+            else:
+                self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._writing.close()
             if failure is None:
-                list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-                self._reading.pragma("wal_checkpoint(TRUNCATE)")
+                self._tidy()
+            else:
+                self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._reading.close()
             if self._lower is not None:
                 self._lower.close()

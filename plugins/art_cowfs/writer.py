@@ -11,11 +11,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import apsw
 
-from art_cowfs.schema import as_oserror
+from art_cowfs.schema import as_oserror, changing
 
 _RETRY_S = 0.5
 
@@ -48,28 +49,69 @@ class Batch:
         )
 
 
+class Files:
+    """Sees when the database or its log is taken away under its connections: SQLite would go on
+    writing to what nobody can reach any more. While a branch is held nobody makes the database
+    shorter."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._known: dict[str, tuple[int, int]] = {}
+        self._size = 0
+
+    def check(self) -> None:
+        """Raises OSError when they are not what they were."""
+        for path in (self._path, f"{self._path}-wal"):
+            try:
+                found = os.stat(path)
+            except FileNotFoundError:
+                if path in self._known:
+                    raise OSError(errno.EIO, f"{path!r} was removed during the run") from None
+                continue  # The log is made by the first commit.
+            identity = found.st_dev, found.st_ino
+            if self._known.setdefault(path, identity) != identity:
+                raise OSError(errno.EIO, f"{path!r} was replaced by another file during the run")
+            if path == self._path:
+                if found.st_size < self._size:
+                    raise OSError(errno.EIO, f"{path!r} was truncated during the run")
+                self._size = found.st_size
+
+
 class Writer:
     """Writes batches to one layer, one at a time, in a thread of its own."""
 
-    def __init__(self, connection: apsw.Connection, layer: int, path: str) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        layer: int,
+        path: str,
+        committing: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """`committing` is the queue of those that commit to this database."""
         self._connection = connection
+        self._committing = committing
         self._layer = layer
+        self._files = Files(path)
+        self._files.check()
         self._wal = path + "-wal"
         self._wal_fd = -1
         self._wake = threading.Condition()
         self._queue: deque[tuple[Batch, Callable[[], None]]] = deque()
-        self._sync = False
-        self._written = 0
-        self._taken = 0
+        self._taken = self._written = 0
+        """Batches."""
+        self._asked = self._answered = 0
+        """Wishes that everything taken so far is on the disk."""
         self._stopping = False
         self.failure: OSError | None = None
         """Why nothing is written: no space until there is some again, anything else for good."""
-        self._lost = False
+        self.lost = False
+        """Whether an error was met after which nothing is written any more."""
         self._thread = threading.Thread(target=self._work, name="writer")
         self._thread.start()
 
     def take(self, batch: Batch, done: Callable[[], None]) -> None:
-        """Write the batch; `done` is called in the writer's thread when it is in, or failed."""
+        """Write the batch; `done` is called in the writer's thread when it is in, or could not be
+        written yet."""
         with self._wake:
             self._queue.append((batch, done))
             self._taken += 1
@@ -78,17 +120,17 @@ class Writer:
     def wait(self) -> None:
         """Wait until everything that was taken is in the database and on the disk. Raises OSError."""
         with self._wake:
-            wanted = self._taken
-            self._sync = True
+            self._asked += 1
+            mine = self._asked
             self._wake.notify_all()
-            self._wake.wait_for(lambda: self.failure or (self._written >= wanted and not self._sync))
+            self._wake.wait_for(lambda: self.failure or self._answered >= mine)
             if self.failure is not None:
-                raise OSError(self.failure.errno, str(self.failure))
+                raise OSError(self.failure.errno, self.failure.strerror)
 
     def sync_soon(self) -> None:
         """Bring what is in the database to the disk as well, without waiting for it."""
         with self._wake:
-            self._sync = True
+            self._asked += 1
             self._wake.notify_all()
 
     def close(self) -> None:
@@ -102,41 +144,49 @@ class Writer:
             self._wal_fd = -1
 
     def _work(self) -> None:
+        wish: tuple[int, int] | None = None  # what is asked, and the batches that were taken by then
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._sync or self._stopping)
-                if not self._queue and not self._sync:
+                self._wake.wait_for(lambda: self._queue or self._asked > self._answered or self._stopping)
+                if wish is None and self._asked > self._answered:
+                    wish = self._asked, self._taken
+                if not self._queue and wish is None:
                     return
                 batch, done = self._queue[0] if self._queue else (None, None)
-                sync = self._sync and len(self._queue) <= 1
+                sync = wish is not None and self._written + (batch is not None) >= wish[1]
             failure = self._attempt(batch, sync)
             if isinstance(failure, OSError) and failure.errno == errno.ENOSPC and not self._stopping:
                 # Kept and tried again: reads come from memory, changes are refused meanwhile.
                 with self._wake:
                     self.failure = failure
                     self._wake.notify_all()
+                if done is not None:
+                    done()
+                with self._wake:
                     self._wake.wait_for(lambda: self._stopping, timeout=_RETRY_S)
                 continue
-            if failure is not None or not self._lost:
+            if failure is not None or not self.lost:
                 self.failure = failure
-            self._lost = self._lost or failure is not None
+            self.lost = self.lost or failure is not None
             with self._wake:
                 if batch is not None:
                     batch.done = failure is None
                     self._queue.popleft()
                     self._written += 1
-                if sync:
-                    self._sync = False
+                if sync and wish is not None:
+                    self._answered, wish = wish[0], None
                 self._wake.notify_all()
             if done is not None:
                 done()
 
     def _attempt(self, batch: Batch | None, sync: bool) -> OSError | None:
-        if self._lost:
+        if self.lost:
             return self.failure
         try:
+            self._files.check()
             if batch is not None:
-                self._commit(batch)
+                with self._committing():
+                    self._commit(batch)
             if sync:
                 self._sync_log()
         except apsw.Error as error:
@@ -153,8 +203,7 @@ class Writer:
 
     def _commit(self, batch: Batch) -> None:
         run, layer = self._connection.executemany, self._layer
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with changing(self._connection):
             if batch.dead:
                 numbers = [(ino, layer) for ino in batch.dead]
                 run("DELETE FROM inode WHERE ino = ? AND layer = ?", numbers)
@@ -195,8 +244,3 @@ class Writer:
                     "INSERT OR REPLACE INTO origin VALUES(?,?,?,?)",
                     [(dev, host, layer, ino) for (dev, host), ino in batch.origins.items()],
                 )
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise

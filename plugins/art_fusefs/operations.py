@@ -70,10 +70,10 @@ class Operations(pyfuse3.Operations, Generic[N]):
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
     ) -> EntryAttributes:
+        await self._make_room()
         node = self._backend.node(inode)
         now = time.time_ns()
         if fields.update_size:
-            await self._make_room()
             self._backend.resize(node, attr.st_size)
             node.mtime = now
         if (fields.update_uid and attr.st_uid != self._backend.uid) or (
@@ -182,6 +182,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
         return self._known(node)
 
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._make_room()
         directory = self._directory(parent_inode)
         node = self._existing(directory, name)
         if stat.S_ISDIR(node.mode):
@@ -192,6 +193,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
         self._touch_directory(directory, now)
 
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._make_room()
         directory = self._directory(parent_inode)
         node = self._existing(directory, name)
         self._refuse_full(node)
@@ -384,6 +386,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
         self._set_xattr(inode, name, value)
 
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        await self._make_room()
         if name not in self._backend.xattrs(self._backend.node(inode)):
             raise FUSEError(errno.ENODATA)
         self._set_xattr(inode, name, None)

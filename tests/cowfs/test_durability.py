@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from art_core.errors import StoreError
 from art_cowfs.check import problems
 from art_cowfs.schema import connect
+from art_cowfs.writer import Batch, Writer
 from tests.cowfs.conftest import Bench, Mount
+from tests.cowfs.faulty import Disk, faulty
 
 WORK = """
 import os, sys
@@ -83,14 +90,14 @@ def killed(bench: Bench, mount: Mount, delay: float, start: int, often: int) -> 
     return int(out.split()[-1]) if out.split() else -1
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
+def survives(bench: Bench, turns: int, mounting: Callable[[int], Mount]) -> None:
+    """Kill the server at a random moment, again and again: what is left is sound, is a prefix of
+    what was done, and has what was synced."""
     chance = random.Random(5)
     moments = set()
-    for turn in range(12):
+    for turn in range(turns):
         start = 10_000 * (turn + 1)
-        mount = bench.mount()
+        mount = mounting(turn)
         for path in mount.path.iterdir():
             if path.name != "ws":
                 subprocess.run(["rm", "-r", path], check=True)
@@ -102,12 +109,144 @@ def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
         found = {name: data for name, data in tree(mount.path).items() if name != "ws"}
         bench.unmount(mount)
         if any(int(name[1:].partition("/")[0]) < start for name in found):
+            assert synced < 0
             continue  # It was killed before the clearing was committed.
         moment = is_prefix(found, start)
         assert moment is not None, sorted(found)[-12:]
         assert moment[0] >= synced
         moments.add(moment[1])
     assert len(moments) > 1, "every kill fell on the same request"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
+    survives(bench, 12, lambda turn: bench.mount())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_power_cut_leaves_a_prefix(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not synced is gone, or is there in part and in any order."""
+
+    def mounting(turn: int) -> Mount:
+        with faulty(Disk(turn), monkeypatch):
+            return bench.mount()
+
+    survives(bench, 12, mounting)
+
+
+@pytest.mark.parametrize("kind", ["write", "sync"])
+def test_a_disk_that_fails_is_told_inside_and_outside(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """After the first failure nothing more is written: nobody knows what the disk has. What was
+    answered before an fsync that succeeded stays."""
+    mount = bench.mount()
+    (mount.path / "before").write_bytes(b"before")
+    bench.unmount(mount)
+    asked = 0
+
+    def fails(what: str) -> bool:
+        nonlocal asked
+        asked += what == kind
+        return what == kind and asked > 6
+
+    with faulty(Disk(1, fails), monkeypatch):
+        mount = bench.mount()
+    synced, failure = -1, None
+    for number in range(100):
+        try:
+            with open(mount.path / f"f{number}", "wb", buffering=0) as file:
+                file.write(b"contents")
+                os.fsync(file.fileno())
+            synced = number
+        except OSError as error:
+            failure = error
+            break
+    assert failure is not None and failure.errno in (errno.EIO, errno.EROFS)
+    assert (mount.path / "before").read_bytes() == b"before"
+    for change in (
+        lambda: (mount.path / "more").mkdir(),
+        lambda: (mount.path / "before").unlink(),
+        lambda: (mount.path / "before").chmod(0o600),
+        lambda: (mount.path / "before").write_bytes(b"after"),
+    ):
+        with pytest.raises(OSError) as raised:
+            change()
+        assert raised.value.errno == errno.EROFS
+    with pytest.raises(StoreError, match="not everything that was answered reached the database"):
+        bench.unmount(mount)
+    connection = connect(str(bench.database))
+    assert list(problems(connection)) == []
+    connection.close()
+    mount = bench.mount()
+    assert (mount.path / "before").read_bytes() == b"before"
+    names = [f"f{number}" for number in range(synced + 1)]
+    assert [name for name in names if (mount.path / name).read_bytes() != b"contents"] == []
+
+
+def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connect(str(tmp_path / "t.db"), create=True)
+    turns, begun = threading.Semaphore(0), threading.Semaphore(0)
+    order = []
+
+    @contextmanager
+    def committing() -> Iterator[None]:
+        begun.release()
+        turns.acquire()
+        yield
+        order.append("commit")
+
+    monkeypatch.setattr("art_cowfs.writer.os.fdatasync", lambda fd: order.append("sync"))
+    writer = Writer(connection, 1, str(tmp_path / "t.db"), committing)
+    batches = [Batch(), Batch()]
+    for number, batch in enumerate(batches):
+        batch.origins[0, number] = 1
+    writer.take(batches[0], lambda: None)
+    writer.sync_soon()
+    begun.acquire()
+    writer.take(batches[1], lambda: None)
+    waiting = threading.Thread(target=writer.wait)
+    waiting.start()
+    turns.release()
+    begun.acquire()
+    time.sleep(0.05)
+    assert waiting.is_alive()
+    turns.release()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert order[-2:] == ["commit", "sync"] and order.count("commit") == 2
+    writer.close()
+    connection.close()
+
+
+@pytest.mark.parametrize("harm", ["removed", "replaced", "truncated", "log"])
+def test_a_database_that_is_taken_away_is_told(bench: Bench, harm: str) -> None:
+    mount = bench.mount()
+    (mount.path / "kept").write_bytes(b"kept")
+    mount = bench.again(mount)
+    with open(mount.path / "new", "wb", buffering=0) as file:
+        file.write(b"new")
+        os.fsync(file.fileno())
+        if harm == "removed":
+            bench.database.unlink()
+        elif harm == "replaced":
+            bench.database.rename(bench.top / "aside")
+            bench.database.write_bytes((bench.top / "aside").read_bytes())
+        elif harm == "truncated":
+            os.truncate(bench.database, 0)
+        else:
+            os.unlink(f"{bench.database}-wal")
+        with pytest.raises(OSError):
+            for _ in range(100):
+                file.write(b"more")
+                os.fsync(file.fileno())
+    with pytest.raises(OSError):
+        (mount.path / "another").mkdir()
+    said = {"truncated": "truncated", "replaced": "replaced by another file"}.get(harm, "removed")
+    with pytest.raises(StoreError, match=f"was {said} during the run"):
+        bench.unmount(mount)
 
 
 def test_a_supervisor_that_dies_leaves_everything_committed(bench: Bench, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -216,6 +217,25 @@ def test_what_a_run_holds_is_told_to_the_second(kept: Kept) -> None:
     assert after.stdout == b"answered\n", after.stderr
     assert kept.shell("true").stderr == b""
     assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
+
+
+def test_the_sandbox_ends_with_the_server_of_its_home(kept: Kept) -> None:
+    """A command that went on with a dead home would fail in a thousand places."""
+    sides: list[str | Path] = ["-m", kept.workspace, "-d", kept.database, "-i=false", "--"]
+    sides.insert(0, kept.caller.art_program)
+    source = "echo kept >~/file; sync ~/file; echo ready; sleep 60; echo on >&2"
+    running = kept.caller.popen([*sides, "sh", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout and running.stdout.readline() == b"ready\n"
+    server = int(Path(f"{kept.database}-lock").read_text().split("process ")[1].split(",")[0])
+    begin = time.monotonic()
+    os.kill(server, signal.SIGKILL)
+    _, said = running.communicate(timeout=20)
+    assert time.monotonic() - begin < 10
+    assert running.returncode == 125
+    assert said.decode().count("\n") == 1 and "server was killed during the run" in said.decode()
+    after = kept.shell("cat ~/file")
+    assert after.stdout == b"kept\n"
+    assert after.stderr.decode().count("\n") == 1 and "was killed" in after.stderr.decode()
 
 
 def test_a_database_that_cannot_be_used_is_one_line(kept: Kept) -> None:
