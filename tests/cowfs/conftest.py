@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,17 @@ class Bench:
     def close(self) -> None:
         for mount in self._mounts:
             mount.close()
+
+
+def branches(database: Path, names: Sequence[str]) -> None:
+    """Freeze what `main` has, and make branches of it."""
+    connection = connect(str(database))
+    freeze(connection, "main", "before the branches")
+    (frozen,) = (layer for layer in chain_of(connection, "main")[1:2])
+    for name in names:
+        row = "INSERT INTO layer(parent, name, frozen, created_ns) VALUES(?, ?, 0, 0)"
+        connection.execute(row, (frozen, name))
+    connection.close()
 
 
 @pytest.fixture(params=[1, 5], ids=["one layer", "layers"])
