@@ -22,6 +22,7 @@ from art_core.errors import ArtError
 from art_cowfs.session import Session
 from art_cowfs.tree import Tree
 from art_fusefs.operations import Operations
+from art_fusefs.receiving import Receiver
 
 BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
@@ -133,7 +134,9 @@ async def _serve(control: socket.socket) -> None:
         wake=committer.wake,
     ) as session:
         committer.tree, committer.session = session.tree, session
-        operations = Operations(session.tree, committer.room)
+        receiver = Receiver(fuse_fd)
+        operations = Operations(session.tree, committer.room, receiver.pass_on)
+        receiver.install()
         options = {*pyfuse3.default_options, "fsname=art"}
         pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", options)
         try:

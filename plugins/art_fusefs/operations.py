@@ -38,10 +38,18 @@ class Operations(pyfuse3.Operations, Generic[N]):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, backend: Backend[N], room: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend[N],
+        room: Callable[[], Any] | None = None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`room` gives what a change has to wait for, or None; `waits` is called before a request
+        waits for anything."""
         super().__init__()
         self._backend = backend
         self._room = room
+        self._waits = waits
         self._listings = Listings()
         self.requests = 0  # that were answered, other than open, opendir and readdir
 
@@ -348,6 +356,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
 
     async def fsync(self, fh: int, datasync: bool) -> None:
         wait = self._backend.flush()
+        self._waits()
         await trio.to_thread.run_sync(wait)
 
     async def _make_room(self) -> None:
@@ -355,6 +364,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
         if self._room is not None:
             event = self._room()
             if event is not None:
+                self._waits()
                 await event.wait()
 
     # --- the rest ------------------------------------------------------------------------------
