@@ -70,7 +70,13 @@ class Pending:
         """Bytes, about, that are not in the database yet."""
         return self.batch.size + sum(batch.size for batch in self.inflight if not batch.done)
 
-    def flush(self) -> Callable[[], None]:
+    def flush(self, done: Callable[[OSError | None], None]) -> None:
         assert self._writer is not None
         self.hand_over()
-        return self._writer.wait
+        self._writer.sync(done)
+
+    def wait(self) -> None:
+        """Until all of it is on the disk. Raises OSError."""
+        assert self._writer is not None
+        self.hand_over()
+        self._writer.wait()

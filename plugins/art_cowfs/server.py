@@ -73,7 +73,7 @@ class Committer:
             self.tree.pending.hand_over(self._written)
             if trio.current_time() - synced >= SYNC_S:
                 synced = trio.current_time()
-                self.session.writer.sync_soon()
+                self.session.writer.sync(lambda failure: None)
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -142,7 +142,7 @@ async def _serve(control: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
-                nursery.start_soon(_answer, control, session, nursery.cancel_scope)
+                nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
@@ -159,7 +159,7 @@ def _notes(session: Session) -> list[str]:
     ]
 
 
-async def _answer(control: socket.socket, session: Session, running: trio.CancelScope) -> None:
+async def _answer(control: socket.socket, operations: Operations[Any], running: trio.CancelScope) -> None:
     """Do what the supervisor asks; end with it."""
     control.setblocking(False)
     while True:
@@ -173,6 +173,8 @@ async def _answer(control: socket.socket, session: Session, running: trio.Cancel
             running.cancel()
             return
         if request["ask"] == "commit":
-            wait = session.tree.flush()
-            await trio.to_thread.run_sync(wait)
-            _say(control, {"committed": True})
+            try:
+                await operations.durable()
+                _say(control, {"committed": True})
+            except pyfuse3.FUSEError as failure:
+                _say(control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"})

@@ -122,7 +122,7 @@ class Session:
             self._reading.execute("INSERT INTO workspace VALUES(?, ?)", (name, path))
         found = os.fstat(fd)
         self.tree.place(name, found)
-        self.tree.flush()()
+        self.tree.pending.wait()
 
     def _tidy(self) -> None:
         """Give free pages back to the disk, when no other branch is in use: see `writer.Files`."""
@@ -137,7 +137,7 @@ class Session:
             return
         self._closed = True
         try:
-            self.tree.flush()()
+            self.tree.pending.wait()
         finally:
             self.writer.close()
             failure = self.writer.failure

@@ -310,8 +310,8 @@ class Tree:
     def resize(self, node: CowNode, size: int) -> None:
         self.contents.resize(node, size)
 
-    def flush(self) -> Callable[[], None]:
-        return self.pending.flush()
+    def flush(self, done: Callable[[OSError | None], None]) -> None:
+        self.pending.flush(done)
 
     # --- the rest ------------------------------------------------------------------------------
 

@@ -252,7 +252,7 @@ class Writer(Reader):
             self._session.writer.wait()
 
     def commit(self) -> None:
-        self._tree.flush()()
+        self._tree.pending.wait()
 
 
 _TYPES: Mapping[Kind, int] = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}

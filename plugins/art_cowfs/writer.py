@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -99,8 +100,8 @@ class Writer:
         self._queue: deque[tuple[Batch, Callable[[], None]]] = deque()
         self._taken = self._written = 0
         """Batches."""
-        self._asked = self._answered = 0
-        """Wishes that everything taken so far is on the disk."""
+        self._wishes: list[Callable[[OSError | None], None]] = []
+        """To be called when everything taken so far is on the disk."""
         self._stopping = False
         self.failure: OSError | None = None
         """Why nothing is written: no space until there is some again, anything else for good."""
@@ -115,53 +116,52 @@ class Writer:
         with self._wake:
             self._queue.append((batch, done))
             self._taken += 1
-            self._wake.notify_all()
+            self._wake.notify()
+
+    def sync(self, done: Callable[[OSError | None], None]) -> None:
+        """See that everything that was taken is in the database and on the disk; `done` is called in
+        the writer's thread, with what went wrong."""
+        with self._wake:
+            self._wishes.append(done)
+            self._wake.notify()
 
     def wait(self) -> None:
         """Wait until everything that was taken is in the database and on the disk. Raises OSError."""
-        with self._wake:
-            self._asked += 1
-            mine = self._asked
-            self._wake.notify_all()
-            self._wake.wait_for(lambda: self.failure or self._answered >= mine)
-            if self.failure is not None:
-                raise OSError(self.failure.errno, self.failure.strerror)
-
-    def sync_soon(self) -> None:
-        """Bring what is in the database to the disk as well, without waiting for it."""
-        with self._wake:
-            self._asked += 1
-            self._wake.notify_all()
+        answer: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
+        self.sync(answer.put)
+        failure = answer.get()
+        if failure is not None:
+            raise OSError(failure.errno, failure.strerror)
 
     def close(self) -> None:
         """Write what was taken, and end the thread."""
         with self._wake:
             self._stopping = True
-            self._wake.notify_all()
+            self._wake.notify()
         self._thread.join()
         if self._wal_fd >= 0:
             os.close(self._wal_fd)
             self._wal_fd = -1
 
     def _work(self) -> None:
-        wish: tuple[int, int] | None = None  # what is asked, and the batches that were taken by then
+        wishes: list[Callable[[OSError | None], None]] = []
+        due = 0  # the batches that were taken when they were wished
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._asked > self._answered or self._stopping)
-                if wish is None and self._asked > self._answered:
-                    wish = self._asked, self._taken
-                if not self._queue and wish is None:
+                self._wake.wait_for(lambda: self._queue or self._wishes or self._stopping)
+                if not wishes and self._wishes:
+                    wishes, self._wishes, due = self._wishes, [], self._taken
+                if not self._queue and not wishes:
                     return
                 batch, done = self._queue[0] if self._queue else (None, None)
-                sync = wish is not None and self._written + (batch is not None) >= wish[1]
+                sync = bool(wishes) and self._written + (batch is not None) >= due
             failure = self._attempt(batch, sync)
             if isinstance(failure, OSError) and failure.errno == errno.ENOSPC and not self._stopping:
                 # Kept and tried again: reads come from memory, changes are refused meanwhile.
-                with self._wake:
-                    self.failure = failure
-                    self._wake.notify_all()
+                self.failure = failure
                 if done is not None:
                     done()
+                _tell(wishes, failure)
                 with self._wake:
                     self._wake.wait_for(lambda: self._stopping, timeout=_RETRY_S)
                 continue
@@ -173,11 +173,10 @@ class Writer:
                     batch.done = failure is None
                     self._queue.popleft()
                     self._written += 1
-                if sync and wish is not None:
-                    self._answered, wish = wish[0], None
-                self._wake.notify_all()
             if done is not None:
                 done()
+            if sync or failure is not None:
+                _tell(wishes, failure)
 
     def _attempt(self, batch: Batch | None, sync: bool) -> OSError | None:
         if self.lost:
@@ -244,3 +243,8 @@ class Writer:
                     "INSERT OR REPLACE INTO origin VALUES(?,?,?,?)",
                     [(dev, host, layer, ino) for (dev, host), ino in batch.origins.items()],
                 )
+
+
+def _tell(wishes: list[Callable[[OSError | None], None]], failure: OSError | None) -> None:
+    while wishes:
+        wishes.pop()(failure)

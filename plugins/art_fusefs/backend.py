@@ -136,7 +136,7 @@ class Backend(Protocol[N]):
 
     def space(self) -> Space: ...
 
-    def flush(self) -> Callable[[], None]:
-        """Hand everything up to now to the disk; the result waits for it, in any thread. It raises
-        OSError when something is not durable."""
+    def flush(self, done: Callable[[OSError | None], None]) -> None:
+        """Bring everything up to now to the disk. `done` is called then, in any thread; with an error
+        when something is not durable."""
         ...

@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic
 
 import pyfuse3
@@ -355,9 +356,24 @@ class Operations(pyfuse3.Operations, Generic[N]):
         raise FUSEError(errno.ENOSYS)
 
     async def fsync(self, fh: int, datasync: bool) -> None:
-        wait = self._backend.flush()
+        await self.durable()
+
+    async def durable(self) -> None:
+        """Wait until everything that was answered is on the disk."""
+        ended = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+        failures = []
+
+        def done(failure: OSError | None) -> None:
+            failures.append(failure)
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(ended.set)
+
+        self._backend.flush(done)
         self._waits()
-        await trio.to_thread.run_sync(wait)
+        await ended.wait()
+        if failures[0] is not None:
+            raise failures[0]
 
     async def _make_room(self) -> None:
         """Wait while the backend has more to write than it should hold."""

@@ -204,7 +204,7 @@ def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: 
     for number, batch in enumerate(batches):
         batch.origins[0, number] = 1
     writer.take(batches[0], lambda: None)
-    writer.sync_soon()
+    writer.sync(lambda failure: None)
     begun.acquire()
     writer.take(batches[1], lambda: None)
     waiting = threading.Thread(target=writer.wait)
