@@ -106,10 +106,10 @@ class Chain:
             self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {self._chosen}", (ino, self.top))
         )
 
-    def host_numbers(self) -> set[int]:
-        """The numbers that copied-up files of the host hold."""
-        rows = self.connection.execute("SELECT DISTINCT ino FROM inode WHERE ino >= ?", (HOST_NUMBERS,))
-        return {row[0] for row in rows}
+    def has_host_number(self, ino: int = HOST_NUMBERS) -> bool:
+        """Whether a file that was copied up, of any branch, has this number; without one, any such."""
+        compared = ">=" if ino == HOST_NUMBERS else "="
+        return bool(self._one(f"SELECT 1 FROM inode WHERE ino {compared} ? LIMIT 1", (ino,)))
 
     def linked(self, dev: int, host_ino: int) -> int | None:
         """The number under which a host file of several links was copied up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from art_cowfs.nodes import CowNode, row_of
 from art_cowfs.writer import Batch, Writer
@@ -64,6 +64,10 @@ class Pending:
         self.batch = Batch()
         self._room = self._free()
         self._writer.take(batch, done)
+
+    def numbers(self) -> list[Mapping[int, object]]:
+        """The inodes that are not in the database as they are, by number."""
+        return [self.batch.inodes, *(batch.inodes for batch in self.inflight if not batch.done)]
 
     @property
     def waiting(self) -> int:

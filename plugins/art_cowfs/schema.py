@@ -49,6 +49,7 @@ CREATE TABLE inode(
   origin BLOB, origin_size INTEGER, origin_mtime INTEGER,
   PRIMARY KEY(ino, layer)) WITHOUT ROWID;
 CREATE INDEX inode_layer ON inode(layer);
+CREATE INDEX inode_gone ON inode(layer) WHERE nlink = 0;
 CREATE TABLE dentry(
   parent INTEGER NOT NULL, name BLOB NOT NULL, layer INTEGER NOT NULL, ino INTEGER,
   PRIMARY KEY(parent, name, layer)) WITHOUT ROWID;

@@ -177,4 +177,6 @@ async def _answer(control: socket.socket, operations: Operations[Any], running: 
                 await operations.durable()
                 _say(control, {"committed": True})
             except pyfuse3.FUSEError as failure:
-                _say(control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"})
+                _say(
+                    control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"}
+                )

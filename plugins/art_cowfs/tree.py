@@ -6,6 +6,7 @@ does not hold comes from the host. Every change goes into the present `Batch`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -17,6 +18,7 @@ from art_cowfs.contents import Contents
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
+from art_cowfs.resident import Resident
 from art_cowfs.writer import Writer
 from art_fusefs.backend import ROOT, Space
 
@@ -47,8 +49,10 @@ class Tree:
         self._reserve = numbers
         self._next, self._end = numbers()
         self._path = path
-        self._nodes: dict[int, CowNode] = {}
-        self._host_held = chain.host_numbers()
+        self._resident = Resident(chain.connection)
+        self._copied: set[int] = set()
+        """Numbers of host files that were copied up in this session."""
+        self._copied_before = chain.has_host_number()
         self._replaced: dict[bytes, int] = {}
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
@@ -60,18 +64,43 @@ class Tree:
     # --- nodes ---------------------------------------------------------------------------------
 
     def node(self, ino: int) -> CowNode:
-        return self._nodes[ino]
+        node = self._resident.get(ino)
+        if node is None:
+            shown = ino >= HOST_NUMBERS and not self._is_copied(ino)
+            node = self._shown(ino) if shown else self._load(ino)
+        if node is None or node.ino != ino:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return node
+
+    def _is_copied(self, ino: int) -> bool:
+        return ino in self._copied or (self._copied_before and self._chain.has_host_number(ino))
+
+    def resident(self, ino: int) -> CowNode | None:
+        return self._resident.get(ino)
 
     def _load(self, ino: int) -> CowNode | None:
-        node = self._nodes.get(ino)
+        node = self._resident.get(ino)
         if node is not None:
             return node
         row = self._chain.inode(ino)
         if row is None or row.nlink == 0:
             return None
-        node = from_row(row, self._chain.top)
-        self._nodes[ino] = node
+        return self._keep(from_row(row, self._chain.top))
+
+    def _keep(self, node: CowNode) -> CowNode:
+        node.counted = self._resident.complete
+        self._resident.keep(node)
         return node
+
+    def _shown(self, ino: int) -> CowNode | None:
+        """A node that only the host has, once more."""
+        aside = self._resident.put_aside(ino)
+        directory = None if aside is None else self._resident.get(aside[0])
+        return None if directory is None or aside is None else self.lookup(directory, aside[1])
+
+    def settle(self) -> None:
+        if self._resident.crowded:
+            self._resident.settle(self.pending.numbers())
 
     def _number(self) -> int:
         if self._next >= self._end:
@@ -82,7 +111,7 @@ class Tree:
     def new(self, mode: int, now: int) -> CowNode:
         self.pending.reserve(256)
         node = CowNode(self._number(), mode, now)
-        self._nodes[node.ino] = node
+        self._resident.keep(node)
         return node
 
     def numbers_left(self) -> tuple[int, int]:
@@ -91,15 +120,15 @@ class Tree:
 
     def place(self, name: bytes, found: os.stat_result) -> None:
         """See that the top directory has the workspace, over the host's directory `found`."""
-        root = self._nodes[ROOT]
+        root = self.node(ROOT)
         node = self.lookup(root, name)
         if node is None:
             ino = derived(found)
-            node = CowNode(self._number() if ino in self._host_held else ino, found.st_mode, 0)
+            node = CowNode(self._number() if self._is_copied(ino) else ino, found.st_mode, 0)
             node.origin = b""
             node.show(found)
             node.nlink = 2
-            self._nodes[node.ino] = node
+            self._resident.keep(node)
             self.enter(root, name, node)
             root.nlink += 1
             self._hold(node)
@@ -117,6 +146,7 @@ class Tree:
         if now - directory.host_time > FRESH_S or not directory.host_time:
             directory.host_names = self._lower.entries(directory.origin)
             directory.host_time = now
+            self._resident.named(directory, 0, len(directory.host_names))
         return directory.host_names
 
     def _host_entry(self, directory: CowNode, name: bytes) -> os.stat_result | None:
@@ -132,14 +162,14 @@ class Tree:
         path = joined(directory.origin, name)
         several = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
         ino = self._replaced.get(path) or derived(found)
-        node = self._nodes.get(ino)
-        if node is None and ino in self._host_held:
+        node = self._resident.get(ino)
+        if node is None and self._is_copied(ino):
             # Another origin holds the number, or a file of several links was copied up elsewhere.
             linked = self._chain.linked(found.st_dev, found.st_ino) if several else None
             if linked is not None and (node := self._load(linked)) is not None:
                 return node
             ino = self._replaced[path] = self._number()
-            node = self._nodes.get(ino)
+            node = self._resident.get(ino)
         if node is not None and not node.held and node.origin != path and self._moved(node, found):
             node.origin = path
         if node is not None and (node.held or node.origin != path) and not (several and node.origin):
@@ -150,7 +180,7 @@ class Tree:
         if node is None or stat.S_IFMT(node.mode) != stat.S_IFMT(found.st_mode):
             node = CowNode(ino, found.st_mode, 0)
             node.complete = True
-            self._nodes[ino] = node
+            self._keep(node)
             node.held = False
             node.changing = True
         node.show(found)
@@ -180,6 +210,7 @@ class Tree:
             for known, ino in rows:
                 directory.names.setdefault(known, ino)
             directory.complete = True
+            self._resident.named(directory, len(rows))
             return self._held_name(directory, name)
         return self._chain.name(directory.ino, name)
 
@@ -202,6 +233,7 @@ class Tree:
             for name, ino in self._chain.names(directory.ino):
                 directory.names.setdefault(name, ino)
             directory.complete = True
+            self._resident.named(directory, len(directory.names))
         found = {name for name, ino in directory.names.items() if ino is not None}
         found.update(name for name in self._host_entries(directory) if name not in directory.names)
         return found
@@ -226,12 +258,17 @@ class Tree:
         if hides:
             self._set_name(directory, name, None)
         else:
-            directory.names.pop(name, None)
+            if directory.complete:
+                directory.names.pop(name, None)
+            else:
+                directory.names[name] = None  # Until the database has lost it.
             self.pending.batch.names[directory.ino, name] = False
+            self.pending.dirty(directory)
             self.pending.grew(64)
 
     def _set_name(self, directory: CowNode, name: bytes, ino: int | None) -> None:
         directory.names[name] = ino
+        self._resident.named(directory, 1)
         self.pending.batch.names[directory.ino, name] = ino
         self.pending.dirty(directory)
         self.pending.grew(64)
@@ -243,7 +280,7 @@ class Tree:
         node.held = True
         node.changing = stat.S_ISDIR(node.mode)
         if node.ino >= HOST_NUMBERS:
-            self._host_held.add(node.ino)
+            self._copied.add(node.ino)
         if stat.S_ISREG(node.mode):
             # The attributes of the node may be those that are just being set.
             found = self._lower.stat(node.origin) if self._lower and node.origin else None
@@ -280,7 +317,7 @@ class Tree:
             self.pending.dirty(node)
 
     def discard(self, node: CowNode) -> None:
-        self._nodes.pop(node.ino, None)
+        self._resident.drop(node.ino)
         self.contents.closed(node)
         if not node.held:
             return
@@ -290,7 +327,7 @@ class Tree:
             for name in [key for key in self.pending.batch.names if key[0] == node.ino]:
                 del self.pending.batch.names[name]
         self.pending.batch.dead.add(node.ino)
-        self._host_held.discard(node.ino)
+        self._copied.discard(node.ino)
         self.pending.grew(0)
 
     # --- contents ------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ class Reader:
                 yield self._entry(node, where, kind)
             if kind == "dir":
                 yield from self._below(node, where)
+            self._tree.settle()
 
     def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
         changed_from = node.origin == path and kind == "file" and node.held
@@ -245,6 +246,7 @@ class Writer(Reader):
             self._tree.discard(node)
 
     def _make_room(self) -> None:
+        self._tree.settle()
         pending = self._tree.pending
         if pending.batch.size > BATCH_BYTES:
             pending.hand_over()

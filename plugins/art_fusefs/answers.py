@@ -67,6 +67,8 @@ def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         except Exception:
             _log.exception("%s failed", handler.__name__)
             raise FUSEError(errno.EIO) from None
+        finally:
+            operations.settle()
 
     return guarded
 

@@ -20,7 +20,8 @@ ROOT = 1
 class Node:
     """One inode, as long as the file system or the backend wants it.
 
-    `opens` and `lookups` are the file system's: what the kernel holds. `changing` says that the
+    `opens` and `lookups` are the file system's: what the kernel holds. `counted` says that `lookups`
+    is all of it: a backend that let go of a node and made it anew sets it to False. `changing` says that the
     node can change behind the file system's back (it shows a file of the host), so the kernel may
     believe what it knows of it for a moment only.
     """
@@ -28,6 +29,7 @@ class Node:
     __slots__ = (
         "atime",
         "changing",
+        "counted",
         "ctime",
         "ino",
         "lookups",
@@ -50,6 +52,7 @@ class Node:
         self.target = b""
         self.opens = 0
         self.lookups = 0
+        self.counted = True
         self.changing = False
 
 
@@ -73,7 +76,16 @@ class Backend(Protocol[N]):
     """Who owns every file, in the numbers of the mount."""
 
     def node(self, ino: int) -> N:
-        """The node of a number that was given out. Raises KeyError."""
+        """The node of a number that was given out. Raises OSError (ESTALE)."""
+        ...
+
+    def resident(self, ino: int) -> N | None:
+        """The node of a number, if it is in memory. One that has no name left always is."""
+        ...
+
+    def settle(self) -> None:
+        """Called between requests: nodes that are not open may be let go of, if `node` finds them
+        again."""
         ...
 
     def lookup(self, directory: N, name: bytes) -> N | None: ...

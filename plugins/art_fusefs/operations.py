@@ -52,6 +52,7 @@ class Operations(pyfuse3.Operations, Generic[N]):
         self._room = room
         self._waits = waits
         self._listings = Listings()
+        self.settle = backend.settle
         self.requests = 0  # that were answered, other than open, opendir and readdir
 
     # --- attributes ----------------------------------------------------------------------------
@@ -104,15 +105,14 @@ class Operations(pyfuse3.Operations, Generic[N]):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for inode, count in inode_list:
-            try:
-                node = self._backend.node(inode)
-            except KeyError:
-                continue
-            node.lookups -= count
-            self._discard_if_gone(node)
+            node = self._backend.resident(inode)
+            if node is not None:
+                node.lookups -= count
+                # The kernel forgets all its lookups at once, so the first word is the last one.
+                self._discard_if_gone(node, forgotten=True)
 
-    def _discard_if_gone(self, node: N) -> None:
-        if node.nlink == 0 and node.opens == 0 and node.lookups <= 0:
+    def _discard_if_gone(self, node: N, *, forgotten: bool = False) -> None:
+        if node.nlink == 0 and node.opens == 0 and node.lookups <= 0 and (node.counted or forgotten):
             self._backend.discard(node)
 
     # --- names ---------------------------------------------------------------------------------
@@ -320,9 +320,11 @@ class Operations(pyfuse3.Operations, Generic[N]):
         return self._open(node), self._known(node)
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        node = self._backend.node(inode)
-        if flags & os.O_TRUNC and flags & (os.O_WRONLY | os.O_RDWR):
+        cuts = bool(flags & os.O_TRUNC and flags & (os.O_WRONLY | os.O_RDWR))
+        if cuts:
             await self._make_room()
+        node = self._backend.node(inode)
+        if cuts:
             self._backend.resize(node, 0)
             node.mtime = node.ctime = time.time_ns()
             self._backend.changed(node)

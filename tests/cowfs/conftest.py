@@ -14,6 +14,7 @@ import pytest
 
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
+from art_cowfs import resident
 from art_cowfs.layers import freeze
 from art_cowfs.schema import chain_of, connect
 from art_cowfs.store import Database, Server
@@ -107,10 +108,19 @@ def branches(database: Path, names: Sequence[str]) -> None:
     connection.close()
 
 
-@pytest.fixture(params=[1, 5], ids=["one layer", "layers"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """A workspace and its database, with a chain of one layer, or of one more at each new mount."""
-    made = Bench(tmp_path, request.param)
+def crowd(patch: pytest.MonkeyPatch) -> None:
+    """Servers that are started from now on let go of nearly everything between requests."""
+    patch.setattr(resident, "NODES", 2)
+    patch.setattr(resident, "NAMES", 2)
+
+
+@pytest.fixture(params=["one layer", "layers", "crowded", "layers, crowded"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A workspace and its database, with a chain of one layer, or of one more at each new mount; with
+    room in memory for all of it or for hardly anything."""
+    if "crowded" in request.param:
+        crowd(monkeypatch)
+    made = Bench(tmp_path, 5 if "layers" in request.param else 1)
     yield made
     made.close()
     shutil.rmtree(tmp_path, ignore_errors=True)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.cowfs.conftest import Bench, Mount
+from tests.cowfs.conftest import Bench, Mount, crowd
 
 NAMES = ["a", "b", "c", "d"]
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
@@ -160,6 +160,19 @@ class LayeredWork(Work):
     layers = 5
 
 
+class CrowdedWork(LayeredWork):
+    """The same with a server that lets go of what it knows between requests."""
+
+    def __init__(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        crowd(self.patch)
+        super().__init__()
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.patch.undo()
+
+
 OFTEN = settings(
     max_examples=50,
     stateful_step_count=25,
@@ -167,6 +180,8 @@ OFTEN = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     print_blob=True,
 )
-Work.TestCase.settings = LayeredWork.TestCase.settings = OFTEN
+for work in (Work, LayeredWork, CrowdedWork):
+    work.TestCase.settings = OFTEN
 TestWork = pytest.mark.timeout(300)(pytest.mark.slow(Work.TestCase))
 TestLayeredWork = pytest.mark.timeout(300)(pytest.mark.slow(LayeredWork.TestCase))
+TestCrowdedWork = pytest.mark.timeout(300)(pytest.mark.slow(CrowdedWork.TestCase))

@@ -1,0 +1,106 @@
+"""What is in memory of a branch, and letting go of it: a million files are more than a server should hold.
+
+The kernel asks by number for anything it ever was shown, so what is let go of has to be found again:
+a file of the database by its row, one that only the host has by the name that is put aside here.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+import apsw
+
+from art_cowfs.nodes import CowNode
+
+NODES = 60_000
+"""How many are kept; one costs about 500 bytes. Directories are always kept."""
+NAMES = 200_000
+_HOST_NAME = 4
+"""How many names of the database a name of the host, which comes with its attributes, counts for."""
+
+
+class Resident:
+    """The nodes in memory by number, and the directories whose names are in memory."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._nodes: dict[int, CowNode] = {}
+        self._limit = NODES
+        self._listed: dict[int, CowNode] = {}
+        self._names = 0
+        self.complete = True
+        """Whether nothing was let go of yet."""
+        self._connection = connection
+        connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS shown(ino INTEGER PRIMARY KEY, parent INTEGER, name BLOB)"
+        )
+
+    def get(self, ino: int) -> CowNode | None:
+        return self._nodes.get(ino)
+
+    def keep(self, node: CowNode) -> None:
+        self._nodes[node.ino] = node
+
+    def drop(self, ino: int) -> None:
+        """The node is gone for good."""
+        self._nodes.pop(ino, None)
+        self._listed.pop(ino, None)
+
+    def named(self, directory: CowNode, names: int, host_names: int = 0) -> None:
+        """So many names of the directory came into memory."""
+        self._listed[directory.ino] = directory
+        self._names += names + _HOST_NAME * host_names
+
+    def put_aside(self, ino: int) -> tuple[int, bytes] | None:
+        """Where a node that only the host has was found: the directory's number, and the name."""
+        row: tuple[int, bytes] | None = self._connection.execute(
+            "SELECT parent, name FROM temp.shown WHERE ino = ?", (ino,)
+        ).get
+        return row
+
+    @property
+    def crowded(self) -> bool:
+        return len(self._nodes) > self._limit or self._names > NAMES
+
+    def settle(self, waiting: Collection[Mapping[int, object]]) -> None:
+        """Let go of the oldest that nobody needs. `waiting` is what is not in the database yet, by
+        number. Nobody may be working with a node meanwhile."""
+        self.complete = False
+        if len(self._nodes) > self._limit:
+            self._let_go_of_nodes(waiting)
+        if self._names > NAMES:
+            self._let_go_of_names(waiting)
+
+    def _let_go_of_nodes(self, waiting: Collection[Mapping[int, object]]) -> None:
+        aside = []
+        for ino in list(islice(self._nodes, len(self._nodes) - NODES // 2)):
+            node = self._nodes.pop(ino)
+            if _is_needed(node) or any(ino in numbers for numbers in waiting):
+                self._nodes[ino] = node
+            elif not node.held and node.parent is not None:
+                aside.append((ino, node.parent.ino, node.name))
+        self._connection.executemany("INSERT OR REPLACE INTO temp.shown VALUES(?, ?, ?)", aside)
+        # Where most are needed, the next pass comes when there are some more.
+        self._limit = max(NODES, len(self._nodes) + NODES // 4)
+
+    def _let_go_of_names(self, waiting: Collection[Mapping[int, object]]) -> None:
+        for ino, directory in list(self._listed.items()):
+            if not any(ino in numbers for numbers in waiting):
+                directory.names.clear()
+                directory.complete = False
+                directory.host_names = {}
+                directory.host_time = 0.0
+                del self._listed[ino]
+        kept = self._listed.values()
+        self._names = sum(len(one.names) + _HOST_NAME * len(one.host_names) for one in kept)
+
+
+def _is_needed(node: CowNode) -> bool:
+    return bool(
+        stat.S_ISDIR(node.mode)
+        or node.opens
+        or node.nlink == 0
+        or node.fd >= 0
+        or not (node.held or node.parent)
+    )
