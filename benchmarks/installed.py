@@ -11,8 +11,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-def install(venv: str) -> str:
-    """Build the tree's wheel, install it into a new virtual environment; return its `art`."""
+def install(venv: str, extra: str = "") -> str:
+    """Build the tree's wheel, install it with an extra into a new virtual environment; return its `art`."""
     python = SYSTEM_PYTHON if os.access(SYSTEM_PYTHON, os.X_OK) else sys.executable
     subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
     with TemporaryDirectory() as dist:
@@ -21,5 +21,6 @@ def install(venv: str) -> str:
         (wheel,) = os.listdir(dist)
         pip = [sys.executable, "-m", "pip", "--python", f"{venv}/bin/python", "install", "--quiet"]
         quiet = ["--disable-pip-version-check", "--root-user-action=ignore"]
-        subprocess.run([*pip, *quiet, f"{dist}/{wheel}"], check=True)
+        asked = f"{dist}/{wheel}[{extra}]" if extra else f"{dist}/{wheel}"
+        subprocess.run([*pip, *quiet, asked], check=True)
     return f"{venv}/bin/art"

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from typing import Any, NoReturn
 
 import pyfuse3
@@ -29,6 +30,8 @@ BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
 MAX_TASKS = 64
+SWITCH_S = 0.5e-3
+"""How long the writer's thread may have to wait for the interpreter."""
 
 
 class Committer:
@@ -80,6 +83,7 @@ def serve(control_fd: int) -> NoReturn:
     """Be the server, on a socket to the supervisor. Never returns."""
     status = 1
     _detach(control_fd)
+    sys.setswitchinterval(SWITCH_S)
     control = socket.socket(fileno=control_fd)
     try:
         trio.run(_serve, control)

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,6 +20,8 @@ import apsw
 from art_cowfs.schema import as_oserror, changing
 
 _RETRY_S = 0.5
+_TOGETHER = 32
+_IN_PLACE = " ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data"
 
 
 class Batch:
@@ -209,40 +211,37 @@ class Writer:
                 run("DELETE FROM chunk WHERE ino = ? AND layer = ?", numbers)
                 run("DELETE FROM xattr WHERE ino = ? AND layer = ?", numbers)
                 run("DELETE FROM dentry WHERE parent = ? AND layer = ?", numbers)
-            if batch.inodes:
-                rows = [(ino, layer, *row) for ino, row in batch.inodes.items()]
-                run("INSERT OR REPLACE INTO inode VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
-            gone = [(parent, name, layer) for (parent, name), ino in batch.names.items() if ino is False]
-            if gone:
-                run("DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?", gone)
-            kept = [
-                (parent, name, layer, ino) for (parent, name), ino in batch.names.items() if ino is not False
+            put = self._put
+            put("inode", "", [(ino, layer, *row) for ino, row in batch.inodes.items()])
+            names = batch.names.items()
+            gone = [(parent, name, layer) for (parent, name), ino in names if ino is False]
+            run("DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?", gone)
+            put("dentry", "", [(*place, layer, ino) for place, ino in names if ino is not False])
+            cuts = [(ino, idx, layer) for ino, idx in batch.cuts.items()]
+            run("DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?", cuts)
+            chunks = [
+                (ino, idx, layer, data)
+                for ino, places in batch.chunks.items()
+                for idx, data in places.items()
             ]
-            if kept:
-                run("INSERT OR REPLACE INTO dentry VALUES(?,?,?,?)", kept)
-            if batch.cuts:
-                cuts = [(ino, idx, layer) for ino, idx in batch.cuts.items()]
-                run("DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?", cuts)
-            if batch.chunks:
-                run(
-                    "INSERT INTO chunk(ino, idx, layer, data) VALUES(?,?,?,?) "
-                    "ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data",
-                    [
-                        (ino, idx, layer, data)
-                        for ino, chunks in batch.chunks.items()
-                        for idx, data in chunks.items()
-                    ],
-                )
-            if batch.xattrs:
-                run(
-                    "INSERT OR REPLACE INTO xattr VALUES(?,?,?,?)",
-                    [(ino, name, layer, value) for (ino, name), value in batch.xattrs.items()],
-                )
-            if batch.origins:
-                run(
-                    "INSERT OR REPLACE INTO origin VALUES(?,?,?,?)",
-                    [(dev, host, layer, ino) for (dev, host), ino in batch.origins.items()],
-                )
+            put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
+            put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
+            put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
+
+    def _put(self, table: str, conflict: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Write rows, many in one statement: SQLite works without the interpreter's lock, and each
+        statement has to wait for it again."""
+        if not rows:
+            return
+        one = f"({', '.join('?' * len(rows[0]))})"
+        head = f"INSERT {'' if conflict else 'OR REPLACE'} INTO {table} VALUES "
+        whole = len(rows) - len(rows) % _TOGETHER
+        many = f"{head}{', '.join([one] * _TOGETHER)}{conflict}"
+        for start in range(0, whole, _TOGETHER):
+            self._connection.execute(
+                many, [value for row in rows[start : start + _TOGETHER] for value in row]
+            )
+        self._connection.executemany(f"{head}{one}{conflict}", rows[whole:])
 
 
 def _tell(wishes: list[Callable[[OSError | None], None]], failure: OSError | None) -> None:
