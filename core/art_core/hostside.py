@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 
 from art_core import openat
 from art_core.contracts import Agreed, Entry, Kind
@@ -48,6 +47,16 @@ def same(found: Entry | None, agreed: Agreed) -> bool:
     return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
 
 
+def _new_file(directory: int, name: bytes) -> int:
+    """A file that was not there, in the place of one that a killed pull has left."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(name, flags, 0o600, dir_fd=directory)
+    except FileExistsError:
+        os.unlink(name, dir_fd=directory)
+        return os.open(name, flags, 0o600, dir_fd=directory)
+
+
 class HostTree:
     """A workspace on the host, by a descriptor of it."""
 
@@ -57,6 +66,14 @@ class HostTree:
         self._hidden = hidden
         self.links: dict[bytes, tuple[int, int]] = {}
         """Paths of files with several links -> (device, inode)."""
+        self._pinned: tuple[bytes, int] = (b"", os.dup(fd))
+        """The directory that was worked in last, and a descriptor of it."""
+
+    def __enter__(self) -> HostTree:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._pinned[1])
 
     def walk(self, skipped: list[bytes]) -> Iterator[Entry]:
         """Everything, a directory before what is in it, names in byte order. What cannot be carried
@@ -106,20 +123,20 @@ class HostTree:
             nlink=found.st_nlink,
         )
 
-    @contextmanager
-    def _parent(self, path: bytes) -> Iterator[tuple[int, bytes]]:
-        *above, name = checked(path).split(b"/")
-        fd = openat.pin_beneath(self._fd, [os.fsdecode(part) for part in above])
-        try:
-            yield fd, name
-        finally:
-            os.close(fd)
+    def _parent(self, path: bytes) -> tuple[int, bytes]:
+        """A descriptor of the directory of a path, good until the next call, and the name in it."""
+        above, _, name = checked(path).rpartition(b"/")
+        if above != self._pinned[0]:
+            fd = openat.pin_beneath(self._fd, openat.parts_of(os.fsdecode(above)))
+            os.close(self._pinned[1])
+            self._pinned = above, fd
+        return self._pinned[1], name
 
     def find(self, path: bytes) -> Entry | None:
         """What stands at a path; None when nothing does, or it leads through a link."""
         try:
-            with self._parent(path) as (fd, name):
-                return self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
+            fd, name = self._parent(path)
+            return self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return None
@@ -127,8 +144,8 @@ class HostTree:
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         """The contents of a file; blocks of zeros are left out. Raises OSError."""
-        with self._parent(entry.path) as (parent, name):
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+        parent, name = self._parent(entry.path)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
         try:
             offset = 0
             while data := os.pread(fd, _BLOCK, offset):
@@ -140,7 +157,8 @@ class HostTree:
 
     def xattrs(self, path: bytes) -> dict[bytes, bytes]:
         """The user's extended attributes; empty where the file system has none."""
-        with contextlib.suppress(OSError), self._parent(path) as (parent, name):
+        with contextlib.suppress(OSError):
+            parent, name = self._parent(path)
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
             try:
                 names = [key for key in os.listxattr(fd) if key.startswith("user.")]
@@ -154,26 +172,26 @@ class HostTree:
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False) -> Entry:
         """Make the path this entry, in the place of what is there; return it as it is now."""
         mode = entry.mode if keep_setuid else entry.mode & ~_SETUID
-        with self._parent(entry.path) as (fd, name):
-            if entry.kind == "dir":
-                self._put_directory(fd, name, mode)
-            else:
-                temporary = b".art-%d-%s" % (os.getpid(), name[:200])
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=fd)
-                try:
-                    if entry.kind == "link":
-                        os.symlink(entry.target, temporary, dir_fd=fd)
-                    else:
-                        self._write(fd, temporary, entry, mode, blocks)
-                    os.utime(temporary, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
-                    self._make_way(fd, name)
-                    os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
-                except BaseException:
+        fd, name = self._parent(entry.path)
+        if entry.kind == "dir":
+            self._put_directory(fd, name, mode)
+        else:
+            temporary = b".art-%d-%s" % (os.getpid(), name[:200])
+            try:
+                if entry.kind == "link":
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(temporary, dir_fd=fd)
-                    raise
-            made = self._entry(fd, name, entry.path, os.lstat(name, dir_fd=fd))
+                    os.symlink(entry.target, temporary, dir_fd=fd)
+                    times = entry.mtime_ns, entry.mtime_ns
+                    os.utime(temporary, ns=times, dir_fd=fd, follow_symlinks=False)
+                else:
+                    self._write(fd, temporary, entry, mode, blocks)
+                self._take_place(fd, temporary, name)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=fd)
+                raise
+        made = self._entry(fd, name, entry.path, os.lstat(name, dir_fd=fd))
         assert made is not None
         return made
 
@@ -193,48 +211,60 @@ class HostTree:
     def _write(
         self, fd: int, name: bytes, entry: Entry, mode: int, blocks: Iterator[tuple[int, bytes]]
     ) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(name, flags, 0o600, dir_fd=fd), "wb", buffering=0) as file:
+        with open(_new_file(fd, name), "wb", buffering=0) as file:
+            end = 0
             for offset, data in blocks:
                 view = memoryview(data)
                 while view:
                     written = os.pwrite(file.fileno(), view, offset)
                     view = view[written:]
                     offset += written
-            file.truncate(entry.size)
+                end = offset
+            if end < entry.size:
+                file.truncate(entry.size)
             for key, value in entry.xattrs.items():
                 with contextlib.suppress(OSError):  # The host's file system may have none.
                     os.setxattr(file.fileno(), key, value)
             os.fchmod(file.fileno(), mode)
+            os.utime(file.fileno(), ns=(entry.mtime_ns, entry.mtime_ns))
 
-    def _make_way(self, fd: int, name: bytes) -> None:
+    def _take_place(self, fd: int, temporary: bytes, name: bytes) -> None:
         """An empty directory gives way to a file; a full one does not (ENOTEMPTY)."""
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-                os.rmdir(name, dir_fd=fd)
+        try:
+            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=fd)
+            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
 
     def link(self, path: bytes, to: bytes) -> Entry:
         """Make the path a further name of another one."""
-        with self._parent(to) as (source, first), self._parent(path) as (fd, name):
+        found, first = self._parent(to)
+        source = os.dup(found)
+        try:
+            fd, name = self._parent(path)
             temporary = b".art-%d-%s" % (os.getpid(), name[:200])
             os.link(first, temporary, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
-            self._make_way(fd, name)
-            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+        finally:
+            os.close(source)
+        try:
+            self._take_place(fd, temporary, name)
+        finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=fd)  # rename(2) does nothing between names of one file
-            made = self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
+        made = self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
         assert made is not None
         return made
 
     def set_time(self, path: bytes, mtime_ns: int) -> None:
         """A directory's time, once all that is in it was written."""
-        with contextlib.suppress(OSError), self._parent(path) as (fd, name):
+        with contextlib.suppress(OSError):
+            fd, name = self._parent(path)
             os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
 
     def remove(self, path: bytes) -> None:
         """Remove a file or an empty directory. Raises OSError."""
-        with self._parent(path) as (fd, name):
-            if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
-                os.rmdir(name, dir_fd=fd)
-            else:
-                os.unlink(name, dir_fd=fd)
+        fd, name = self._parent(path)
+        if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
+            os.rmdir(name, dir_fd=fd)
+        else:
+            os.unlink(name, dir_fd=fd)

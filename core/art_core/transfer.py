@@ -103,8 +103,7 @@ def _hidden(store: Store) -> set[tuple[int, int]]:
 
 def push(store: Store, branch: str, workspace: Workspace, wishes: Wishes, report: Report) -> Totals:
     """Carry the host's workspace into the store. Raises ArtError; conflicts are counted."""
-    with store.writer(branch, workspace) as tree:
-        host = HostTree(workspace.fd, _hidden(store))
+    with store.writer(branch, workspace) as tree, HostTree(workspace.fd, _hidden(store)) as host:
         transfer = _Transfer(tree, wishes, report)
         removed = set(tree.removed())
         seen: set[bytes] = set()
@@ -207,8 +206,7 @@ def _push_removal(transfer: _Transfer, tree: TreeWriter, path: bytes) -> None:
 
 def pull(store: Store, branch: str, workspace: Workspace, wishes: Wishes, report: Report) -> Totals:
     """Carry the store's workspace to the host. Raises ArtError; conflicts are counted."""
-    with store.reader(branch, workspace) as tree:
-        host = HostTree(workspace.fd, _hidden(store))
+    with store.reader(branch, workspace) as tree, HostTree(workspace.fd, _hidden(store)) as host:
         transfer = _Transfer(tree, wishes, report)
         names: dict[int, bytes] = {}
         times: list[tuple[bytes, int]] = []

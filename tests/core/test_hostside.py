@@ -24,7 +24,8 @@ def top(tmp_path: Path) -> Path:
 @pytest.fixture
 def tree(top: Path) -> Iterator[HostTree]:
     fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
-    yield HostTree(fd)
+    with HostTree(fd) as opened:
+        yield opened
     os.close(fd)
 
 
