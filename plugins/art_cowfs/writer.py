@@ -17,10 +17,11 @@ from typing import Any
 
 import apsw
 
-from art_cowfs.schema import as_oserror, changing
+from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
 _TOGETHER = 32
+_BLOCK = 4096
 _IN_PLACE = " ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data"
 
 
@@ -223,10 +224,34 @@ class Writer:
                 (ino, idx, layer, data)
                 for ino, places in batch.chunks.items()
                 for idx, data in places.items()
+                if not (isinstance(data, bytearray) and self._patched(ino, idx, data))
             ]
             put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
             put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
             put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
+
+    def _patched(self, ino: int, idx: int, data: bytearray) -> bool:
+        """Write only what differs of a chunk that the layer has already; False when it has to be
+        written whole. One that grows gets room to grow into: its rest reads as zeros."""
+        place = "SELECT id, length(data) FROM chunk WHERE ino = ? AND idx = ? AND layer = ?"
+        found: Any = self._connection.execute(place, (ino, idx, self._layer)).get
+        if found is None or found[1] is None:
+            return False
+        row: int
+        length: int
+        row, length = found
+        if len(data) > length:
+            data.extend(bytes(-len(data) % PAGE))
+            return False
+        data.extend(bytes(length - len(data)))
+        with self._connection.blob_open("main", "chunk", "data", row, True) as blob:
+            present = blob.read()
+            for start in range(0, length, _BLOCK):
+                block = data[start : start + _BLOCK]
+                if block != present[start : start + _BLOCK]:
+                    blob.seek(start)
+                    blob.write(block)
+        return True
 
     def _put(self, table: str, conflict: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Write rows, many in one statement: SQLite works without the interpreter's lock, and each
