@@ -33,11 +33,13 @@ _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 
 
 class Outcome(NamedTuple):
-    """How it went: a wait status, all that was reported, and what the isolation printed."""
+    """How it went: a wait status, all that was reported, what the isolation printed, and the signal
+    that was to end it before the command ran, or 0."""
 
     status: int
     reports: list[dict[str, Any]]
     diagnostics: bytes
+    early_signal: int = 0
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -142,6 +144,7 @@ class _Launched:
         self.init_fd = -1
         self.command_fd = -1
         self.command_pid = 0
+        self.early_signal = 0
         self.deadline: float | None = None
         self.held: list[int] = []
 
@@ -201,7 +204,7 @@ class _Launched:
         _, status = os.waitpid(self.pid, 0)
         self._kill_init()
         self._drain()
-        outcome = Outcome(status, self.reports, self.diagnostics)
+        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal)
         if not self.may_try_again(outcome):
             self._let_go()
         return outcome
@@ -235,6 +238,8 @@ class _Launched:
         if number == signal.SIGKILL or self.command_fd < 0:
             if number != signal.SIGWINCH:
                 self.kill()
+                if self.command_fd < 0:
+                    self.early_signal = number
             return True
         with contextlib.suppress(OSError):
             if number in _TO_GROUP:

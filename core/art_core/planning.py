@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from art_core.overlay import Overlay
 
 Trust = Literal["refuse", "ask", "trust"]
-_MAIN_BRANCH = "main"
-_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
+_MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
 
 
 class Options(NamedTuple):
@@ -342,6 +341,8 @@ class Preparation:
         """What an outcome (`launcher.Outcome`) means for the user."""
         with self.plugins.guard("isolation", self._isolation_name):
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
+        if ended.by == "isolation" and (early := outcome.early_signal):
+            return Exit(128 + early, "signal", f"signal {early} ended it before the command ran")
         if ended.by != "exec":
             return ended
         name = os.fsdecode(prepared.argv[0])

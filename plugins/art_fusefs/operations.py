@@ -1,7 +1,7 @@
 """The file system: what each FUSE request means, on top of a `Backend`.
 
 One thread, cooperative: a handler that does not await is atomic. Sources: the man pages of the
-system calls (rename(2), unlink(2), ...), path_resolution(7), and the kernel's fuse documentation.
+system calls, and the kernel's fuse documentation.
 """
 
 from __future__ import annotations
@@ -12,32 +12,23 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic
+from typing import Any
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields
 
-from art_fusefs.answers import BLOCK, NAME_LIMIT, answering, attributes, missing
+from art_fusefs.answers import BLOCK, NAME_LIMIT, answering
 from art_fusefs.backend import Backend, N
 from art_fusefs.listing import DOTS, Listings
+from art_fusefs.naming import Naming
 
 _USER = b"user."
 
 
-def _checked(name: bytes) -> bytes:
-    if len(name) > NAME_LIMIT:
-        raise FUSEError(errno.ENAMETOOLONG)
-    return name
-
-
 @answering
-class Operations(pyfuse3.Operations, Generic[N]):
+class Operations(Naming[N]):
     """Answers the kernel's requests from a backend."""
-
-    supports_dot_lookup = True
-    enable_writeback_cache = False
-    enable_acl = False
 
     def __init__(
         self,
@@ -47,32 +38,10 @@ class Operations(pyfuse3.Operations, Generic[N]):
     ) -> None:
         """`room` gives what a change has to wait for, or None; `waits` is called before a request
         waits for anything."""
-        super().__init__()
-        self._backend = backend
-        self._room = room
-        self._waits = waits
+        super().__init__(backend, room, waits)
         self._listings = Listings()
-        self.settle = backend.settle
-        self.requests = 0  # that were answered, other than open, opendir and readdir
 
     # --- attributes ----------------------------------------------------------------------------
-
-    def _attributes(self, node: N) -> EntryAttributes:
-        return attributes(node, self._backend.uid, self._backend.gid)
-
-    def _known(self, node: N) -> EntryAttributes:
-        """The attributes of a node that the kernel gets to know by this answer."""
-        node.lookups += 1
-        return self._attributes(node)
-
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        directory = self._directory(parent_inode)
-        if name == b".":
-            return self._known(directory)
-        if name == b"..":
-            return self._known(self._backend.parent(directory))
-        node = self._backend.lookup(directory, _checked(name))
-        return missing(directory) if node is None else self._known(node)
 
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         return self._attributes(self._backend.node(inode))
@@ -99,184 +68,6 @@ class Operations(pyfuse3.Operations, Generic[N]):
         node.ctime = now
         self._backend.changed(node)
         return self._attributes(node)
-
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
-        return self._backend.node(inode).target
-
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        for inode, count in inode_list:
-            node = self._backend.resident(inode)
-            if node is not None:
-                node.lookups -= count
-                # The kernel forgets all its lookups at once, so the first word is the last one.
-                self._discard_if_gone(node, forgotten=True)
-
-    def _discard_if_gone(self, node: N, *, forgotten: bool = False) -> None:
-        if node.nlink == 0 and node.opens == 0 and node.lookups <= 0 and (node.counted or forgotten):
-            self._backend.discard(node)
-
-    # --- names ---------------------------------------------------------------------------------
-
-    def _directory(self, inode: int) -> N:
-        node = self._backend.node(inode)
-        if not stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.ENOTDIR)
-        return node
-
-    def _touch_directory(self, directory: N, now: int, links: int = 0) -> None:
-        directory.mtime = directory.ctime = now
-        directory.nlink += links
-        self._backend.changed(directory)
-
-    def _existing(self, directory: N, name: bytes) -> N:
-        node = self._backend.lookup(directory, name)
-        if node is None:
-            raise FUSEError(errno.ENOENT)
-        return node
-
-    def _make(self, parent_inode: int, name: bytes, mode: int, **fields: Any) -> N:
-        directory = self._directory(parent_inode)
-        if self._backend.lookup(directory, _checked(name)) is not None:
-            raise FUSEError(errno.EEXIST)
-        if directory.nlink == 0:
-            raise FUSEError(errno.ENOENT)
-        now = time.time_ns()
-        is_directory = stat.S_ISDIR(mode)
-        if is_directory and directory.mode & stat.S_ISGID:
-            mode |= stat.S_ISGID
-        node = self._backend.new(mode, now)
-        if is_directory:
-            node.nlink = 2
-        for field, value in fields.items():
-            setattr(node, field, value)
-        self._backend.enter(directory, name, node)
-        self._backend.changed(node)
-        self._touch_directory(directory, now, links=int(is_directory))
-        return node
-
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
-        await self._make_room()
-        return self._known(self._make(parent_inode, name, stat.S_IFDIR | (mode & 0o7777 & ~ctx.umask)))
-
-    async def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
-    ) -> EntryAttributes:
-        await self._make_room()
-        if stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK):
-            raise FUSEError(errno.EPERM)
-        return self._known(self._make(parent_inode, name, mode & ~ctx.umask))
-
-    async def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        await self._make_room()
-        fields = {"target": target, "size": len(target)}
-        return self._known(self._make(parent_inode, name, stat.S_IFLNK | 0o777, **fields))
-
-    async def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        await self._make_room()
-        node, directory = self._backend.node(inode), self._directory(new_parent_inode)
-        if self._backend.lookup(directory, _checked(new_name)) is not None:
-            raise FUSEError(errno.EEXIST)
-        if node.nlink == 0:
-            raise FUSEError(errno.ENOENT)
-        now = time.time_ns()
-        self._backend.enter(directory, new_name, node)
-        node.nlink += 1
-        node.ctime = now
-        self._backend.changed(node)
-        self._touch_directory(directory, now)
-        return self._known(node)
-
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._make_room()
-        directory = self._directory(parent_inode)
-        node = self._existing(directory, name)
-        if stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.EISDIR)
-        now = time.time_ns()
-        self._backend.leave(directory, name, node)
-        self._drop_link(node, now)
-        self._touch_directory(directory, now)
-
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
-        await self._make_room()
-        directory = self._directory(parent_inode)
-        node = self._existing(directory, name)
-        self._refuse_full(node)
-        now = time.time_ns()
-        self._backend.leave(directory, name, node)
-        self._drop_link(node, now)
-        self._touch_directory(directory, now, links=-1)
-
-    def _refuse_full(self, node: N) -> None:
-        if not stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.ENOTDIR)
-        if not self._backend.is_empty(node):
-            raise FUSEError(errno.ENOTEMPTY)
-
-    def _drop_link(self, node: N, now: int) -> None:
-        node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
-        node.ctime = now
-        self._backend.changed(node)
-        self._discard_if_gone(node)
-
-    async def rename(
-        self,
-        parent_inode_old: int,
-        name_old: bytes,
-        parent_inode_new: int,
-        name_new: bytes,
-        flags: int,
-        ctx: RequestContext,
-    ) -> None:
-        await self._make_room()
-        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
-            raise FUSEError(errno.EINVAL)
-        source, target = self._directory(parent_inode_old), self._directory(parent_inode_new)
-        moved = self._existing(source, name_old)
-        replaced = self._backend.lookup(target, _checked(name_new))
-        if flags & pyfuse3.RENAME_EXCHANGE:
-            if replaced is None:
-                raise FUSEError(errno.ENOENT)
-            self._exchange(source, name_old, moved, target, name_new, replaced)
-            return
-        if replaced is not None:
-            if flags & pyfuse3.RENAME_NOREPLACE:
-                raise FUSEError(errno.EEXIST)
-            if replaced is moved:
-                return
-            if stat.S_ISDIR(replaced.mode) and not stat.S_ISDIR(moved.mode):
-                raise FUSEError(errno.EISDIR)
-            if stat.S_ISDIR(moved.mode):
-                self._refuse_full(replaced)
-        now = time.time_ns()
-        is_directory = stat.S_ISDIR(moved.mode)
-        if replaced is not None:
-            self._backend.leave(target, name_new, replaced)
-            self._drop_link(replaced, now)
-        self._backend.leave(source, name_old, moved)
-        self._backend.enter(target, name_new, moved)
-        moved.ctime = now
-        self._backend.changed(moved)
-        self._touch_directory(source, now, links=-int(is_directory))
-        gained = int(is_directory) - int(replaced is not None and is_directory)
-        self._touch_directory(target, now, links=gained)
-
-    def _exchange(self, source: N, name_old: bytes, moved: N, target: N, name_new: bytes, other: N) -> None:
-        now = time.time_ns()
-        self._backend.leave(source, name_old, moved)
-        self._backend.leave(target, name_new, other)
-        self._backend.enter(target, name_new, moved)
-        self._backend.enter(source, name_old, other)
-        for node in (moved, other):
-            node.ctime = now
-            self._backend.changed(node)
-        difference = int(stat.S_ISDIR(other.mode)) - int(stat.S_ISDIR(moved.mode))
-        self._touch_directory(source, now, links=difference)
-        self._touch_directory(target, now, links=-difference)
 
     # --- directories ---------------------------------------------------------------------------
 
@@ -376,14 +167,6 @@ class Operations(pyfuse3.Operations, Generic[N]):
         await ended.wait()
         if failures[0] is not None:
             raise failures[0]
-
-    async def _make_room(self) -> None:
-        """Wait while the backend has more to write than it should hold."""
-        if self._room is not None:
-            event = self._room()
-            if event is not None:
-                self._waits()
-                await event.wait()
 
     # --- the rest ------------------------------------------------------------------------------
 

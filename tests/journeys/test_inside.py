@@ -322,6 +322,26 @@ print("done")
 """
 
 
+KILLER = """
+import signal, sys
+from art_core import Sandbox
+
+with Sandbox(sys.argv[1]) as box:
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) * 5:
+        with box.popen(["sleep", "100"]) as process:
+            process.send_signal(number)
+            ended = process.wait()
+            assert (ended.code, ended.by) == (128 + number, "signal"), (number, ended)
+"""
+
+
+def test_a_signal_before_the_command_runs_is_no_failure_of_the_sandbox(
+    caller: Caller, workspace: Path
+) -> None:
+    done = caller.run([caller.art_program.parent / "python", "-c", KILLER, workspace])
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_programs_run_commands_too(caller: Caller, workspace: Path) -> None:
     python = caller.art_program.parent / "python"
     done = caller.run([python, "-W", "error", "-c", PROGRAM, workspace])
