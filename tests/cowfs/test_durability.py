@@ -23,6 +23,8 @@ from art_cowfs.writer import Batch, Writer
 from tests.cowfs.conftest import Bench, Mount
 from tests.cowfs.faulty import Disk, faulty
 
+pytestmark = pytest.mark.parametrize("bench", ["one layer", "layers, crowded"], indirect=True)
+
 WORK = """
 import os, sys
 top, start, often = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

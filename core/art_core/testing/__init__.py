@@ -5,5 +5,12 @@ Needs pytest, which nothing else of ART imports. docs/conformance.md shows how t
 
 from art_core.testing.isolation import IsolationContract
 from art_core.testing.mount_source import MountSourceContract, MountSourceExample
+from art_core.testing.store import StoreContract, StoreExample
 
-__all__ = ["IsolationContract", "MountSourceContract", "MountSourceExample"]
+__all__ = [
+    "IsolationContract",
+    "MountSourceContract",
+    "MountSourceExample",
+    "StoreContract",
+    "StoreExample",
+]

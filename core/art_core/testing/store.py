@@ -1,0 +1,183 @@
+"""The store contract, as a class of tests that a plugin's author subclasses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, TreeReader, TreeWriter, Workspace
+from art_core.errors import ArtError
+from art_core.namespace import PrivateNamespace
+from art_core.testing import keeping, providers, serving
+from art_core.testing.rules import Rule, apply
+from art_core.workspace import open_workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreExample:
+    """A provider, and how its stores are named: `locator` makes the locator of a store that does not
+    exist yet, from a directory of the kit's that it may use."""
+
+    provider: Provider[Stores]
+    locator: Callable[[str], str]
+
+
+class Kept:
+    """A store that the kit makes, and a workspace of the host."""
+
+    def __init__(self, example: StoreExample, rule: Rule, place: str, state: str) -> None:
+        self.rule = rule
+        self.place = place
+        self.locator = example.locator(place)
+        self.stores = example.provider.create(providers.context_for(example.provider, state))
+        self.host = f"{place}/workspace"
+        os.mkdir(self.host)
+
+    @contextmanager
+    def store(self, mode: Literal["read", "write", "create"] = "create") -> Iterator[Store]:
+        opened = self.stores.open(self.locator, mode)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        opened = open_workspace(self.host)
+        try:
+            yield opened
+        finally:
+            os.close(opened.fd)
+
+    @contextmanager
+    def reader(self) -> Iterator[TreeReader]:
+        with (
+            self.store("write") as store,
+            self.workspace() as workspace,
+            store.reader("main", workspace) as tree,
+        ):
+            yield tree
+
+    @contextmanager
+    def writer(self) -> Iterator[TreeWriter]:
+        with (
+            self.store() as store,
+            self.workspace() as workspace,
+            store.writer("main", workspace) as tree,
+        ):
+            yield tree
+
+    @contextmanager
+    def home(self, branch: str = "main") -> Iterator[tuple[str, Mounted]]:
+        """A mounted home: a path that leads there, and the record."""
+        namespaces: list[PrivateNamespace] = []
+
+        def make() -> Namespace:
+            namespaces.append(PrivateNamespace((os.getuid(), os.getgid())))
+            return namespaces[-1]
+
+        try:
+            with (
+                self.store() as store,
+                self.workspace() as workspace,
+                store.mount(branch, workspace, make) as mounted,
+            ):
+                seen = f"/proc/{namespaces[0].pid}/root" if namespaces else ""
+                yield f"{seen}{mounted.path}", mounted
+        finally:
+            for namespace in namespaces:
+                namespace.close()
+
+    def write(self, name: str, content: bytes = b"host") -> str:
+        """A file of the host's workspace."""
+        path = f"{self.host}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    def refused(self, action: Callable[[], object]) -> str:
+        """The sentence with which the store refuses; anything else breaks the rule."""
+        try:
+            action()
+        except ArtError as error:
+            said = str(error)
+            self.rule.holds(said.strip() and "\n" not in said, f"the refusal is {said!r}")
+            return said
+        except Exception as error:
+            self.rule.broken(f"it raised {error!r}")
+        else:
+            self.rule.broken("it was not refused")
+
+
+class StoreContract(keeping.TreeRules, serving.HomeRules):
+    """What every store has to keep. Override `store_example`:
+
+        class TestMine(StoreContract):
+            @pytest.fixture
+            def store_example(self):
+                return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
+
+    Each test is one rule, named in its failure. One asks for a capability, `durable`: what was synced
+    outlives the server. Runs as root and as a plain user; do both.
+    """
+
+    @pytest.fixture
+    def store_example(self) -> StoreExample:
+        raise NotImplementedError("override store_example: return the StoreExample to test")
+
+    @pytest.fixture
+    def rule(self, request: pytest.FixtureRequest, store_example: StoreExample) -> Rule:
+        return apply(request, lambda: store_example.provider.capabilities)
+
+    @pytest.fixture
+    def place(self) -> Iterator[str]:
+        directory = tempfile.mkdtemp(prefix="art-kit-", dir="/var/tmp")
+        yield directory
+        shutil.rmtree(directory)
+
+    @pytest.fixture
+    def kept(self, store_example: StoreExample, rule: Rule, place: str, tmp_path: object) -> Kept:
+        return Kept(store_example, rule, place, str(tmp_path))
+
+    def test_record(self, rule: Rule, store_example: StoreExample) -> None:
+        """The provider's record has a plain name, a summary of one line, this core's contract version,
+        and a set of capabilities."""
+        providers.check_record(rule, store_example.provider, "store", None)
+
+    def test_settings(self, rule: Rule, store_example: StoreExample) -> None:
+        """Its settings are None, or a frozen record (NamedTuple or dataclass) of keys with defaults."""
+        providers.check_settings(rule, store_example.provider)
+
+    def test_probe(self, rule: Rule, store_example: StoreExample, tmp_path: object) -> None:
+        """The probe never raises, and returns the reasons why the store cannot work on this host, each
+        with its cure: none where the kit is run."""
+        providers.check_probe(rule, store_example.provider, str(tmp_path))
+
+    def test_claims(self, rule: Rule, kept: Kept) -> None:
+        """A store claims its own locators, and makes nothing when it is asked."""
+        before = sorted(os.listdir(kept.place))
+        rule.holds(kept.stores.claims(kept.locator), f"{kept.locator!r} is not claimed")
+        rule.equals(sorted(os.listdir(kept.place)), before, "the directory")
+
+    def test_missing_store(self, rule: Rule, kept: Kept) -> None:
+        """A store that does not exist is refused in one line that names it, unless it may be made."""
+        modes: Sequence[Literal["read", "write"]] = ("read", "write")
+        for mode in modes:
+            said = kept.refused(lambda mode=mode: kept.stores.open(kept.locator, mode))  # type: ignore[misc]
+            rule.holds(kept.locator in said, f"the refusal is {said!r}")
+
+    def test_hidden(self, rule: Rule, kept: Kept) -> None:
+        """All that a store keeps on the host while a home is mounted is among its hidden paths."""
+        with kept.home(), kept.store("write") as store:
+            hidden = set(store.hidden())
+            rule.holds(all(path.startswith("/") for path in hidden), f"hidden paths: {sorted(hidden)}")
+            made = {f"{kept.place}/{name}" for name in os.listdir(kept.place)} - {kept.host}
+            rule.holds(made <= hidden, f"{sorted(made - hidden)} can be seen")
