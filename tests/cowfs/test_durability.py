@@ -23,7 +23,8 @@ from art_cowfs.writer import Batch, Writer
 from tests.cowfs.conftest import Bench, Mount
 from tests.cowfs.faulty import Disk, faulty
 
-pytestmark = pytest.mark.parametrize("bench", ["one layer", "layers, crowded"], indirect=True)
+EXTREMES = pytest.mark.parametrize("bench", ["one layer", "layers, crowded"], indirect=True)
+"""The whole matrix is for what is fast."""
 
 WORK = """
 import os, sys
@@ -120,12 +121,14 @@ def survives(bench: Bench, turns: int, mounting: Callable[[int], Mount]) -> None
     assert len(moments) > 1, "every kill fell on the same request"
 
 
+@EXTREMES
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
     survives(bench, 12, lambda turn: bench.mount())
 
 
+@EXTREMES
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_power_cut_leaves_a_prefix(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,6 +141,7 @@ def test_a_power_cut_leaves_a_prefix(bench: Bench, monkeypatch: pytest.MonkeyPat
     survives(bench, 12, mounting)
 
 
+@EXTREMES
 @pytest.mark.parametrize("kind", ["write", "sync"])
 def test_a_disk_that_fails_is_told_inside_and_outside(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -223,6 +227,7 @@ def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: 
     connection.close()
 
 
+@EXTREMES
 @pytest.mark.parametrize("harm", ["removed", "replaced", "truncated", "log"])
 def test_a_database_that_is_taken_away_is_told(bench: Bench, harm: str) -> None:
     mount = bench.mount()
@@ -251,6 +256,7 @@ def test_a_database_that_is_taken_away_is_told(bench: Bench, harm: str) -> None:
         bench.unmount(mount)
 
 
+@EXTREMES
 def test_a_supervisor_that_dies_leaves_everything_committed(bench: Bench, tmp_path: Path) -> None:
     """The server is tied to it: it commits what was answered, and ends."""
     source = """

@@ -12,7 +12,14 @@ import pytest
 from art_binds.hooks import art_mount_sources
 from art_bwrap.hooks import Settings, art_isolations
 from art_core.contracts import Isolation, Provider
-from art_core.testing import IsolationContract, MountSourceContract, MountSourceExample
+from art_core.testing import (
+    IsolationContract,
+    MountSourceContract,
+    MountSourceExample,
+    StoreContract,
+    StoreExample,
+)
+from art_cowfs.hooks import art_stores
 
 PROGRAM = os.environ.get("KIT_BWRAP", "")
 """Which bwrap to use; the plugin's own choice when it is empty."""
@@ -57,3 +64,10 @@ class TestBinds(MountSourceContract):
             },
             beside={"data/file": b"contents"},
         )
+
+
+class TestDatabases(StoreContract):
+    @pytest.fixture
+    def store_example(self) -> StoreExample:
+        (provider,) = art_stores()
+        return StoreExample(provider=provider, locator=lambda place: f"{place}/home.db")

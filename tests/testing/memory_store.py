@@ -50,7 +50,7 @@ class Image:
     """All that a store holds; it is pickled into a memfd that outlives its server."""
 
     def __init__(self) -> None:
-        self.next = 2
+        self.next = ROOT + 1
         self.files = {ROOT: File(ROOT, stat.S_IFDIR | 0o755, time.time_ns())}
         self.files[ROOT].nlink = 2
         self.agreed: dict[bytes, Agreed] = {}
@@ -216,6 +216,9 @@ class MemoryBackend:
         self.flushed()
         done(None)
 
+    def save(self, memory: int, *, ending: bool) -> None:
+        self.image.save(memory)
+
 
 # --- the server --------------------------------------------------------------------------------
 
@@ -234,8 +237,8 @@ def serve(control_fd: int) -> NoReturn:
 
 async def _serve(control: socket.socket) -> None:
     data, (fuse_fd, memory), _, _ = socket.recv_fds(control, 1 << 16, 2)
-    name, lower, uid, gid = pickle.loads(data)
-    backend = MemoryBackend(Image.of(memory), name, lower, (uid, gid))
+    make, name, lower, uid, gid = pickle.loads(data)
+    backend = make(Image.of(memory), name, lower, (uid, gid))
     backend.flushed = lambda: backend.image.save(memory)
     pyfuse3.init(Operations(backend), f"/dev/fd/{fuse_fd}", {"fsname=memory"})
     control.send(b"{}")
@@ -244,7 +247,7 @@ async def _serve(control: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(control)
             asked = control.recv(1 << 16)
-            backend.image.save(memory)
+            backend.save(memory, ending=not asked)
             if not asked:
                 break
             control.send(b"{}")
@@ -284,7 +287,8 @@ class Server:
 class Memory:
     """Stores by name, `memory:NAME`. See `contracts.Stores`."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[MemoryStore]) -> None:
+        self._kind = kind
         self._stores: dict[str, MemoryStore] = {}
 
     def claims(self, locator: str) -> bool:
@@ -293,11 +297,14 @@ class Memory:
     def open(self, locator: str, mode: Literal["read", "write", "create"]) -> MemoryStore:
         if locator not in self._stores and mode != "create":
             raise StoreError(f"{locator}: there is no such store in memory")
-        return self._stores.setdefault(locator, MemoryStore(locator))
+        return self._stores.setdefault(locator, self._kind(locator))
 
 
 class MemoryStore:
     """See `contracts.Store`."""
+
+    backend: type[MemoryBackend] = MemoryBackend
+    tree: type[Tree]
 
     def __init__(self, locator: str) -> None:
         self._locator = locator
@@ -329,7 +336,8 @@ class MemoryStore:
         with self._holding(branch):
             namespace = make_namespace()
             path, fuse_fd = namespace.mount_fuse("memory")
-            wish = (os.fsencode(workspace.name), os.fsencode(workspace.real), *namespace.owner)
+            names = (os.fsencode(workspace.name), os.fsencode(workspace.real))
+            wish = (self.backend, *names, *namespace.owner)
             server = Server(self._memory, fuse_fd, wish)
             os.close(fuse_fd)
             try:
@@ -339,12 +347,12 @@ class MemoryStore:
 
     @contextmanager
     def reader(self, branch: str, workspace: Workspace) -> Iterator[Tree]:
-        yield Tree(self._memory, workspace)
+        yield self.tree(self._memory, workspace)
 
     @contextmanager
     def writer(self, branch: str, workspace: Workspace) -> Iterator[Tree]:
         with self._holding(branch):
-            tree = Tree(self._memory, workspace)
+            tree = self.tree(self._memory, workspace)
             yield tree
             tree.commit()
 
@@ -459,10 +467,15 @@ class Tree:
         self._image.save(self._memory)
 
 
-def _create(context: Any) -> Memory:
-    return Memory()
+MemoryStore.tree = Tree
 
 
-PROVIDER: Provider[Any] = Provider(
-    name="memory", summary="everything in memory, for tests", contract=1, create=_create
-)
+def provider(kind: type[MemoryStore] = MemoryStore, **claims: Any) -> Provider[Any]:
+    """The provider of a kind of store in memory, which `claims` say more of."""
+    return Provider(
+        name="memory",
+        summary="everything in memory, for tests",
+        contract=1,
+        create=lambda context: Memory(kind),
+        **claims,
+    )

@@ -6,11 +6,15 @@ import re
 
 import pytest
 
-from art_core.testing import IsolationContract, MountSourceContract
+from art_core.testing import IsolationContract, MountSourceContract, StoreContract
 from art_core.testing.rules import rules
 from conftest import ROOT
 
-CONTRACTS = {"Rules of an isolation": IsolationContract, "Rules of a mount source": MountSourceContract}
+CONTRACTS = {
+    "Rules of an isolation": IsolationContract,
+    "Rules of a mount source": MountSourceContract,
+    "Rules of a store": StoreContract,
+}
 
 
 @pytest.mark.parametrize("heading", CONTRACTS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from art_core.testing import StoreContract, StoreExample
-from tests.testing.memory_store import PROVIDER
+from tests.testing.memory_store import provider
 
 
 class TestMemory(StoreContract):
     @pytest.fixture
     def store_example(self) -> StoreExample:
-        return StoreExample(provider=PROVIDER, locator=lambda place: f"memory:{place}")
+        return StoreExample(provider=provider(), locator=lambda place: f"memory:{place}")

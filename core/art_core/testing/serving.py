@@ -6,10 +6,11 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from art_core.errors import ArtError
-from art_core.testing.keeping import contents
+from art_core.testing.keeping import contents, file
 from art_core.testing.rules import Rule, requires
 
 if TYPE_CHECKING:
@@ -39,6 +40,16 @@ def read(path: str) -> bytes:
         return file.read()
 
 
+def shape(path: str) -> tuple[int, int, int]:
+    status = os.stat(path)
+    return status.st_mode, status.st_size, status.st_mtime_ns
+
+
+def entered(context: AbstractContextManager[object]) -> None:
+    with context:
+        pass
+
+
 def write(path: str, content: bytes, *, sync: bool = False) -> None:
     with open(path, "wb", buffering=0) as file:
         file.write(content)
@@ -50,26 +61,29 @@ class HomeRules:
     def test_host_shows_through(self, rule: Rule, kept: Kept) -> None:
         """The workspace stands in the home under its name, with the host's files as they are."""
         os.symlink("file", f"{kept.host}/link")
-        os.chmod(kept.write("below/file", b"contents"), 0o640)
-        with kept.home() as (home, _):
-            rule.equals(os.listdir(home), ["workspace"], "the home")
+        path = kept.write("below/file", b"contents")
+        os.chmod(path, 0o640)
+
+        def look(home: str) -> list[object]:
             top = f"{home}/workspace"
-            rule.equals(sorted(os.listdir(top)), ["below", "link"], "the workspace")
-            rule.equals(read(f"{top}/below/file"), b"contents")
-            status = os.stat(f"{top}/below/file")
-            original = os.stat(f"{kept.host}/below/file")
-            rule.equals(
-                (status.st_mode, status.st_size, status.st_mtime_ns),
-                (original.st_mode, original.st_size, original.st_mtime_ns),
-            )
-            rule.equals(os.readlink(f"{top}/link"), "file")
+            return [
+                os.listdir(home),
+                sorted(os.listdir(top)),
+                read(f"{top}/below/file"),
+                shape(f"{top}/below/file"),
+                os.readlink(f"{top}/link"),
+            ]
+
+        with kept.home() as home:
+            rule.equals(home.do(look), [["workspace"], ["below", "link"], b"contents", shape(path), "file"])
 
     def test_host_is_never_written(self, rule: Rule, kept: Kept) -> None:
         """Whatever is done inside, the host's files stay as they were, metadata included."""
         for name in ("write", "append", "truncate", "chmod", "remove", "rename", "d/one", "d/two", "utime"):
             kept.write(name, b"host" * 1000)
         before = picture(kept.host)
-        with kept.home() as (home, _):
+
+        def work(home: str) -> None:
             top = f"{home}/workspace"
             write(f"{top}/write", b"inside")
             with open(f"{top}/append", "ab") as file:
@@ -83,6 +97,9 @@ class HomeRules:
             os.link(f"{top}/e/one", f"{top}/linked")
             write(f"{top}/new", b"new")
             os.mkdir(f"{top}/directory")
+
+        with kept.home() as home:
+            home.do(work)
         rule.equals(picture(kept.host), before)
 
     def test_changes_last(self, rule: Rule, kept: Kept) -> None:
@@ -91,7 +108,11 @@ class HomeRules:
         kept.write("changed", b"host" * 50_000)
         kept.write("removed")
         kept.write("d/moved", b"moved")
-        with kept.home() as (home, _):
+
+        def numbers(home: str) -> list[int]:
+            return [os.lstat(f"{home}/{path}").st_ino for path in ("workspace/changed", "beside/file")]
+
+        def change(home: str) -> list[int]:
             top = f"{home}/workspace"
             with open(f"{top}/changed", "r+b") as file:
                 file.seek(100_000)
@@ -104,36 +125,51 @@ class HomeRules:
             os.utime(f"{home}/beside/file", ns=(5, 7))
             os.symlink("file", f"{home}/beside/link")
             os.link(f"{home}/beside/file", f"{home}/beside/other")
-            numbers = [os.lstat(path).st_ino for path in (f"{top}/changed", f"{home}/beside/file")]
-        with kept.home() as (home, _):
-            top = f"{home}/workspace"
-            expected = bytearray(b"host" * 50_000)
-            expected[100_000:100_006] = b"inside"
-            rule.equals(read(f"{top}/changed") == expected, True, "a file that was changed in part")
-            rule.equals(sorted(os.listdir(top)), ["changed", "e"], "the workspace")
-            rule.equals(read(f"{top}/e/moved"), b"moved", "a file below a renamed directory")
-            status = os.stat(f"{home}/beside/file")
-            rule.equals(
-                (read(f"{home}/beside/file"), status.st_mode & 0o7777, status.st_mtime_ns, status.st_nlink),
-                (b"kept", 0o611, 7, 2),
-            )
-            rule.equals(os.readlink(f"{home}/beside/link"), "file")
-            found = [os.lstat(path).st_ino for path in (f"{top}/changed", f"{home}/beside/file")]
-            rule.equals(found, numbers, "inode numbers")
+            return numbers(home)
+
+        def look(home: str) -> dict[str, object]:
+            top, file = f"{home}/workspace", f"{home}/beside/file"
+            return {
+                "a file that was changed in part": read(f"{top}/changed"),
+                "the workspace": sorted(os.listdir(top)),
+                "a file below a renamed directory": read(f"{top}/e/moved"),
+                "a new file": (read(file), os.stat(file).st_nlink, *shape(file)),
+                "a link": os.readlink(f"{home}/beside/link"),
+                "inode numbers": numbers(home),
+            }
+
+        with kept.home() as home:
+            before = home.do(change)
+        with kept.home() as home:
+            found = home.do(look)
+        changed = bytearray(b"host" * 50_000)
+        changed[100_000:100_006] = b"inside"
+        expected = {
+            "a file that was changed in part": bytes(changed),
+            "the workspace": ["changed", "e"],
+            "a file below a renamed directory": b"moved",
+            "a new file": (b"kept", 2, stat.S_IFREG | 0o611, 4, 7),
+            "a link": "file",
+            "inode numbers": before,
+        }
+        for what, value in expected.items():
+            rule.holds(found[what] == value, f"{what}: {str(found[what])[:200]} instead of {value!s:.200}")
 
     def test_pushed_stays_as_pushed(self, rule: Rule, kept: Kept) -> None:
         """What a push put is seen inside, with its number, also when the host changes afterwards."""
-        from art_core.testing.keeping import file
-
         kept.write("pushed", b"first")
         with kept.writer() as tree:
             entry, blocks = file(b"pushed", b"first")
             made = tree.put(entry, iter(blocks))
             tree.commit()
         kept.write("pushed", b"the host's second")
-        with kept.home() as (home, _):
-            rule.equals(read(f"{home}/workspace/pushed"), b"first")
-            rule.equals(os.stat(f"{home}/workspace/pushed").st_ino, made.ino, "the number")
+
+        def look(home: str) -> tuple[bytes, int]:
+            path = f"{home}/workspace/pushed"
+            return read(path), os.stat(path).st_ino
+
+        with kept.home() as home:
+            rule.equals(home.do(look), (b"first", made.ino), "contents and number")
 
     def test_pull_sees_what_was_done(self, rule: Rule, kept: Kept) -> None:
         """A reader gets what was changed inside and nothing that only shows through, with what the
@@ -141,12 +177,16 @@ class HomeRules:
         status = os.stat(kept.write("changed", b"host"))
         kept.write("untouched")
         kept.write("removed")
-        with kept.home() as (home, _):
+
+        def work(home: str) -> None:
             with open(f"{home}/workspace/changed", "ab") as file:
                 file.write(b" and inside")
             write(f"{home}/workspace/new", b"new")
             os.unlink(f"{home}/workspace/removed")
             write(f"{home}/beside", b"no part of the workspace")
+
+        with kept.home() as home:
+            home.do(work)
         with kept.reader() as tree:
             found = {entry.path: (contents(tree, entry), entry.origin) for entry in tree.walk()}
             origin = (status.st_size, status.st_mtime_ns)
@@ -155,37 +195,25 @@ class HomeRules:
 
     def test_commit(self, rule: Rule, kept: Kept) -> None:
         """A mounted home's worker answers {"ask": "commit"}, after which a reader sees everything."""
-        with kept.home() as (home, mounted):
-            write(f"{home}/workspace/new", b"new")
-            rule.holds(mounted.worker is not None, "there is no worker")
-            assert mounted.worker is not None
-            mounted.worker.ask({"ask": "commit"}, 30.0)
+        with kept.home() as home:
+            home.do(lambda path: write(f"{path}/workspace/new", b"new"))
+            rule.holds(home.mounted.worker is not None, "there is no worker")
+            home.ask("commit")
             with kept.reader() as tree:
                 rule.equals([entry.path for entry in tree.walk()], [b"new"])
 
     def test_one_writer(self, rule: Rule, kept: Kept) -> None:
         """A branch is held by one at a time: a second home and a writer are refused meanwhile."""
         with kept.home():
-            for second in (kept.home, kept.writer):
-
-                def hold(second: object = second) -> None:
-                    with second():  # type: ignore[operator]
-                        pass
-
-                kept.refused(hold)
-        with kept.home():
-            pass
+            kept.refused(lambda: entered(kept.home()))
+            kept.refused(lambda: entered(kept.writer()))
+        entered(kept.home())
 
     def test_unknown_branch(self, rule: Rule, kept: Kept) -> None:
         """A branch that does not exist is refused in one line that names it."""
-        with kept.home():
-            pass
-
-        def mount() -> None:
-            with kept.home("nowhere"):
-                pass
-
-        rule.holds("nowhere" in kept.refused(mount), "the refusal does not name the branch")
+        entered(kept.home())
+        said = kept.refused(lambda: entered(kept.home("nowhere")))
+        rule.holds("nowhere" in said, f"the refusal is {said!r}")
 
     def test_programs_work(self, rule: Rule, kept: Kept) -> None:
         """A program works in the home: it makes, reads, renames over, locks and removes files."""
@@ -196,27 +224,32 @@ class HomeRules:
             "    open(f'd/{n}', 'w').write(str(n) * n)\n"
             "    os.replace(f'd/{n}', f'd/{n + 1000}')\n"
             "assert open('d/1150').read() == '150' * 150\n"
-            "with open('d/1000', 'r+') as f: fcntl.lockf(f, fcntl.LOCK_EX); f.truncate(100)\n"
-            "assert os.stat('d/1000').st_size == 100 and len(os.listdir('d')) == 200\n"
+            "with open('d/1150', 'r+') as f: fcntl.lockf(f, fcntl.LOCK_EX); f.truncate(100)\n"
+            "assert open('d/1150').read() == '150' * 33 + '1' and len(os.listdir('d')) == 200\n"
             "for name in os.listdir('d'): os.unlink(f'd/{name}')\n"
             "os.rmdir('d')\n"
         )
-        with kept.home() as (home, _):
-            done = subprocess.run([sys.executable, "-I", "-S", "-c", source], cwd=home, capture_output=True)
-            rule.equals((done.returncode, done.stderr), (0, b""))
+
+        def work(home: str) -> tuple[int, bytes]:
+            argv = [sys.executable, "-I", "-S", "-c", source]
+            done = subprocess.run(argv, cwd=home, capture_output=True)
+            return done.returncode, done.stderr
+
+        with kept.home() as home:
+            rule.equals(home.do(work), (0, b""))
 
     @requires("durable")
     def test_server_killed(self, rule: Rule, kept: Kept) -> None:
         """When the server is killed, what was synced is there the next time, and it is told."""
         try:
-            with kept.home() as (home, mounted):
-                write(f"{home}/synced", b"synced", sync=True)
-                assert mounted.worker is not None
-                mounted.worker.kill()
+            with kept.home() as home:
+                home.do(lambda path: write(f"{path}/synced", b"synced", sync=True))
+                assert home.mounted.worker is not None
+                home.mounted.worker.kill()
         except ArtError:
             pass
         else:
             rule.broken("leaving the home raised no ArtError")
-        with kept.home() as (home, mounted):
-            rule.equals(read(f"{home}/synced"), b"synced")
-            rule.holds(mounted.notes, "nothing is said of the run that was killed")
+        with kept.home() as home:
+            rule.equals(home.do(lambda path: read(f"{path}/synced")), b"synced")
+            rule.holds(home.mounted.notes, "nothing is said of the run that was killed")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pytest
 
+from art_core import kernel
 from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, TreeReader, TreeWriter, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
 from art_core.testing import keeping, providers, serving
 from art_core.testing.rules import Rule, apply
 from art_core.workspace import open_workspace
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,51 @@ class StoreExample:
 
     provider: Provider[Stores]
     locator: Callable[[str], str]
+
+
+class Home:
+    """A mounted home, and work in it."""
+
+    def __init__(self, mounted: Mounted, rule: Rule) -> None:
+        self.mounted = mounted
+        self._rule = rule
+
+    def ask(self, request: str) -> None:
+        """Ask the worker of the home."""
+        assert self.mounted.worker is not None
+        self.mounted.worker.ask({"ask": request}, 30.0)
+
+    def do(self, work: Callable[[str], _Result]) -> _Result:
+        """Work in the namespace of the home, in a process of its own: nobody else may look into the
+        user namespace of a plain user. `work` is given the path of the home; what it returns has to
+        be fit for pickle; what it raises breaks the rule."""
+        end, theirs = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._enter()
+                answer = (None, work(self.mounted.path))
+            except BaseException as error:
+                answer = (error, None)  # type: ignore[assignment]
+            with os.fdopen(theirs, "wb") as file:
+                pickle.dump(answer, file)
+            os._exit(0)
+        os.close(theirs)
+        with os.fdopen(end, "rb") as file:
+            content = file.read()
+        os.waitpid(pid, 0)
+        failure, result = pickle.loads(content)
+        if failure is not None:
+            self._rule.broken(f"in the home: {failure!r}")
+        done: _Result = result
+        return done
+
+    def _enter(self) -> None:
+        namespace = self.mounted.namespace
+        if namespace is not None:
+            if namespace.user_fd is not None:
+                kernel.enter(namespace.user_fd, kernel.CLONE_NEWUSER)
+            kernel.enter(namespace.mnt_fd, kernel.CLONE_NEWNS)
 
 
 class Kept:
@@ -75,8 +124,7 @@ class Kept:
             yield tree
 
     @contextmanager
-    def home(self, branch: str = "main") -> Iterator[tuple[str, Mounted]]:
-        """A mounted home: a path that leads there, and the record."""
+    def home(self, branch: str = "main") -> Iterator[Home]:
         namespaces: list[PrivateNamespace] = []
 
         def make() -> Namespace:
@@ -89,8 +137,7 @@ class Kept:
                 self.workspace() as workspace,
                 store.mount(branch, workspace, make) as mounted,
             ):
-                seen = f"/proc/{namespaces[0].pid}/root" if namespaces else ""
-                yield f"{seen}{mounted.path}", mounted
+                yield Home(mounted, self.rule)
         finally:
             for namespace in namespaces:
                 namespace.close()
