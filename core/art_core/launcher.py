@@ -235,6 +235,8 @@ class _Launched:
             self._restore_terminal()
             return False
         number = message[0]
+        if self.command_fd < 0:
+            self._read_reports()  # Perhaps the command runs, and the report was not read yet.
         if number == signal.SIGKILL or self.command_fd < 0:
             if number != signal.SIGWINCH:
                 self.kill()
@@ -340,10 +342,15 @@ class _Launched:
         elif "exec-errno" in value and sender == self.command_pid:
             self.reports.append(value)
 
-    def _drain(self) -> None:
+    def _read_reports(self) -> None:
+        """Take what has come, without waiting."""
         self.report.setblocking(False)
         while self._read_report():
             pass
+        self.report.setblocking(True)
+
+    def _drain(self) -> None:
+        self._read_reports()
         os.set_blocking(self.diagnostics_fd, False)
         with contextlib.suppress(BlockingIOError):
             while self._read_diagnostics():

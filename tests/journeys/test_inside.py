@@ -342,6 +342,27 @@ def test_a_signal_before_the_command_runs_is_no_failure_of_the_sandbox(
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+STOPPED = """
+import os, signal, sys
+from art_core import Sandbox
+
+command = "trap 'echo handled; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+with Sandbox(sys.argv[1]) as box, box.popen(["sh", "-c", command]) as process:
+    launcher = process._launcher.pid
+    os.kill(launcher, signal.SIGSTOP)
+    assert process.stdout.readline() == b"ready\\n"
+    process.send_signal(signal.SIGTERM)
+    os.kill(launcher, signal.SIGCONT)
+    assert (process.stdout.read(), process.wait().code) == (b"handled\\n", 7)
+"""
+
+
+def test_a_signal_right_after_the_command_started_goes_to_it(caller: Caller, workspace: Path) -> None:
+    """Also when the launcher has not been told yet that it runs."""
+    done = caller.run([caller.art_program.parent / "python", "-c", STOPPED, workspace])
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_programs_run_commands_too(caller: Caller, workspace: Path) -> None:
     python = caller.art_program.parent / "python"
     done = caller.run([python, "-W", "error", "-c", PROGRAM, workspace])
