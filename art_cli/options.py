@@ -56,6 +56,7 @@ _WORKSPACE = (
         path="file",
     ),
     Option("branch", ("-b", "--branch"), "NAME", "the branch of the workspace; default: main"),
+    Option("moved", ("--moved",), "", "DIR is the workspace that the database knows at another path"),
     Option(
         "unprotected",
         ("--no-protect",),
@@ -171,7 +172,7 @@ BY_NAME = {name: option for option in OPTIONS for name in (*option.names, *optio
 BY_DEST = {option.dest: option for option in OPTIONS}
 
 _SETTINGS = frozenset({"overrides", "no_plugins"})
-_OF_STORE = _SETTINGS | {"mount", "name", "database", "branch", "store"}
+_OF_STORE = _SETTINGS | {"mount", "name", "database", "branch", "moved", "store"}
 _OF_TRUST = _SETTINGS | {"mount", "name", "binds"}
 
 RUN = "run"

@@ -15,7 +15,19 @@ from art_core.spawn import Launcher
 
 TRACE_OPTIONS = ("trace_log", "trace_syscalls", "trace_format", "trace_summary")
 _AS_THEY_ARE = (
-    *("name", "database", "branch", "store", "isolation", "tracer", "binds", "expose", "path", "masks"),
+    *(
+        "name",
+        "database",
+        "branch",
+        "moved",
+        "store",
+        "isolation",
+        "tracer",
+        "binds",
+        "expose",
+        "path",
+        "masks",
+    ),
     *(
         "env",
         "env_files",
@@ -47,6 +59,8 @@ def run(chosen: Split, launcher: Launcher) -> int:
             launch = box.plan(argv, terminal=wants_terminal(interactive))
             _print_words(launch.shown or launch.argv)
             return 0
+        for line in box.greetings():
+            console.note(line)
         ended = box.execute(argv, interactive=interactive)
         if ended.by not in ("command", "signal"):
             console.complain(ended.why)

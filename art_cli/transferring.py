@@ -86,7 +86,8 @@ def carry(
         stores: Stores = plugins.create("store", name)
         store = stores.open(locator, "write" if make else "create")
         defaults = settings.for_workspace(absolute(directory))
-        workspace = open_workspace(directory, name=options.get("name") or defaults.name)
+        named = options.get("name") or defaults.name
+        workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
         try:
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
             totals = move(store, options.get("branch") or "main", workspace, wishes, telling.report)

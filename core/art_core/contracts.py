@@ -32,7 +32,6 @@ T_co = TypeVar("T_co", covariant=True)
 CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_source": 1, "tracer": 1}
 """The contract versions this core speaks; `Provider.contract` is checked before `create`."""
 
-
 HOME = "/home/agent"
 """The home inside; a workspace stands in it under its name."""
 INTERPRETER = "/run/art/python"
@@ -90,17 +89,15 @@ class Provider(NamedTuple, Generic[T_co]):
 
 
 class Workspace(NamedTuple):
-    """The host directory a run is about.
-
-    `path` is the absolute path as typed (links not followed), `real` the same directory with
-    every link resolved, `fd` an O_PATH descriptor of it that pins it. `name` is the single
-    component under which it appears in the home.
-    """
+    """The host directory a run is about: `path` absolute as typed (links not followed), `real` with
+    every link resolved, `fd` an O_PATH descriptor that pins it. `name` is the single component under
+    which it appears in the home; `moved`: it is the one that a store knows at another path."""
 
     name: str
     path: str
     real: str
     fd: int
+    moved: bool = False
 
 
 class Origin(NamedTuple):
@@ -140,8 +137,8 @@ class MountSet(NamedTuple):
 
 
 class MountSource(Protocol):
-    """Says what a workspace wants mounted. Core validates guests, across all sources, pins
-    the host paths and asks for approval; a mount source only reads and parses."""
+    """Says what a workspace wants mounted. It only reads and parses: core checks guests, pins host
+    paths and asks for approval."""
 
     def load(self, workspace: Workspace) -> MountSet:
         """The mounts of this workspace; an empty set when it asks for none.
@@ -359,6 +356,9 @@ class Store(Protocol):
 
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""
+
+    def snapshot(self, branch: str, name: str) -> None:
+        """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
 
     def mount(
         self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]

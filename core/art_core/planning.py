@@ -41,6 +41,7 @@ class Options(NamedTuple):
     name: str | None = None
     database: str | None = None
     branch: str | None = None
+    moved: bool = False
     store: str | None = None
     isolation: str | None = None
     tracer: str | None = None
@@ -103,7 +104,7 @@ class Preparation:
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
-        self.workspace = open_workspace(directory, name=options.name or defaults.name)
+        self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
         try:
             if database is not None:
@@ -370,8 +371,7 @@ class Preparation:
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
-        lines = [] if self.overlay is None else list(self.overlay.mounted.notes)
-        lines += [] if self.left_out is None else [f"left out: {self.left_out}"]
+        lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"

@@ -97,6 +97,11 @@ class Sandbox:
             self._launcher = None
         self._preparation.close()
 
+    def greetings(self) -> Sequence[str]:
+        """What a user should be told before a run: what a store found out when it opened the home."""
+        overlay = self._preparation.overlay
+        return () if overlay is None else overlay.mounted.notes
+
     def notices(self, exit: Exit) -> Sequence[str]:
         """What a user should be told after a run that ended so: protected files that are new or
         changed, mounts that were left out."""

@@ -7,6 +7,7 @@ other; what both changed is a conflict, which is told and left alone. Nothing is
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -102,7 +103,14 @@ def _hidden(store: Store) -> set[tuple[int, int]]:
 
 
 def push(store: Store, branch: str, workspace: Workspace, wishes: Wishes, report: Report) -> Totals:
-    """Carry the host's workspace into the store. Raises ArtError; conflicts are counted."""
+    """Carry the host's workspace into the store. Raises ArtError; conflicts are counted.
+
+    Before the host wins over what the sandbox did, a snapshot is taken.
+    """
+    if wishes.force and not wishes.dry_run:
+        trial = wishes._replace(force=False, dry_run=True)
+        if push(store, branch, workspace, trial, lambda *_: None).conflicts:
+            store.snapshot(branch, time.strftime("before-push-%Y-%m-%dT%H:%M:%S"))
     with store.writer(branch, workspace) as tree, HostTree(workspace.fd, _hidden(store)) as host:
         transfer = _Transfer(tree, wishes, report)
         removed = set(tree.removed())

@@ -11,7 +11,7 @@ from art_core.hosttree import within
 from art_core.masks import SYSTEM_DIRECTORIES
 
 
-def open_workspace(directory: str, *, name: str | None = None) -> Workspace:
+def open_workspace(directory: str, name: str | None = None, *, moved: bool = False) -> Workspace:
     """Check and pin a host directory.
 
     Its name is the last component of the absolute path as typed, links not followed, unless
@@ -30,7 +30,7 @@ def open_workspace(directory: str, *, name: str | None = None) -> Workspace:
         _check_directory(path, fd)
         _check_name(path, chosen, given=name is not None)
         real = os.readlink(f"/proc/self/fd/{fd}")
-        return Workspace(name=chosen, path=path, real=real, fd=fd)
+        return Workspace(name=chosen, path=path, real=real, fd=fd, moved=moved)
     except BaseException:
         os.close(fd)
         raise

@@ -6,7 +6,22 @@ import time
 
 import apsw
 
-from art_cowfs.schema import chain_of, changing
+from art_cowfs.locks import BranchLock
+from art_cowfs.schema import chain_of, changing, connect
+
+
+def snapshot(path: str, branch: str, name: str) -> None:
+    """Freeze what a branch of a database has, under a name. Raises DatabaseError while it is held."""
+    lock = BranchLock(path, branch)
+    try:
+        connection = connect(path)
+        try:
+            with lock.committing():
+                freeze(connection, branch, name)
+        finally:
+            connection.close()
+    finally:
+        lock.close()
 
 
 def freeze(connection: apsw.Connection, branch: str, name: str, note: str = "") -> int:

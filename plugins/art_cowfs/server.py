@@ -20,7 +20,7 @@ import pyfuse3
 import trio
 
 from art_core.errors import ArtError
-from art_cowfs.session import Session
+from art_cowfs.session import Place, Session
 from art_cowfs.tree import Tree
 from art_fusefs.operations import Operations
 from art_fusefs.receiving import Receiver
@@ -128,7 +128,8 @@ async def _serve(control: socket.socket) -> None:
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
     workspace = None
     if workspace_fd >= 0:
-        workspace = (bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"]), workspace_fd)
+        name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
+        workspace = Place(name, path, workspace_fd, wish["moved"])
     with Session(
         bytes.fromhex(wish["database"]).decode("utf-8", "surrogateescape"),
         wish["branch"],
@@ -156,11 +157,12 @@ async def _serve(control: socket.socket) -> None:
 
 
 def _notes(session: Session) -> list[str]:
-    if not session.left_by:
-        return []
-    return [
-        f"the last run on this database ({session.left_by}) was killed; what it had answered was recovered"
-    ]
+    lines = [session.drift()]
+    if left_by := session.left_by:
+        lines.append(
+            f"the last run on this database ({left_by}) was killed; what it had answered was recovered"
+        )
+    return [line for line in lines if line]
 
 
 async def _answer(control: socket.socket, operations: Operations[Any], running: trio.CancelScope) -> None:

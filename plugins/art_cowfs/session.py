@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
+from typing import NamedTuple
 
 import apsw
 
 from art_cowfs.chain import Chain
+from art_cowfs.drift import drift
 from art_cowfs.locks import BranchLock
 from art_cowfs.lower import Lower
 from art_cowfs.schema import PAGE, DatabaseError, changing, connect
@@ -21,6 +23,29 @@ NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
 
 
+class Place(NamedTuple):
+    """A workspace: its name, its path on the host, a descriptor of it that becomes the session's, and
+    whether it may be known at another path."""
+
+    name: bytes
+    path: bytes
+    fd: int
+    moved: bool = False
+
+
+def know(connection: apsw.Connection, place: Place) -> None:
+    """Remember where a workspace is. Raises DatabaseError when it is known at another path."""
+    known = connection.execute("SELECT path FROM workspace WHERE name = ?", (place.name,)).get
+    if known not in (None, place.path) and not place.moved:
+        name, path = os.fsdecode(place.name), os.fsdecode(place.path)
+        raise DatabaseError(
+            f"the workspace {name!r} of this database is {os.fsdecode(known)!r}, not {path!r}; "
+            "add --moved if it was moved here, or give this one another name with --name"
+        )
+    if known != place.path:
+        connection.execute("INSERT OR REPLACE INTO workspace VALUES(?, ?)", (place.name, place.path))
+
+
 class Session:
     """A branch that is open for writing. Use as a context manager."""
 
@@ -29,13 +54,13 @@ class Session:
         path: str,
         branch: str,
         *,
-        workspace: tuple[bytes, bytes, int] | None = None,
+        workspace: Place | None = None,
         uid: int,
         gid: int,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """`workspace` is its name, its host path, and a descriptor of it that becomes ours."""
         self.path = os.path.abspath(path)
+        self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
         self._lock = BranchLock(self.path, branch)
@@ -46,7 +71,7 @@ class Session:
             self.chain = Chain(self._reading, branch)
             self._sweep()
             if workspace is not None:
-                self._lower = Lower(workspace[2], companions(self.path))
+                self._lower = Lower(workspace.fd, companions(self.path))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
         except BaseException:
             self._lock.close()
@@ -64,7 +89,9 @@ class Session:
         )
         if workspace is not None:
             try:
-                self._place_workspace(*workspace)
+                know(self._reading, workspace)
+                self.tree.place(workspace.name, os.fstat(workspace.fd))
+                self.tree.pending.wait()
             except BaseException:
                 self.close()
                 raise
@@ -76,6 +103,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def drift(self) -> str:
+        """One line on how far the host has moved on since a push, or nothing."""
+        place = self._place
+        return "" if place is None else drift(self._reading, place.name, place.fd)
 
     def _free(self) -> int:
         """How many bytes the database can still take: the disk's and its own free pages, less the
@@ -110,19 +142,6 @@ class Session:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""
         first, end = self.tree.numbers_left()
         self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino' AND value = ?", (first, end))
-
-    def _place_workspace(self, name: bytes, path: bytes, fd: int) -> None:
-        known = self._reading.execute("SELECT path FROM workspace WHERE name = ?", (name,)).get
-        if known is not None and known != path:
-            raise DatabaseError(
-                f"the workspace {os.fsdecode(name)!r} of this database is {os.fsdecode(known)!r}, not "
-                f"{os.fsdecode(path)!r}; give this one another name with --name"
-            )
-        if known is None:
-            self._reading.execute("INSERT INTO workspace VALUES(?, ?)", (name, path))
-        found = os.fstat(fd)
-        self.tree.place(name, found)
-        self.tree.pending.wait()
 
     def _tidy(self) -> None:
         """Give free pages back to the disk, when no other branch is in use: see `writer.Files`."""

@@ -131,6 +131,7 @@ class Database:
                 "branch": branch,
                 "name": os.fsencode(workspace.name).hex(),
                 "path": os.fsencode(workspace.real).hex(),
+                "moved": workspace.moved,
                 "uid": uid,
                 "gid": gid,
             }
@@ -155,6 +156,11 @@ class Database:
         from art_cowfs.trees import writing
 
         return writing(self.path, branch, workspace)
+
+    def snapshot(self, branch: str, name: str) -> None:
+        from art_cowfs.layers import snapshot
+
+        snapshot(self.path, branch, name)
 
     def close(self) -> None:
         pass

@@ -15,7 +15,7 @@ from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, connect
-from art_cowfs.session import Session
+from art_cowfs.session import Place, Session, know
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
@@ -33,6 +33,8 @@ def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
     lower = Lower(os.dup(workspace.fd), companions(path))
     try:
         chain = Chain(connection, branch)
+        if workspace.moved:
+            know(remembering, _placed(workspace))
         connection.execute("BEGIN")
         tree = Tree(chain, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
         yield Reader(tree, chain, remembering, workspace)
@@ -48,13 +50,17 @@ def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
 @contextmanager
 def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
     """The tree, held for writing. Raises DatabaseError, also when a run has it."""
-    place = (os.fsencode(workspace.name), os.fsencode(workspace.real), os.dup(workspace.fd))
+    place = _placed(workspace)._replace(fd=os.dup(workspace.fd))
     with Session(path, branch, workspace=place, uid=0, gid=0) as session:
         remembering = connect(path)
         try:
             yield Writer(session, remembering, workspace)
         finally:
             remembering.close()
+
+
+def _placed(workspace: Workspace) -> Place:
+    return Place(os.fsencode(workspace.name), os.fsencode(workspace.real), workspace.fd, workspace.moved)
 
 
 class Reader:

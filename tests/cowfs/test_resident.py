@@ -10,7 +10,7 @@ import pytest
 
 from art_cowfs import resident
 from art_cowfs.nodes import CowNode
-from art_cowfs.session import Session
+from art_cowfs.session import Place, Session
 from art_fusefs.backend import ROOT
 
 
@@ -27,7 +27,7 @@ def test_few_of_many_files_stay_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     for number in range(2000):
         (host / f"host{number}").touch()
     before = nodes()
-    workspace = (b"ws", os.fsencode(host), os.open(host, os.O_RDONLY))
+    workspace = Place(b"ws", os.fsencode(host), os.open(host, os.O_RDONLY))
     with Session(str(tmp_path / "t.db"), "main", workspace=workspace, uid=0, gid=0) as session:
         tree = session.tree
         root = tree.node(ROOT)

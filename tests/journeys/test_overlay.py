@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -168,6 +169,54 @@ def test_a_pull_into_a_new_directory_makes_all_of_it(kept: Kept) -> None:
     assert (made / "main.py").stat().st_mode & 0o777 == 0o640
     assert (made / "main.py").stat().st_mtime_ns == (kept.workspace / "main.py").stat().st_mtime_ns
     assert os.readlink(made / "link") == "main.py"
+
+
+def test_a_start_tells_how_far_the_host_has_moved_on(kept: Kept) -> None:
+    kept.push()
+    assert kept.shell("true").stderr == b""
+    (kept.workspace / "main.py").write_text("newer\n")
+    (kept.workspace / "src/deep.py").unlink()
+    seen = kept.shell("cat src/deep.py; wc -c <main.py")
+    assert seen.stdout == b"deep\n1234\n", "what was pushed stays as it was pushed"
+    assert seen.stderr.decode() == (
+        "art: note: host files changed since the push: 2; they are seen as pushed until the next `art push`\n"
+    )
+    assert kept.push().returncode == 0
+    done = kept.shell("ls src; wc -c <main.py")
+    assert (done.stdout, done.stderr) == (b"6\n", b"")
+
+
+def test_a_directory_that_moved_is_refused_unless_it_is_said(kept: Kept) -> None:
+    kept.push()
+    kept.shell("echo inside >inside")
+    elsewhere = kept.workspace.parent / "elsewhere"
+    elsewhere.mkdir()
+    own(kept.caller, elsewhere)
+    kept.workspace.rename(elsewhere / "workspace")
+    sides: list[str | Path] = ["-m", elsewhere / "workspace", "-d", kept.database]
+    refused = kept.caller.art(*sides, "true")
+    assert refused.returncode == 125
+    assert b"--moved" in refused.stderr and b"--name" in refused.stderr
+    assert kept.caller.art("push", *sides).returncode == 125
+    moved = kept.caller.art("--moved", *sides, "cat", "inside")
+    assert (moved.returncode, moved.stdout, moved.stderr) == (0, b"inside\n", b"")
+    again = kept.caller.art("pull", *sides)
+    assert again.returncode == 0 and b"FILE" in again.stdout, again.stderr
+    assert (elsewhere / "workspace/inside").read_text() == "inside\n"
+
+
+def test_what_a_forced_push_covers_is_kept_in_a_snapshot(kept: Kept) -> None:
+    kept.push()
+    kept.push("--force")
+    kept.shell("echo of the sandbox >main.py")
+    (kept.workspace / "main.py").write_text("of the host\n")
+    assert kept.push("--force").returncode == 0
+    assert kept.shell("cat main.py").stdout == b"of the host\n"
+    with sqlite3.connect(kept.database) as connection:
+        kept_layers = connection.execute("SELECT id FROM layer WHERE name LIKE 'before-push-%'").fetchall()
+        assert len(kept_layers) == 1, "a push that covers nothing takes none"
+        rows = connection.execute("SELECT data FROM chunk WHERE layer = ?", kept_layers[0]).fetchall()
+    assert (b"of the sandbox\n",) in rows
 
 
 def test_a_dry_run_changes_nothing(kept: Kept) -> None:
