@@ -10,6 +10,7 @@ from typing import Any
 
 from art_cli.commands.sharing import given, settings_with
 from art_cli.console import complain, printable
+from art_cli.progress import Progress
 from art_core.contracts import Entry, Store, Stores, Workspace
 from art_core.errors import UsageError
 from art_core.plugins import Plugins
@@ -17,16 +18,25 @@ from art_core.settings import Settings
 from art_core.transfer import Action, Totals, Wishes
 from art_core.workspace import absolute, open_workspace
 
-Move = Callable[[Store, str, Workspace, Wishes, Callable[[Action, bytes, Entry | None, str], None]], Totals]
+Move = Callable[[Store, str, Workspace, Wishes, "Telling"], Totals]
 
 
 class Telling:
     """Prints what a transfer does. `line` makes an entry's line for people."""
 
     def __init__(
-        self, line: Callable[[str, Entry | None, str], str], *, verbose: bool, quiet: bool, as_json: bool
+        self,
+        verb: str,
+        line: Callable[[str, Entry | None, str], str],
+        *,
+        verbose: bool,
+        quiet: bool,
+        as_json: bool,
     ) -> None:
         self._line = line
+        self._progress = Progress(verb, wanted=not as_json)
+        self.moved = self._progress.moved
+        self.clear = self._progress.clear
         self._verbose = verbose
         self._quiet = quiet
         self._json = as_json
@@ -37,12 +47,17 @@ class Telling:
                 print(printable(line))
 
     def report(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
+        self._progress.entry(path)
         if self._json:
             self._as_json(action, path, entry, why)
+        elif action == "SAME" and not self._verbose:
+            return
         elif action in ("CONFLICT", "SKIP"):
             sys.stdout.flush()
+            self.clear()
             print(f"{action} {printable(os.fsdecode(path))}: {printable(why)}", file=sys.stderr)
-        elif not self._quiet and (action != "SAME" or self._verbose):
+        elif not self._quiet:
+            self.clear()
             print(printable(f"{action:<4} {self._line(os.fsdecode(path), entry, action)}"))
 
     def _as_json(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
@@ -90,8 +105,9 @@ def carry(
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
         try:
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
-            totals = move(store, options.get("branch") or "main", workspace, wishes, telling.report)
+            totals = move(store, options.get("branch") or "main", workspace, wishes, telling)
         finally:
+            telling.clear()
             os.close(workspace.fd)
             store.close()
     telling.totals(verb, totals)

@@ -9,8 +9,8 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.transferring import Telling, carry
-from art_core.contracts import Entry
-from art_core.transfer import Wishes, pull
+from art_core.contracts import Entry, Store, Workspace
+from art_core.transfer import Totals, Wishes, pull
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -49,7 +49,11 @@ def command(
         sized = entry is not None and entry.kind == "file" and action != "SAME"
         return f"{shown} ({entry.size} bytes)" if sized and entry is not None else shown
 
-    telling = Telling(line, verbose=verbose, quiet=quiet, as_json=as_json)
+    telling = Telling("pulling", line, verbose=verbose, quiet=quiet, as_json=as_json)
     patterns = () if protected else settings_with(options["overrides"]).protect
     wishes = Wishes(force=force, dry_run=dry_run, keep_setuid=setuid, protect=patterns)
-    return carry(pull, options, wishes, telling, make=True, heading="Exporting from", verb="pulled")
+
+    def move(store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
+        return pull(store, branch, opened, wishes, telling.report, telling.moved)
+
+    return carry(move, options, wishes, telling, make=True, heading="Exporting from", verb="pulled")

@@ -8,8 +8,8 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.transferring import Telling, carry
-from art_core.contracts import Entry
-from art_core.transfer import Wishes, push
+from art_core.contracts import Entry, Store, Workspace
+from art_core.transfer import Totals, Wishes, push
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -38,12 +38,12 @@ def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: boo
         number = f"ino {entry.ino}" if entry.ino else "new"
         return f"{shown} ({size}{number})"
 
-    telling = Telling(line, verbose=verbose, quiet=quiet, as_json=as_json)
+    telling = Telling("pushing", line, verbose=verbose, quiet=quiet, as_json=as_json)
 
-    def move(store: Any, branch: str, opened: Any, wishes: Wishes, report: Any) -> Any:
+    def move(store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
         nonlocal workspace
         workspace = opened.name
-        return push(store, branch, opened, wishes, report)
+        return push(store, branch, opened, wishes, telling.report, telling.moved)
 
     wishes = Wishes(force=force, dry_run=dry_run)
     return carry(

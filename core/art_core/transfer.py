@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from art_core.contracts import Agreed, Entry, Store, TreeReader, TreeWriter, Workspace
@@ -17,6 +17,9 @@ from art_core.hostside import HostTree, checked, same
 Action = Literal["FILE", "DIR", "LINK", "DEL", "SAME", "SKIP", "CONFLICT"]
 Report = Callable[[Action, bytes, Entry | None, str], None]
 """What was done: the action, the path, the entry as it is now, and why."""
+
+Moved = Callable[[int], None]
+"""Called with a number of bytes when they were read."""
 
 _ACTIONS: Mapping[str, Action] = {"file": "FILE", "dir": "DIR", "link": "LINK"}
 _AT_ONCE = 500
@@ -43,13 +46,20 @@ class Totals:
 class _Transfer:
     """What push and pull have in common: counting, and remembering in portions."""
 
-    def __init__(self, tree: TreeReader, wishes: Wishes, report: Report) -> None:
+    def __init__(self, tree: TreeReader, wishes: Wishes, report: Report, moved: Moved) -> None:
         self.tree = tree
+        self._moved = moved
         self.wishes = wishes
         self.report = report
         self.totals = Totals()
         self.agreed = {} if wishes.anew else dict(tree.agreed())
         self._news: dict[bytes, Agreed | None] = {}
+
+    def counted(self, blocks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+        """The same blocks; each is told when it is taken."""
+        for block in blocks:
+            self._moved(len(block[1]))
+            yield block
 
     def carried(self, entry: Entry) -> None:
         self.totals.carried += 1
@@ -102,17 +112,24 @@ def _hidden(store: Store) -> set[tuple[int, int]]:
 # --- push --------------------------------------------------------------------------------------
 
 
-def push(store: Store, branch: str, workspace: Workspace, wishes: Wishes, report: Report) -> Totals:
+def push(
+    store: Store,
+    branch: str,
+    workspace: Workspace,
+    wishes: Wishes,
+    report: Report = lambda *_: None,
+    moved: Moved = lambda _: None,
+) -> Totals:
     """Carry the host's workspace into the store. Raises ArtError; conflicts are counted.
 
     Before the host wins over what the sandbox did, a snapshot is taken.
     """
     if wishes.force and not wishes.dry_run:
         trial = wishes._replace(force=False, dry_run=True)
-        if push(store, branch, workspace, trial, lambda *_: None).conflicts:
+        if push(store, branch, workspace, trial).conflicts:
             store.snapshot(branch, time.strftime("before-push-%Y-%m-%dT%H:%M:%S"))
     with store.writer(branch, workspace) as tree, HostTree(workspace.fd, _hidden(store)) as host:
-        transfer = _Transfer(tree, wishes, report)
+        transfer = _Transfer(tree, wishes, report, moved)
         removed = set(tree.removed())
         seen: set[bytes] = set()
         first: dict[tuple[int, int], Entry] = {}
@@ -164,7 +181,9 @@ def _push_one(
         if identity is not None and identity in first:
             made = tree.link(entry.path, first[identity])
         else:
-            made = tree.put(entry._replace(xattrs=host.xattrs(entry.path)), host.blocks(entry))
+            made = tree.put(
+                entry._replace(xattrs=host.xattrs(entry.path)), transfer.counted(host.blocks(entry))
+            )
     except PermissionError as error:
         transfer.skipped(entry.path, f"it may not be read: {error.strerror}")
         return False
@@ -212,10 +231,17 @@ def _push_removal(transfer: _Transfer, tree: TreeWriter, path: bytes) -> None:
 # --- pull --------------------------------------------------------------------------------------
 
 
-def pull(store: Store, branch: str, workspace: Workspace, wishes: Wishes, report: Report) -> Totals:
+def pull(
+    store: Store,
+    branch: str,
+    workspace: Workspace,
+    wishes: Wishes,
+    report: Report = lambda *_: None,
+    moved: Moved = lambda _: None,
+) -> Totals:
     """Carry the store's workspace to the host. Raises ArtError; conflicts are counted."""
     with store.reader(branch, workspace) as tree, HostTree(workspace.fd, _hidden(store)) as host:
-        transfer = _Transfer(tree, wishes, report)
+        transfer = _Transfer(tree, wishes, report, moved)
         names: dict[int, bytes] = {}
         times: list[tuple[bytes, int]] = []
         seen: set[bytes] = set()
@@ -264,7 +290,7 @@ def _pull_one(transfer: _Transfer, host: HostTree, entry: Entry, names: dict[int
         if entry.nlink > 1 and entry.kind == "file" and entry.ino in names:
             made = host.link(entry.path, names[entry.ino])
         else:
-            blocks = transfer.tree.blocks(entry)
+            blocks = transfer.counted(transfer.tree.blocks(entry))
             made = host.put(entry, blocks, keep_setuid=transfer.wishes.keep_setuid)
     except OSError as error:
         transfer.conflict(entry.path, f"it cannot be written: {error.strerror}")

@@ -266,3 +266,18 @@ def test_a_question_is_asked_on_the_terminal(caller: Caller, workspace: Path) ->
             child.send(f"{answer}\r")
             assert ended(child) == status, answer
     assert (data / "x").exists()
+
+
+def test_a_transfer_shows_how_far_it_is(caller: Caller, workspace: Path) -> None:
+    for number in range(5000):
+        (workspace / f"file{number:04}").write_bytes(b"x" * 1000)
+    (workspace / "file0000\x1b[31m").touch()
+    sides = ["-m", workspace, "-d", workspace.parent / "t.db"]
+    for words, verb in ((["push", "-q"], "pushing"), (["pull", "-q"], "pulling")):
+        with terminal(caller, caller.art_program, *words, *sides) as child:
+            child.expect(rf"\r\x1b\[K{verb}: \d+ entries, [\d.]+ (bytes|[KMG]iB): file\d+")
+            assert ended(child) == 0
+            last = child.before.decode().rpartition("\r\x1b[K")[2]
+            assert last.startswith("art: ") and last.count("\n") == 1, "the line is gone at the end"
+            assert "\x1b[31m" not in child.before.decode()
+        caller.art("-i=false", *sides, "--", "touch", *(f"file{n:04}" for n in range(5000)))
