@@ -272,7 +272,7 @@ def test_a_transfer_shows_how_far_it_is(caller: Caller, workspace: Path) -> None
     for number in range(5000):
         (workspace / f"file{number:04}").write_bytes(b"x" * 1000)
     (workspace / "file0000\x1b[31m").touch()
-    sides = ["-m", workspace, "-d", workspace.parent / "t.db"]
+    sides = ["-m", str(workspace), "-d", str(workspace.parent / "t.db")]
     for words, verb in ((["push", "-q"], "pushing"), (["pull", "-q"], "pulling")):
         with terminal(caller, caller.art_program, *words, *sides) as child:
             child.expect(rf"\r\x1b\[K{verb}: \d+ entries, [\d.]+ (bytes|[KMG]iB): file\d+")
