@@ -84,7 +84,9 @@ def test_an_interrupted_command_is_130(caller: Caller, workspace: Path) -> None:
 def test_job_control_works_inside(caller: Caller, workspace: Path) -> None:
     with art(caller, workspace, "-e", f"PS1={PROMPT}", "--", "bash", "--norc") as child:
         child.expect_exact(PROMPT)
-        child.send("sh -c 'echo running; sleep 1; echo finished'\r")
+        # One process: dash forks by vfork(2), and a stop between that and the exec would stop the child alone.
+        source = "import time; print('running', flush=True); time.sleep(1); print('finished')"
+        child.send(f'python3 -c "{source}"\r')
         child.expect_exact("running\r\n")
         child.send("\x1a")
         child.expect("Stopped")
