@@ -84,7 +84,7 @@ def test_an_interrupted_command_is_130(caller: Caller, workspace: Path) -> None:
 def test_job_control_works_inside(caller: Caller, workspace: Path) -> None:
     with art(caller, workspace, "-e", f"PS1={PROMPT}", "--", "bash", "--norc") as child:
         child.expect_exact(PROMPT)
-        # One process: dash forks by vfork(2), and a stop between that and the exec would stop the child alone.
+        # One process: dash forks by vfork(2); a stop between that and the exec stops the child alone.
         source = "import time; print('running', flush=True); time.sleep(1); print('finished')"
         child.send(f'python3 -c "{source}"\r')
         child.expect_exact("running\r\n")
