@@ -239,9 +239,9 @@ class _Launched:
             self._read_reports()  # Perhaps the command runs, and the report was not read yet.
         if number == signal.SIGKILL or self.command_fd < 0:
             if number != signal.SIGWINCH:
-                self.kill()
                 if self.command_fd < 0:
                     self.early_signal = number
+                self.kill()
             return True
         with contextlib.suppress(OSError):
             if number in _TO_GROUP:

@@ -342,7 +342,7 @@ class Preparation:
         """What an outcome (`launcher.Outcome`) means for the user."""
         with self.plugins.guard("isolation", self._isolation_name):
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
-        if ended.by == "isolation" and (early := outcome.early_signal):
+        if ended.by in ("isolation", "signal") and (early := outcome.early_signal):
             return Exit(128 + early, "signal", f"signal {early} ended it before the command ran")
         if ended.by != "exec":
             return ended
