@@ -36,6 +36,7 @@ PREREQUISITES = {
     "git": "git",
     "make": "make",
     "ps": "procps",
+    "rsync": "rsync",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
     "useradd": "passwd",

@@ -23,6 +23,7 @@ class Inode(NamedTuple):
     nlink: int
     rdev: int
     size: int
+    holes: int
     clip: int
     host_clip: int
     atime: int

@@ -133,8 +133,12 @@ class Contents:
         end = offset + len(data)
         view = memoryview(data)
         position = offset
+        known = _chunks(node.size)
+        node.holes += max(0, offset // CHUNK - known) * CHUNK
         while view:
             idx, inside = divmod(position, CHUNK)
+            if node.holes and idx < known and not self._stored(node, idx):
+                node.holes -= CHUNK
             length = min(len(view), CHUNK - inside)
             if length == CHUNK or (inside == 0 and idx * CHUNK + length >= node.size):
                 self._set_chunk(node, idx, bytes(view[:length]))
@@ -176,5 +180,12 @@ class Contents:
                 del chunks[idx]
             self._pending.batch.cuts[node.ino] = min(first, self._pending.batch.cuts.get(node.ino, first))
             node.clip, node.host_clip = min(node.clip, size), min(node.host_clip, size)
+        # Where holes were cut off and where data is not known: what is left counts as data then.
+        node.holes = max(0, node.holes + (_chunks(size) - _chunks(node.size)) * CHUNK)
         node.size = size
         self._pending.dirty(node)
+
+
+def _chunks(size: int) -> int:
+    """How many chunks a file of this size has."""
+    return -(-size // CHUNK)

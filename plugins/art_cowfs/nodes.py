@@ -51,13 +51,14 @@ class CowNode(Node):
     def show(self, found: os.stat_result) -> None:
         """Take the attributes of the host's file."""
         self.mode, self.nlink, self.size = found.st_mode, found.st_nlink, found.st_size
+        self.holes = max(0, found.st_size - found.st_blocks * 512)
         self.atime, self.mtime, self.ctime = found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
 
 
 def from_row(row: Inode, top: int) -> CowNode:
     """The node of a row; `top` is the layer that is written."""
     node = CowNode(row.ino, row.mode, row.ctime)
-    node.nlink, node.rdev, node.size = row.nlink, row.rdev, row.size
+    node.nlink, node.rdev, node.size, node.holes = row.nlink, row.rdev, row.size, row.holes
     node.atime, node.mtime, node.ctime = row.atime, row.mtime, row.ctime
     node.target = row.target or b""
     node.origin = row.origin
@@ -83,6 +84,7 @@ def row_of(node: CowNode) -> tuple[object, ...]:
         node.nlink,
         node.rdev,
         node.size,
+        node.holes,
         node.clip,
         node.host_clip,
         node.atime,

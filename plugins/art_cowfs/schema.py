@@ -4,7 +4,8 @@ One database holds many workspaces and branches. Each branch is a chain of layer
 top, is the one that is written. A row of a layer wins over the rows of the layers below it; what
 no layer has comes from the host's directory.
 
-* `inode`: one row for each inode a layer changed. `clip` is the smallest size the file had in this
+* `inode`: one row for each inode a layer changed. `holes` are bytes of its chunks that were never
+  written. `clip` is the smallest size the file had in this
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
   `origin` is the path of the host's file or directory that shows through, relative to the
   workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
@@ -44,7 +45,8 @@ CREATE UNIQUE INDEX branch ON layer(name) WHERE frozen = 0;
 CREATE TABLE workspace(name BLOB PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE inode(
   ino INTEGER NOT NULL, layer INTEGER NOT NULL, mode INTEGER NOT NULL, nlink INTEGER NOT NULL,
-  rdev INTEGER NOT NULL, size INTEGER NOT NULL, clip INTEGER NOT NULL, host_clip INTEGER NOT NULL,
+  rdev INTEGER NOT NULL, size INTEGER NOT NULL, holes INTEGER NOT NULL, clip INTEGER NOT NULL,
+  host_clip INTEGER NOT NULL,
   atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, target BLOB,
   origin BLOB, origin_size INTEGER, origin_mtime INTEGER,
   PRIMARY KEY(ino, layer)) WITHOUT ROWID;
@@ -147,7 +149,7 @@ def _create(connection: apsw.Connection) -> None:
         )
         connection.execute("INSERT INTO meta VALUES('next_ino', ?)", (FIRST_INO,))
         connection.execute(
-            "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
+            "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
             (0o40755, now, now, now),
         )
         connection.pragma("application_id", APPLICATION_ID)

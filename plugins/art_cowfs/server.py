@@ -181,7 +181,7 @@ async def _answer(control: socket.socket, operations: Operations[Any], running: 
         if request["ask"] == "commit":
             try:
                 await operations.durable()
-                _say(control, {"committed": True})
+                _say(control, {"committed": True, "requests": operations.requests})
             except pyfuse3.FUSEError as failure:
                 _say(
                     control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"}

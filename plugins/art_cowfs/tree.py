@@ -289,6 +289,7 @@ class Tree:
                 if found.st_nlink > 1:
                     self.pending.batch.origins[found.st_dev, found.st_ino] = node.ino
             node.base_size = node.clip = node.host_clip = node.size
+            node.holes = 0  # A host that allocates late may not know yet.
             self._take_xattrs(node)
         elif stat.S_ISDIR(node.mode):
             self._take_xattrs(node)

@@ -18,8 +18,6 @@ CHANGING_S = 1.0
 STEADY_S = 86400.0
 BLOCK = 4096
 NAME_LIMIT = 255
-_UNCOUNTED = {"forget", "open", "opendir", "readdir", "release", "releasedir"}
-"""Requests that a kernel which has everything in its caches still sends."""
 _log = logging.getLogger("art.fusefs")
 
 
@@ -34,7 +32,7 @@ def attributes(node: Node, uid: int, gid: int) -> EntryAttributes:
     found.st_rdev = node.rdev
     found.st_size = node.size
     found.st_blksize = BLOCK
-    found.st_blocks = (node.size + 511) >> 9
+    found.st_blocks = (max(0, node.size - node.holes) + 511) >> 9
     found.st_atime_ns = node.atime
     found.st_mtime_ns = node.mtime
     found.st_ctime_ns = node.ctime
@@ -53,11 +51,11 @@ def missing(directory: Node) -> EntryAttributes:
 def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """The handler with every failure as an errno: anything else would end the file system."""
 
-    counted = handler.__name__ not in _UNCOUNTED
+    name = handler.__name__
 
     @functools.wraps(handler)
     async def guarded(operations: Any, *arguments: Any) -> Any:
-        operations.requests += counted
+        operations.requests[name] += 1
         try:
             return await handler(operations, *arguments)
         except FUSEError:
@@ -65,7 +63,7 @@ def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
         except Exception:
-            _log.exception("%s failed", handler.__name__)
+            _log.exception("%s failed", name)
             raise FUSEError(errno.EIO) from None
         finally:
             operations.settle()

@@ -23,7 +23,8 @@ class Node:
     `opens` and `lookups` are the file system's: what the kernel holds. `counted` says that `lookups`
     is all of it: a backend that let go of a node and made it anew sets it to False. `changing` says that the
     node can change behind the file system's back (it shows a file of the host), so the kernel may
-    believe what it knows of it for a moment only.
+    believe what it knows of it for a moment only. `holes` are the bytes of `size` that take no room
+    because they were never written, at most: what stat(2) tells as blocks leaves them out.
     """
 
     __slots__ = (
@@ -31,6 +32,7 @@ class Node:
         "changing",
         "counted",
         "ctime",
+        "holes",
         "ino",
         "lookups",
         "mode",
@@ -48,6 +50,7 @@ class Node:
         self.nlink = 1
         self.rdev = 0
         self.size = 0
+        self.holes = 0
         self.atime = self.mtime = self.ctime = now
         self.target = b""
         self.opens = 0

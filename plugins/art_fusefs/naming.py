@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
@@ -40,7 +41,7 @@ class Naming(pyfuse3.Operations, Generic[N]):
         self._room = room
         self._waits = waits
         self.settle = backend.settle
-        self.requests = 0  # that were answered, other than open, opendir and readdir
+        self.requests = Counter[str]()  # how many were answered, by their kind
 
     # --- answers -------------------------------------------------------------------------------
 

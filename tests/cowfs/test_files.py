@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,75 @@ def test_truncating_and_extending(bench: Bench, size: int) -> None:
     for name, whole in (("host", data), ("huge", data * 10), ("new", data)):
         cut = whole[:size] + bytes(max(0, size - len(whole)))
         assert (mount.workspace / name).read_bytes() == cut[:250_000] + bytes(max(0, 250_000 - len(cut)))
+
+
+def test_holes_take_no_room(bench: Bench) -> None:
+    """What stat tells as blocks: never less than there is, and little for what was never written."""
+    chunk = 64 << 10
+    mount = bench.mount()
+    with open(mount.path / "sparse", "wb") as file:
+        file.truncate(100 * chunk)
+        assert os.fstat(file.fileno()).st_blocks == 0
+        os.pwrite(file.fileno(), b"data", 50 * chunk + 5)
+        os.pwrite(file.fileno(), b"more", 50 * chunk)
+        os.pwrite(file.fileno(), b"end", 120 * chunk)
+        assert os.fstat(file.fileno()).st_blocks * 512 in range(chunk, 3 * chunk)
+    with open(mount.path / "dense", "wb") as file:
+        for idx in (3, 1, 0, 2):
+            os.pwrite(file.fileno(), b"x" * chunk, idx * chunk)
+        assert os.fstat(file.fileno()).st_blocks * 512 == 4 * chunk
+        file.truncate(2 * chunk)
+    with open(bench.host / "ofhost", "wb") as file:
+        file.truncate(10 * chunk)
+    blocks = {name: (mount.path / name).stat().st_blocks for name in ("sparse", "dense")}
+    mount = bench.again(mount)
+    for name, found in blocks.items():
+        assert (mount.path / name).stat().st_blocks == found > 0
+    assert (mount.workspace / "ofhost").stat().st_blocks == (bench.host / "ofhost").stat().st_blocks
+    (mount.workspace / "ofhost").write_bytes(b"x" * chunk)
+    assert (mount.workspace / "ofhost").stat().st_blocks * 512 == chunk
+    with open(mount.path / "sparse", "r+b") as file:
+        for idx in range(121):
+            os.pwrite(file.fileno(), b"full", idx * chunk)
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 120 * chunk
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Bench]:
+    """With everything in memory that the kernel knows of."""
+    with contextlib.closing(Bench(tmp_path)) as made:
+        yield made
+
+
+def test_a_second_look_is_answered_by_the_kernel(roomy: Bench) -> None:
+    for number in range(40):
+        (roomy.host / f"host{number}").write_bytes(b"x" * 10_000)
+    mount = roomy.mount()
+    (mount.path / "made").mkdir()
+    for number in range(40):
+        (mount.path / f"made/{number}").write_bytes(b"y" * 10_000)
+
+    def answered() -> Counter[str]:
+        requests = mount.server.ask({"ask": "commit"}, 30)["requests"]
+        assert isinstance(requests, dict)
+        return Counter(requests) - Counter({"durable": requests["durable"]})
+
+    def look() -> Counter[str]:
+        """The requests of a walk that reads each file."""
+        before, files = answered(), 0
+        for directory, _, names in os.walk(mount.path):
+            for name in names:
+                files += len(Path(directory, name).read_bytes()) == Path(directory, name).stat().st_size
+        assert files == 80
+        return answered() - before
+
+    assert look()["read"] >= 40
+    # What the host can change is asked for again after a second: one look of a few is quick enough.
+    asked = min((look() for _ in range(5)), key=Counter.total)
+    for kind in ("open", "release", "opendir", "readdir", "releasedir", "forget"):
+        del asked[kind]
+    # Linux forgets the attributes of a directory when it was listed (its atime may have changed).
+    assert asked.keys() <= {"getattr"} and asked["getattr"] <= 3
 
 
 def test_a_file_lives_while_it_is_open(bench: Bench) -> None:
