@@ -141,9 +141,8 @@ async def _serve(control: socket.socket) -> None:
         committer.tree, committer.session = session.tree, session
         receiver = Receiver(fuse_fd)
         operations = Operations(session.tree, committer.room, receiver.pass_on)
-        receiver.install()
         options = {*pyfuse3.default_options, "fsname=art"}
-        pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", options)
+        pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)

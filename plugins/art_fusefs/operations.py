@@ -24,6 +24,14 @@ from art_fusefs.listing import DOTS, Listings
 from art_fusefs.naming import Naming
 
 _USER = b"user."
+_PRIVILEGES = stat.S_ISUID | stat.S_ISGID
+
+
+def _harmless(mode: int) -> int:
+    """A file's mode after somebody without CAP_FSETID changed its contents or owner (inode(7))."""
+    if not stat.S_ISREG(mode):
+        return mode
+    return mode & ~(_PRIVILEGES if mode & stat.S_IXGRP else stat.S_ISUID)
 
 
 @answering
@@ -59,6 +67,8 @@ class Operations(Naming[N]):
             fields.update_gid and attr.st_gid != self._backend.gid
         ):
             raise FUSEError(errno.EPERM)
+        if fields.update_size or fields.update_uid or fields.update_gid:
+            node.mode = _harmless(node.mode)
         if fields.update_mode:
             node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(attr.st_mode)
         if fields.update_atime:
@@ -117,8 +127,7 @@ class Operations(Naming[N]):
         node = self._backend.node(inode)
         if cuts:
             self._backend.resize(node, 0)
-            node.mtime = node.ctime = time.time_ns()
-            self._backend.changed(node)
+            self._contents_changed(node)
         return self._open(node)
 
     def _open(self, node: N) -> FileInfo:
@@ -133,9 +142,16 @@ class Operations(Naming[N]):
         await self._make_room()
         node = self._backend.node(fh)
         self._backend.write(node, off, buf)
-        node.mtime = node.ctime = time.time_ns()
-        self._backend.changed(node)
+        self._contents_changed(node)
         return len(buf)
+
+    def _contents_changed(self, node: N) -> None:
+        node.mtime = node.ctime = time.time_ns()
+        if node.mode & _PRIVILEGES and node.mode != (mode := _harmless(node.mode)):
+            node.mode = mode
+            # The kernel leaves this to us, and believes what it knows of the mode.
+            pyfuse3.invalidate_inode(node.ino, attr_only=True)
+        self._backend.changed(node)
 
     async def release(self, fh: int) -> None:
         node = self._backend.node(fh)

@@ -14,6 +14,8 @@ from typing import Any
 import pyfuse3
 import trio
 
+from art_fusefs.handshake import Handshake
+
 SPIN_S = 60e-6
 """How long to look before sleeping."""
 _TURN_S = 1e-3
@@ -23,22 +25,32 @@ _KNOWN = ("3.4.", "3.5.")
 
 class Receiver:
     """Decides which of pyfuse3's tasks receives the next request: one at a time, and the same one
-    for as long as no request has to wait for something."""
+    for as long as no request has to wait for something. `fd` is the descriptor for libfuse."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        """Takes the descriptor that serves the mount."""
+        known = pyfuse3.__version__.startswith(_KNOWN) and hasattr(pyfuse3, "_wait_fuse_readable")
+        self._handshake = Handshake(fd) if known else None
+        self.fd = fd
+        if self._handshake is not None:
+            self.fd = self._handshake.fd
+            vars(pyfuse3)["_wait_fuse_readable"] = self._first
         self._poll = select.poll()
-        self._poll.register(fd, select.POLLIN)
+        self._poll.register(self.fd, select.POLLIN)
         self._task: Any = None
         self._others = trio.lowlevel.ParkingLot()
         self._turn = 0.0
 
-    def install(self) -> bool:
-        """Receive for pyfuse3 from now on; False where its inner workings are not known."""
-        known = pyfuse3.__version__.startswith(_KNOWN) and hasattr(pyfuse3, "_wait_fuse_readable")
-        if known:
+    async def _first(self) -> bool:
+        """The first request was received by libfuse when this is called the second time."""
+        if self._task is None:
+            self._task = trio.lowlevel.current_task()
+            return True
+        if self._handshake is not None:
+            self._handshake.finish()
+            self._handshake = None
             vars(pyfuse3)["_wait_fuse_readable"] = self.wait
-        return known
+        return await self.wait()
 
     async def wait(self) -> bool:
         """Return when a request can be received, by the calling task."""
@@ -55,7 +67,7 @@ class Receiver:
         while clock() < until:
             if poll(0):
                 return True
-        await trio.lowlevel.wait_readable(self._fd)
+        await trio.lowlevel.wait_readable(self.fd)
         self._turn = clock()
         return True
 

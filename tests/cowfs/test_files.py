@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cowfs.conftest import Bench
+from tests.cowfs.conftest import Bench, Mount, run
 
 
 def contents(top: Path) -> dict[str, object]:
@@ -167,6 +167,38 @@ def roomy(tmp_path: Path) -> Iterator[Bench]:
         yield made
 
 
+def answered(mount: Mount) -> Counter[str]:
+    """How many requests the server answered, by their kind."""
+    requests = mount.server.ask({"ask": "commit"}, 30)["requests"]
+    assert isinstance(requests, dict)
+    return Counter(requests) - Counter({"durable": requests["durable"]})
+
+
+def test_what_was_written_is_read_from_the_kernel(roomy: Bench) -> None:
+    mount = roomy.mount()
+    content = os.urandom(8 << 20)
+    with open(mount.path / "file", "wb", buffering=0) as file:
+        for start in range(0, len(content), 1 << 20):
+            file.write(content[start : start + (1 << 20)])
+    before = answered(mount)
+    assert (mount.path / "file").read_bytes() == content
+    assert (answered(mount) - before)["read"] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["echo x >> file", ": > file", "truncate -s 3 file", "truncate -s 99 file", "chown $(id -u) file"],
+)
+def test_a_change_takes_the_set_user_id_bit_away(bench: Bench, change: str) -> None:
+    mount = bench.mount()
+    (mount.path / "file").write_text("content")
+    os.chmod(mount.path / "file", 0o6755)
+    unprivileged = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c")
+    assert run(mount, "stat", "-c", "%a", "file").stdout == b"6755\n"
+    assert run(mount, *unprivileged, change).returncode == 0
+    assert run(mount, "stat", "-c", "%a", "file").stdout == b"755\n"
+
+
 def test_a_second_look_is_answered_by_the_kernel(roomy: Bench) -> None:
     for number in range(40):
         (roomy.host / f"host{number}").write_bytes(b"x" * 10_000)
@@ -175,19 +207,14 @@ def test_a_second_look_is_answered_by_the_kernel(roomy: Bench) -> None:
     for number in range(40):
         (mount.path / f"made/{number}").write_bytes(b"y" * 10_000)
 
-    def answered() -> Counter[str]:
-        requests = mount.server.ask({"ask": "commit"}, 30)["requests"]
-        assert isinstance(requests, dict)
-        return Counter(requests) - Counter({"durable": requests["durable"]})
-
     def look() -> Counter[str]:
         """The requests of a walk that reads each file."""
-        before, files = answered(), 0
+        before, files = answered(mount), 0
         for directory, _, names in os.walk(mount.path):
             for name in names:
                 files += len(Path(directory, name).read_bytes()) == Path(directory, name).stat().st_size
         assert files == 80
-        return answered() - before
+        return answered(mount) - before
 
     assert look()["read"] >= 40
     # What the host can change is asked for again after a second: one look of a few is quick enough.
