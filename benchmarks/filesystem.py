@@ -20,8 +20,9 @@ from installed import install
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 1.25
-LIMITS = {"git_clone": 1.6, "fsync_200": None, "seq_read": None}
-"""Times the floor; None where the floor does nothing to compare with (docs/decisions.md)."""
+LIMITS = {"git_clone": 1.6, "fsync_200": None, "seq_write": None}
+"""Times the floor; None where the floor does nothing to compare with: `overlay.py` holds seq_write against
+SQLite alone."""
 SYNC_LIMIT, EDIT_LIMIT_S = 3.0, 0.02
 
 

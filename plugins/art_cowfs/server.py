@@ -30,7 +30,7 @@ BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
 MAX_TASKS = 64
-SWITCH_S = 0.5e-3
+SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
 
 

@@ -68,6 +68,8 @@ class Session:
         try:
             self._reading = connect(self.path, create=True)
             self._writing = connect(self.path)
+            # A statement of many rows keeps what it would have to undo: no file for that.
+            self._writing.pragma("temp_store", 2)
             self.chain = Chain(self._reading, branch)
             self._sweep()
             if workspace is not None:

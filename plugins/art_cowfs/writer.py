@@ -10,6 +10,7 @@ import errno
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,11 @@ import apsw
 from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
+_LOOK_S = 0.05
+_AT_ONCE = 8 << 20
+"""Bytes of several batches that become one transaction."""
 _TOGETHER = 32
+"""Rows in one statement."""
 _BLOCK = 4096
 _IN_PLACE = " ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data"
 
@@ -62,9 +67,15 @@ class Files:
         self._path = path
         self._known: dict[str, tuple[int, int]] = {}
         self._size = 0
+        self._looked = 0.0
 
-    def check(self) -> None:
-        """Raises OSError when they are not what they were."""
+    def check(self, *, at_once: bool = True) -> None:
+        """Raises OSError when they are not what they were. Unless it has to be known at once, they are
+        looked at now and then."""
+        now = time.monotonic()
+        if not at_once and now - self._looked < _LOOK_S:
+            return
+        self._looked = now
         for path in (self._path, f"{self._path}-wal"):
             try:
                 found = os.stat(path)
@@ -156,13 +167,13 @@ class Writer:
                     wishes, self._wishes, due = self._wishes, [], self._taken
                 if not self._queue and not wishes:
                     return
-                batch, done = self._queue[0] if self._queue else (None, None)
-                sync = bool(wishes) and self._written + (batch is not None) >= due
-            failure = self._attempt(batch, sync)
+                taken = self._first_in_queue()
+                sync = bool(wishes) and self._written + len(taken) >= due
+            failure = self._attempt([batch for batch, _ in taken], sync)
             if isinstance(failure, OSError) and failure.errno == errno.ENOSPC and not self._stopping:
                 # Kept and tried again: reads come from memory, changes are refused meanwhile.
                 self.failure = failure
-                if done is not None:
+                for _, done in taken:
                     done()
                 _tell(wishes, failure)
                 with self._wake:
@@ -172,23 +183,35 @@ class Writer:
                 self.failure = failure
             self.lost = self.lost or failure is not None
             with self._wake:
-                if batch is not None:
+                for batch, _ in taken:
                     batch.done = failure is None
                     self._queue.popleft()
-                    self._written += 1
-            if done is not None:
+                self._written += len(taken)
+            for _, done in taken:
                 done()
             if sync or failure is not None:
                 _tell(wishes, failure)
 
-    def _attempt(self, batch: Batch | None, sync: bool) -> OSError | None:
+    def _first_in_queue(self) -> list[tuple[Batch, Callable[[], None]]]:
+        """What the next transaction takes: one batch, or a few where the writer is behind."""
+        taken: list[tuple[Batch, Callable[[], None]]] = []
+        size = 0
+        for batch, done in self._queue:
+            size += batch.size
+            if taken and size > _AT_ONCE:
+                break
+            taken.append((batch, done))
+        return taken
+
+    def _attempt(self, batches: Sequence[Batch], sync: bool) -> OSError | None:
         if self.lost:
             return self.failure
         try:
-            self._files.check()
-            if batch is not None:
-                with self._committing():
-                    self._commit(batch)
+            self._files.check(at_once=sync)
+            if batches:
+                with self._committing(), changing(self._connection):
+                    for batch in batches:
+                        self._write(batch)
             if sync:
                 self._sync_log()
         except apsw.Error as error:
@@ -203,32 +226,31 @@ class Writer:
             self._wal_fd = os.open(self._wal, os.O_RDWR | os.O_CLOEXEC)
         os.fdatasync(self._wal_fd)
 
-    def _commit(self, batch: Batch) -> None:
+    def _write(self, batch: Batch) -> None:
         run, layer = self._connection.executemany, self._layer
-        with changing(self._connection):
-            if batch.dead:
-                numbers = [(ino, layer) for ino in batch.dead]
-                run("DELETE FROM inode WHERE ino = ? AND layer = ?", numbers)
-                run("DELETE FROM chunk WHERE ino = ? AND layer = ?", numbers)
-                run("DELETE FROM xattr WHERE ino = ? AND layer = ?", numbers)
-                run("DELETE FROM dentry WHERE parent = ? AND layer = ?", numbers)
-            put = self._put
-            put("inode", "", [(ino, layer, *row) for ino, row in batch.inodes.items()])
-            names = batch.names.items()
-            gone = [(parent, name, layer) for (parent, name), ino in names if ino is False]
-            run("DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?", gone)
-            put("dentry", "", [(*place, layer, ino) for place, ino in names if ino is not False])
-            cuts = [(ino, idx, layer) for ino, idx in batch.cuts.items()]
-            run("DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?", cuts)
-            chunks = [
-                (ino, idx, layer, data)
-                for ino, places in batch.chunks.items()
-                for idx, data in places.items()
-                if not (isinstance(data, bytearray) and self._patched(ino, idx, data))
-            ]
-            put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
-            put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
-            put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
+        if batch.dead:
+            numbers = [(ino, layer) for ino in batch.dead]
+            run("DELETE FROM inode WHERE ino = ? AND layer = ?", numbers)
+            run("DELETE FROM chunk WHERE ino = ? AND layer = ?", numbers)
+            run("DELETE FROM xattr WHERE ino = ? AND layer = ?", numbers)
+            run("DELETE FROM dentry WHERE parent = ? AND layer = ?", numbers)
+        put = self._put
+        put("inode", "", [(ino, layer, *row) for ino, row in batch.inodes.items()])
+        names = batch.names.items()
+        gone = [(parent, name, layer) for (parent, name), ino in names if ino is False]
+        run("DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?", gone)
+        put("dentry", "", [(*place, layer, ino) for place, ino in names if ino is not False])
+        cuts = [(ino, idx, layer) for ino, idx in batch.cuts.items()]
+        run("DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?", cuts)
+        chunks = [
+            (ino, idx, layer, data)
+            for ino, places in batch.chunks.items()
+            for idx, data in places.items()
+            if not (isinstance(data, bytearray) and self._patched(ino, idx, data))
+        ]
+        put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
+        put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
+        put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
 
     def _patched(self, ino: int, idx: int, data: bytearray) -> bool:
         """Write only what differs of a chunk that the layer has already; False when it has to be
