@@ -27,6 +27,7 @@ from art_core.contracts import (
     Workspace,
 )
 from art_core.testing import IsolationContract, MountSourceContract, MountSourceExample
+from tests.testing.broken_backends import BACKENDS, backend_contract
 from tests.testing.broken_stores import STORES, store_contract
 
 # --- isolations --------------------------------------------------------------------------------
@@ -225,6 +226,7 @@ CONTRACTS: dict[str, tuple[type, str]] = {
         for n, (rule, how) in enumerate(ISOLATIONS.items())
     },
     **{f"TestSource{n}": (_source_contract(rule), rule) for n, rule in enumerate(SOURCES)},
+    **{f"TestBackend{n}": (backend_contract(rule), rule) for n, rule in enumerate(BACKENDS)},
     **{f"TestStore{n}": (store_contract(rule), rule) for n, rule in enumerate(STORES)},
     **{f"TestRecord{n}": (_record_contract(how), rule) for n, (rule, how) in enumerate(RECORDS.items())},
 }

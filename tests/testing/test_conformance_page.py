@@ -8,12 +8,14 @@ import pytest
 
 from art_core.testing import IsolationContract, MountSourceContract, StoreContract
 from art_core.testing.rules import rules
+from art_fusefs.testing import BackendContract
 from conftest import ROOT
 
 CONTRACTS = {
     "Rules of an isolation": IsolationContract,
     "Rules of a mount source": MountSourceContract,
     "Rules of a store": StoreContract,
+    "Rules of a backend of the file system": BackendContract,
 }
 
 
