@@ -44,7 +44,7 @@ def missing(directory: Node) -> EntryAttributes:
     """That a directory has no such name, for the kernel to remember."""
     found = EntryAttributes()
     found.st_ino = 0
-    found.entry_timeout = CHANGING_S if directory.changing else STEADY_S
+    found.entry_timeout = CHANGING_S if directory.changing or directory.names_changing else STEADY_S
     return found
 
 
