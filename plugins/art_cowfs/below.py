@@ -72,11 +72,18 @@ class Below:
         watched = self.watch(directory)
         if self._is_listed(directory, watched):
             found = directory.host_names.get(name)
-            if found is not None or name not in directory.host_names:
+            if name not in directory.host_names or (found is not None and self._holds(directory, found)):
                 return found
         elif not watched:
             return self._lower.stat(joined(directory.origin, name))
-        return directory.host_names.get(name) or self._look(directory, name)
+        elif (found := directory.host_names.get(name)) is not None and self._holds(directory, found):
+            return found
+        return self._look(directory, name)
+
+    def _holds(self, directory: CowNode, found: os.stat_result) -> bool:
+        """Whether what was seen is believed: a file that has another name is not told to change by that."""
+        several = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
+        return not several or time.monotonic() - directory.host_time <= FRESH_S
 
     def _is_listed(self, directory: CowNode, watched: bool) -> bool:
         since = directory.host_time
