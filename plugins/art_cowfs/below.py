@@ -20,9 +20,11 @@ from art_cowfs.resident import Resident
 from art_cowfs.watches import Event, Watches
 from art_fusefs.backend import InodeChanged, NameChanged, Notice, Tell
 
-FRESH_S = 1.0
-"""How long a listing of a host directory that is not watched is believed, and when watching it is
-tried again."""
+FRESH_S = 0.2
+"""How long a listing of a host directory that is not watched is believed. The kernel believes what it is
+told of it for `art_fusefs.answers.CHANGING_S` more."""
+AGAIN_S = 1.0
+"""How long after a directory could not be watched it is tried again."""
 
 
 class Below:
@@ -130,7 +132,7 @@ class Below:
         if self._at.get(path) is directory:
             return True
         now = time.monotonic()
-        if directory.tried and now - directory.tried < FRESH_S:
+        if directory.tried and now - directory.tried < AGAIN_S:
             return False
         directory.tried = now
         found = self.watches.add(path)

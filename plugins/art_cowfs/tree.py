@@ -175,19 +175,20 @@ class Tree:
         if node is None or stat.S_IFMT(node.mode) != stat.S_IFMT(found.st_mode):
             node = CowNode(ino, found.st_mode, 0)
             node.complete = True
+            node.show(found)
             self._keep(node)
             node.held = False
         if node.origin is None:
             node.origin = path
         if stat.S_ISDIR(node.mode):
-            if not self.below.watch(node):
-                node.changing = node.names_changing = True
-            elif node.stale:  # What was found may be older than the watch.
-                found = self.below.now(node) or found
+            # What was found of it is not told to change in the directory above.
+            node.changing = node.names_changing = not self.below.watch(node)
+            if node.changing or node.stale:
+                self.below.refresh(node)
         else:
             node.changing = several or directory.names_changing
-        node.stale = False
-        node.show(found)
+            node.stale = False
+            node.show(found)
         if stat.S_ISLNK(found.st_mode) and self._lower is not None:
             node.target = self._lower.readlink(path)
         node.parent, node.name = directory, name
