@@ -135,6 +135,7 @@ class Below:
         if directory.tried and now - directory.tried < AGAIN_S:
             return False
         directory.tried = now
+        begins = not self.watches.holds(path)
         found = self.watches.add(path)
         watched = found is not None and (directory.held or self._number(path, found) == directory.ino)
         if watched:
@@ -143,6 +144,9 @@ class Below:
             self._at[path] = directory
             self._ask_again(directory)
             directory.changing = directory.names_changing = False
+            if begins and found is not None and not directory.held:
+                directory.show(found)
+                directory.stale = False
         self._send()
         return watched
 

@@ -55,12 +55,12 @@ class Event(NamedTuple):
 
 
 class _Watch:
-    __slots__ = ("below", "identity", "path", "wd")
+    __slots__ = ("below", "found", "path", "wd")
 
-    def __init__(self, path: bytes, wd: int, identity: os.stat_result) -> None:
+    def __init__(self, path: bytes, wd: int, found: os.stat_result) -> None:
         self.path = path
         self.wd = wd
-        self.identity = identity
+        self.found = found
         self.below: dict[bytes, _Watch] = {}
 
 
@@ -80,19 +80,20 @@ class Watches:
         """Readable when something happened; -1 before the first watch. `restart` changes it."""
 
     def add(self, path: bytes) -> os.stat_result | None:
-        """Watch a directory and those above it. What it is, or None when it cannot be watched."""
+        """Watch a directory and those above it. What it was when that began, or None when it cannot be
+        watched."""
         if (known := self._at.get(path)) is not None:
-            return known.identity
+            return known.found
         missing = []
         while path not in self._at:
             missing.append(path)
             if not path:
                 break
-            path = os.path.dirname(path)
+            path = _above(path)
         while missing:
             if self._watch(path := missing.pop()) is None:
                 return None
-        return self._at[path].identity
+        return self._at[path].found
 
     def _watch(self, path: bytes) -> _Watch | None:
         if self._allowed < 0:
@@ -104,14 +105,14 @@ class Watches:
         except OSError:
             return None
         try:
-            identity = os.fstat(fd)
-            if not self._is_local(fd, identity.st_dev):
+            if not self._is_local(fd, os.fstat(fd).st_dev):
                 return None
             wd = _libc.inotify_add_watch(self.fd, b"/proc/self/fd/%d" % fd, _WANTED)
             if wd < 0:
                 if ctypes.get_errno() == errno.ENOSPC:
                     self._allowed = len(self._at)
                 return None
+            found = os.fstat(fd)
         finally:
             os.close(fd)
         if (elsewhere := self._by_wd.get(wd)) is not None:
@@ -119,13 +120,13 @@ class Watches:
             del self._by_wd[wd]
             elsewhere.wd = -1
             self.drop(elsewhere.path)
-        watch = self._by_wd[wd] = self._at[path] = _Watch(path, wd, identity)
+        watch = self._by_wd[wd] = self._at[path] = _Watch(path, wd, found)
         if path:
-            above = self._at.get(os.path.dirname(path))
+            above = self._at.get(_above(path))
             if above is None:  # It was the one that is elsewhere.
                 self.drop(path)
                 return None
-            above.below[os.path.basename(path)] = watch
+            above.below[path] = watch
         return watch
 
     def _begin(self) -> None:
@@ -146,6 +147,9 @@ class Watches:
             local = self._local[device] = _kind(fd) in _LOCAL
         return local
 
+    def holds(self, path: bytes) -> bool:
+        return path in self._at
+
     def has_below(self, path: bytes) -> bool:
         """Whether a directory in this one is watched."""
         return path in self._at and bool(self._at[path].below)
@@ -155,8 +159,8 @@ class Watches:
         top = self._at.get(path)
         if top is None:
             return
-        if path and (above := self._at.get(os.path.dirname(path))) is not None:
-            above.below.pop(os.path.basename(path), None)
+        if path and (above := self._at.get(_above(path))) is not None:
+            above.below.pop(path, None)
         left = [top]
         while left:
             watch = left.pop()
@@ -206,6 +210,10 @@ class Watches:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _above(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
 
 
 def _kind(fd: int) -> int:
