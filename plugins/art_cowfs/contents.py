@@ -73,8 +73,8 @@ class Contents:
             return True
         if node.fd < 0 and self._lower is not None and (not node.held or node.host_clip):
             node.fd = self._lower.open(node.origin)
-            if not node.held:
-                node.show(os.fstat(node.fd))
+        if node.fd >= 0 and not node.held:
+            node.show(os.fstat(node.fd))
         state = (node.size, node.mtime)
         same = node.held or node.seen == state
         node.seen = state

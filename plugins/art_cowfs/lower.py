@@ -66,6 +66,24 @@ class Lower:
                     self._hidden_ids.add((own.st_dev, own.st_ino))
         return (found.st_dev, found.st_ino) in self._hidden_ids
 
+    def pinned_directory(self, path: bytes) -> int:
+        """A descriptor that says which directory stands at a path, and is good for nothing else. Raises
+        OSError."""
+        return self._open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+    def names(self, path: bytes) -> list[bytes]:
+        """The names in a directory; none when it is gone or cannot be read."""
+        try:
+            fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []
+        try:
+            return [os.fsencode(name) for name in os.listdir(fd)]
+        except OSError:
+            return []
+        finally:
+            os.close(fd)
+
     def entries(self, path: bytes) -> dict[bytes, os.stat_result]:
         """What a directory holds, by name; empty when it is gone or cannot be read."""
         try:

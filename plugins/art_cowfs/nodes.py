@@ -28,6 +28,8 @@ class CowNode(Node):
         "origin",
         "parent",
         "seen",
+        "stale",
+        "tried",
     )
 
     def __init__(self, ino: int, mode: int, now: int) -> None:
@@ -42,11 +44,17 @@ class CowNode(Node):
         """Of a directory: what the database says, None for a whiteout."""
         self.complete = True
         """Whether `names` holds all of them."""
-        self.host_names: dict[bytes, os.stat_result] = {}
+        self.host_names: dict[bytes, os.stat_result | None] = {}
+        """Of a directory: what was seen on the host, None where it has to be looked at again."""
         self.host_time = 0.0
+        """When the host's directory was listed: `host_names` has all names then; 0.0 when it was not."""
+        self.tried = 0.0
+        """When it was tried to watch the host's directory."""
         self.fd = -1
         self.seen: tuple[int, int] | None = None
         """Size and time of the host's file when the kernel last cached it."""
+        self.stale = False
+        """Whether the host has other attributes than the node."""
 
     def show(self, found: os.stat_result) -> None:
         """Take the attributes of the host's file."""
@@ -66,7 +74,7 @@ def from_row(row: Inode, top: int) -> CowNode:
     node.host_clip = row.host_clip
     node.clip = row.clip if row.layer == top else row.size
     node.complete = False
-    node.changing = stat.S_ISDIR(row.mode) and row.origin is not None
+    node.names_changing = stat.S_ISDIR(row.mode) and row.origin is not None
     return node
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection, Mapping
 from itertools import islice
+from typing import Any
 
 import apsw
 
@@ -58,6 +59,15 @@ class Resident:
             "SELECT parent, name FROM temp.shown WHERE ino = ?", (ino,)
         ).get
         return row
+
+    def shown(self) -> list[CowNode]:
+        """The nodes in memory that only the host has."""
+        return [node for node in self._nodes.values() if not node.held]
+
+    def places(self) -> list[tuple[int, int, bytes]]:
+        """All that only the host has and that was looked at: number, number of the directory, name."""
+        rows: Any = self._connection.execute("SELECT ino, parent, name FROM temp.shown").fetchall()
+        return [*rows, *((node.ino, node.parent.ino, node.name) for node in self.shown() if node.parent)]
 
     @property
     def crowded(self) -> bool:

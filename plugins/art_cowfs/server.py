@@ -14,14 +14,17 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any, NoReturn
 
 import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_cowfs.below import Below
 from art_cowfs.session import Place, Session
 from art_cowfs.tree import Tree
+from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
 from art_fusefs.receiving import Receiver
 
@@ -30,6 +33,12 @@ BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
 MAX_TASKS = 64
+EVENTS_S = 0.02
+"""How long events of the host are collected: programs write a file in many steps."""
+LOOK_S = 0.8
+"""How often open files of the host that are not watched are looked at."""
+ENDING_S = 2.0
+"""How long the thread that tells the kernel may need to end."""
 SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
 
@@ -130,6 +139,9 @@ async def _serve(control: socket.socket) -> None:
     if workspace_fd >= 0:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
         workspace = Place(name, path, workspace_fd, wish["moved"])
+    receiver = Receiver(fuse_fd)
+    invalidation = Invalidation(receiver.fd)
+    watching = trio.Event()
     with Session(
         bytes.fromhex(wish["database"]).decode("utf-8", "surrogateescape"),
         wish["branch"],
@@ -137,22 +149,43 @@ async def _serve(control: socket.socket) -> None:
         uid=wish["uid"],
         gid=wish["gid"],
         wake=committer.wake,
+        tell=invalidation.tell,
+        watching=watching.set,
     ) as session:
         committer.tree, committer.session = session.tree, session
-        receiver = Receiver(fuse_fd)
         operations = Operations(session.tree, committer.room, receiver.pass_on)
         options = {*pyfuse3.default_options, "fsname=art"}
         pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
+                nursery.start_soon(_watch, session.tree.below, watching)
+                session.tree.look_after = partial(nursery.start_soon, _look_after, session.tree)
                 nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
-            pyfuse3.close(unmount=False)
+            if invalidation.close(ENDING_S):
+                pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
+
+
+async def _watch(below: Below, watching: trio.Event) -> None:
+    """Take in what happens on the host, from the first watch on."""
+    await watching.wait()
+    assert below.watches is not None
+    while True:
+        await trio.lowlevel.wait_readable(below.watches.fd)
+        below.take()
+        await trio.sleep(EVENTS_S)
+
+
+async def _look_after(tree: Tree) -> None:
+    """Look at open files of the host that are not watched, while there are any."""
+    while tree.unwatched:
+        await trio.sleep(LOOK_S)
+        tree.look_at_unwatched()
 
 
 def _notes(session: Session) -> list[str]:

@@ -18,6 +18,7 @@ from art_cowfs.schema import PAGE, DatabaseError, changing, connect
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
+from art_fusefs.backend import Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
@@ -58,7 +59,10 @@ class Session:
         uid: int,
         gid: int,
         wake: Callable[[], None] = lambda: None,
+        tell: Tell | None = None,
+        watching: Callable[[], None] = lambda: None,
     ) -> None:
+        """For `wake`, `tell` and `watching` see `Tree`."""
         self.path = os.path.abspath(path)
         self._place = workspace
         self._lower: Lower | None = None
@@ -88,6 +92,8 @@ class Session:
             wake=wake,
             free=self._free,
             path=os.path.dirname(self.path) or "/",
+            tell=tell,
+            watching=watching,
         )
         if workspace is not None:
             try:
@@ -157,6 +163,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self.tree.below.close()
         try:
             self.tree.pending.wait()
         finally:

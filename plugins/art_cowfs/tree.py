@@ -10,9 +10,9 @@ import errno
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterable
 
+from art_cowfs.below import Below
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.contents import Contents
 from art_cowfs.lower import Lower, joined
@@ -20,10 +20,8 @@ from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
 from art_cowfs.resident import Resident
 from art_cowfs.writer import Writer
-from art_fusefs.backend import ROOT, Space
+from art_fusefs.backend import ROOT, Space, Tell
 
-FRESH_S = 1.0
-"""How long a listing of a host directory is believed."""
 _LIST_AT_ONCE = 10_000
 
 
@@ -42,7 +40,11 @@ class Tree:
         wake: Callable[[], None] = lambda: None,
         free: Callable[[], int] = lambda: sys.maxsize,
         path: str = "/",
+        tell: Tell | None = None,
+        watching: Callable[[], None] = lambda: None,
     ) -> None:
+        """Host directories are watched where the kernel can be told by `tell` of what changes there;
+        `watching` is called when there is something to wait for: see `Below`."""
         self.uid, self.gid = uid, gid
         self._chain = chain
         self._lower = lower
@@ -54,8 +56,13 @@ class Tree:
         """Numbers of host files that were copied up in this session."""
         self._copied_before = chain.has_host_number()
         self._replaced: dict[bytes, int] = {}
+        self.unwatched: dict[int, CowNode] = {}
+        """Open files of the host that may change without being told, by number."""
+        self.look_after: Callable[[], None] = lambda: None
+        """Called when `look_at_unwatched` has to be, now and then for as long as there are any."""
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
+        self.below = Below(lower, self._resident, self._shown_number, tell, watching)
         root = self._load(ROOT)
         assert root is not None
         root.parent = root
@@ -98,6 +105,23 @@ class Tree:
         directory = None if aside is None else self._resident.get(aside[0])
         return None if directory is None or aside is None else self.lookup(directory, aside[1])
 
+    def refresh(self, node: CowNode) -> None:
+        if not node.held and (node.stale or node.changing):
+            self.below.refresh(node)
+            self._uncache(node)
+
+    def _uncache(self, node: CowNode) -> None:
+        """The kernel keeps what it cached of a file until it is told, here where no watch does."""
+        state = (node.size, node.mtime)
+        if node.changing and node.seen not in (None, state):
+            node.seen = state
+            self.below.changed(node)
+
+    def look_at_unwatched(self) -> None:
+        """See whether open files changed that no watch tells of."""
+        for node in list(self.unwatched.values()):
+            self.refresh(node)
+
     def settle(self) -> None:
         if self._resident.crowded:
             self._resident.settle(self.pending.numbers())
@@ -132,36 +156,22 @@ class Tree:
             self.enter(root, name, node)
             root.nlink += 1
             self._hold(node)
-        node.changing = True
+        node.names_changing = True
 
     def parent(self, directory: CowNode) -> CowNode:
         return directory.parent or directory
 
     # --- the host below ------------------------------------------------------------------------
 
-    def _host_entries(self, directory: CowNode) -> dict[bytes, os.stat_result]:
-        if directory.origin is None or self._lower is None:
-            return {}
-        now = time.monotonic()
-        if now - directory.host_time > FRESH_S or not directory.host_time:
-            directory.host_names = self._lower.entries(directory.origin)
-            directory.host_time = now
-            self._resident.named(directory, 0, len(directory.host_names))
-        return directory.host_names
-
-    def _host_entry(self, directory: CowNode, name: bytes) -> os.stat_result | None:
-        if directory.origin is None or self._lower is None:
-            return None
-        if time.monotonic() - directory.host_time <= FRESH_S and directory.host_time:
-            return directory.host_names.get(name)
-        return self._lower.stat(joined(directory.origin, name))
+    def _shown_number(self, path: bytes, found: os.stat_result) -> int:
+        return self._replaced.get(path) or derived(found)
 
     def _from_host(self, directory: CowNode, name: bytes, found: os.stat_result) -> CowNode:
         """The node of something that only the host has."""
         assert directory.origin is not None
         path = joined(directory.origin, name)
         several = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
-        ino = self._replaced.get(path) or derived(found)
+        ino = self._shown_number(path, found)
         node = self._resident.get(ino)
         if node is None and self._is_copied(ino):
             # Another origin holds the number, or a file of several links was copied up elsewhere.
@@ -172,6 +182,8 @@ class Tree:
             node = self._resident.get(ino)
         if node is not None and not node.held and node.origin != path and self._moved(node, found):
             node.origin = path
+            if stat.S_ISDIR(found.st_mode):
+                self.below.moved(node, directory, name)
         if node is not None and (node.held or node.origin != path) and not (several and node.origin):
             ino = self._replaced[path] = self._number()
             node = None
@@ -180,12 +192,21 @@ class Tree:
         if node is None or stat.S_IFMT(node.mode) != stat.S_IFMT(found.st_mode):
             node = CowNode(ino, found.st_mode, 0)
             node.complete = True
+            node.show(found)
             self._keep(node)
             node.held = False
-            node.changing = True
-        node.show(found)
         if node.origin is None:
             node.origin = path
+        if stat.S_ISDIR(node.mode):
+            # What was found of it is not told to change in the directory above.
+            node.changing = node.names_changing = not self.below.watch(node)
+            if node.changing or node.stale:
+                self.below.refresh(node)
+        else:
+            node.changing = several or directory.names_changing
+            node.stale = False
+            node.show(found)
+            self._uncache(node)
         if stat.S_ISLNK(found.st_mode) and self._lower is not None:
             node.target = self._lower.readlink(path)
         node.parent, node.name = directory, name
@@ -225,7 +246,7 @@ class Tree:
     def lookup(self, directory: CowNode, name: bytes) -> CowNode | None:
         if self._held_name(directory, name) is not None:
             return self.held(directory, name)
-        found = self._host_entry(directory, name)
+        found = self.below.entry(directory, name)
         return None if found is None else self._from_host(directory, name, found)
 
     def names(self, directory: CowNode) -> Iterable[bytes]:
@@ -235,7 +256,7 @@ class Tree:
             directory.complete = True
             self._resident.named(directory, len(directory.names))
         found = {name for name, ino in directory.names.items() if ino is not None}
-        found.update(name for name in self._host_entries(directory) if name not in directory.names)
+        found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
 
     def is_empty(self, directory: CowNode) -> bool:
@@ -278,7 +299,7 @@ class Tree:
     def _hold(self, node: CowNode) -> None:
         """From now on the database has the node; its contents still come from the host."""
         node.held = True
-        node.changing = stat.S_ISDIR(node.mode)
+        node.changing = False
         if node.ino >= HOST_NUMBERS:
             self._copied.add(node.ino)
         if stat.S_ISREG(node.mode):
@@ -320,6 +341,8 @@ class Tree:
     def discard(self, node: CowNode) -> None:
         self._resident.drop(node.ino)
         self.contents.closed(node)
+        if stat.S_ISDIR(node.mode):
+            self.below.forget(node)
         if not node.held:
             return
         self.pending.batch.inodes.pop(node.ino, None)
@@ -334,9 +357,20 @@ class Tree:
     # --- contents ------------------------------------------------------------------------------
 
     def opened(self, node: CowNode) -> bool:
-        return self.contents.opened(node)
+        told = None if node.held or node.changing or node.stale else (node.size, node.mtime)
+        same = self.contents.opened(node)
+        if told is not None:
+            node.changing = node.nlink > 1
+            if told != (node.size, node.mtime):
+                self.below.changed(node)
+        if node.changing and not node.held:
+            if not self.unwatched:
+                self.look_after()
+            self.unwatched[node.ino] = node
+        return same
 
     def closed(self, node: CowNode) -> None:
+        self.unwatched.pop(node.ino, None)
         self.contents.closed(node)
 
     def read(self, node: CowNode, offset: int, size: int) -> bytes:

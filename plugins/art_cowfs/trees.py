@@ -191,7 +191,7 @@ class Writer(Reader):
             if entry.kind == "dir":
                 node.nlink = 2
                 node.origin = entry.path  # What is not pushed still shows through.
-                node.changing = True
+                node.names_changing = True
                 directory.nlink += 1
         node.mode = _TYPES[entry.kind] | entry.mode
         node.target = entry.target

@@ -13,8 +13,9 @@ from pyfuse3 import EntryAttributes, FUSEError
 
 from art_fusefs.backend import Node
 
-CHANGING_S = 1.0
-"""How long the kernel may believe what it knows of a host file that can change."""
+CHANGING_S = 0.8
+"""How long the kernel may believe what it knows of a host file that can change unnoticed. With the time that
+a backend may have believed it, it makes a second."""
 STEADY_S = 86400.0
 BLOCK = 4096
 NAME_LIMIT = 255
@@ -44,7 +45,7 @@ def missing(directory: Node) -> EntryAttributes:
     """That a directory has no such name, for the kernel to remember."""
     found = EntryAttributes()
     found.st_ino = 0
-    found.entry_timeout = CHANGING_S if directory.changing else STEADY_S
+    found.entry_timeout = CHANGING_S if directory.changing or directory.names_changing else STEADY_S
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
-VERSION = 1
+VERSION = 2
 ROOT = 1
 """The number of the top directory."""
 
@@ -23,8 +23,10 @@ class Node:
     `opens` and `lookups` are the file system's: what the kernel holds. `counted` says that `lookups`
     is all of it: a backend that let go of a node and made it anew sets it to False. `changing` says that the
     node can change behind the file system's back (it shows a file of the host), so the kernel may
-    believe what it knows of it for a moment only. `holes` are the bytes of `size` that take no room
-    because they were never written, at most: what stat(2) tells as blocks leaves them out.
+    believe what it knows of it for a moment only; `names_changing` says of a directory that names can appear
+    in it so. A backend that learns of changes sets neither, and passes them on: see `Tell`. `holes` are the
+    bytes of `size` that take no room because they were never written, at most: what stat(2) tells as blocks
+    leaves them out.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class Node:
         "lookups",
         "mode",
         "mtime",
+        "names_changing",
         "nlink",
         "opens",
         "rdev",
@@ -57,6 +60,7 @@ class Node:
         self.lookups = 0
         self.counted = True
         self.changing = False
+        self.names_changing = False
 
 
 class Space(NamedTuple):
@@ -67,6 +71,29 @@ class Space(NamedTuple):
     inodes: int
     free_inodes: int
 
+
+class NameChanged(NamedTuple):
+    """A name in a directory stands for something else, or for nothing, or was absent and is not. With
+    `stays` it may still stand for the same: the kernel asks again, and who works below is not disturbed
+    (before Linux 6.2 like without)."""
+
+    directory: int
+    name: bytes
+    stays: bool = False
+
+
+class InodeChanged(NamedTuple):
+    """Attributes or contents are others. `directory` is where it was found."""
+
+    ino: int
+    directory: int
+
+
+Notice = NameChanged | InodeChanged
+Tell = Callable[[Iterable[Notice]], None]
+"""Makes the kernel forget. It returns at once and may be called at any time from the thread that answers
+requests; the notices are drawn and sent in another thread. For a change between an answer's making and its
+arrival it is enough that the notice comes after the answer."""
 
 N = TypeVar("N", bound=Node)
 
@@ -84,6 +111,10 @@ class Backend(Protocol[N]):
 
     def resident(self, ino: int) -> N | None:
         """The node of a number, if it is in memory. One that has no name left always is."""
+        ...
+
+    def refresh(self, node: N) -> None:
+        """Attributes of the node are asked for or set by its number: see that they are those of now."""
         ...
 
     def settle(self) -> None:

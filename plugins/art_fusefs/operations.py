@@ -52,13 +52,16 @@ class Operations(Naming[N]):
     # --- attributes ----------------------------------------------------------------------------
 
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
-        return self._attributes(self._backend.node(inode))
+        node = self._backend.node(inode)
+        self._backend.refresh(node)
+        return self._attributes(node)
 
     async def setattr(
         self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
     ) -> EntryAttributes:
         await self._make_room()
         node = self._backend.node(inode)
+        self._backend.refresh(node)
         now = time.time_ns()
         if fields.update_size:
             self._backend.resize(node, attr.st_size)

@@ -94,6 +94,9 @@ class MemoryBackend:
     def resident(self, ino: int) -> File | None:
         return self.image.files.get(ino)
 
+    def refresh(self, node: File) -> None:
+        pass
+
     def settle(self) -> None:
         pass
 
