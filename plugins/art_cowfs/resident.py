@@ -7,7 +7,7 @@ a file of the database by its row, one that only the host has by the name that i
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 import apsw
@@ -38,6 +38,9 @@ class Resident:
 
     def get(self, ino: int) -> CowNode | None:
         return self._nodes.get(ino)
+
+    def nodes(self) -> Iterable[CowNode]:
+        return self._nodes.values()
 
     def keep(self, node: CowNode) -> None:
         self._nodes[node.ino] = node

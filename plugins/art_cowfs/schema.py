@@ -4,6 +4,8 @@ One database holds many workspaces and branches. Each branch is a chain of layer
 top, is the one that is written. A row of a layer wins over the rows of the layers below it; what
 no layer has comes from the host's directory.
 
+* `layer`: `frozen` 0 is the top of the branch `name`, 1 a layer that is kept under `name`, or, without
+  a name, one that was frozen only to be read: it is merged with the one above when nobody reads it.
 * `inode`: one row for each inode a layer changed. `holes` are bytes of its chunks that were never
   written. `clip` is the smallest size the file had in this
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
@@ -185,6 +187,11 @@ def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
     top = connection.execute("SELECT id FROM layer WHERE name = ? AND frozen = 0", (branch,)).get
     if top is None:
         raise DatabaseError(f"there is no branch {branch!r} in this database")
+    return layers_from(connection, top)
+
+
+def layers_from(connection: apsw.Connection, top: int) -> list[int]:
+    """A layer and all those below it, the highest first."""
     rows = connection.execute(
         "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",

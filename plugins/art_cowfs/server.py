@@ -20,6 +20,7 @@ import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_cowfs.others import Others
 from art_cowfs.session import Place, Session
 from art_cowfs.tree import Tree
 from art_fusefs.operations import Operations
@@ -141,6 +142,9 @@ async def _serve(control: socket.socket) -> None:
         committer.tree, committer.session = session.tree, session
         receiver = Receiver(fuse_fd)
         operations = Operations(session.tree, committer.room, receiver.pass_on)
+        others = Others(
+            session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
+        )
         receiver.install()
         options = {*pyfuse3.default_options, "fsname=art"}
         pyfuse3.init(operations, f"/dev/fd/{fuse_fd}", options)
@@ -148,10 +152,12 @@ async def _serve(control: socket.socket) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
                 nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
+                nursery.start_soon(others.run)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
+            others.close()
             pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
 

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import apsw
 
+from art_cowfs import layers
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
-from art_cowfs.locks import BranchLock
+from art_cowfs.locks import BranchLock, Pin
 from art_cowfs.lower import Lower
-from art_cowfs.schema import PAGE, DatabaseError, changing, connect
+from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
@@ -60,6 +61,7 @@ class Session:
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = os.path.abspath(path)
+        self._branch = branch
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
@@ -138,6 +140,50 @@ class Session:
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
+    def freeze(self, name: str = "", note: str = "") -> int:
+        """Everything up to now becomes a layer that does not change any more; what comes goes into a
+        new one. Returns the frozen one's number. Raises OSError; nothing is changed then.
+
+        Nothing else may happen in the tree meanwhile."""
+        self.tree.pending.wait()
+        try:
+            # The writer has nothing to do until something changes: its connection is free.
+            with self._lock.committing():
+                frozen = layers.freeze(self._writing, self._branch, name, note)
+        except apsw.Error as error:
+            raise as_oserror(error) from None
+        self.chain.renew()
+        if self.writer.layer != self.chain.top:
+            self.writer.layer = self.chain.top
+            self.tree.frozen()
+            self.writer.wait()
+        return frozen
+
+    def pinned(self, layer: int) -> int:
+        """A descriptor that keeps a layer from being merged for as long as it is open."""
+        return Pin(self.path, layer).fd
+
+    def reachable(self, at: str) -> None:
+        """Tell others the socket on which this session can be asked."""
+        self._lock.reachable(at)
+
+    def merge(self) -> None:
+        """Merge layers that nobody reads any more, while the top is in use; in any thread."""
+        connection = connect(self.path)
+        try:
+            while True:
+                with self._lock.committing():
+                    if not layers.merge(connection, self._branch, self._lock.is_read, layers.WHILE_RUNNING):
+                        return
+        finally:
+            connection.close()
+
+    def _merge_all(self) -> None:
+        """The same for all of the chain, when nobody has the branch open any more."""
+        with self._lock.committing():
+            while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
+                pass
+
     def _give_back(self) -> None:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""
         first, end = self.tree.numbers_left()
@@ -166,6 +212,7 @@ class Session:
                 self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._writing.close()
             if failure is None:
+                self._merge_all()
                 self._tidy()
             else:
                 self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

@@ -328,8 +328,15 @@ class Tree:
             for name in [key for key in self.pending.batch.names if key[0] == node.ino]:
                 del self.pending.batch.names[name]
         self.pending.batch.dead.add(node.ino)
+        if self._chain.below(node.ino):
+            self.pending.dirty(node)  # Its rows below are let go of when the layers are merged.
         self._copied.discard(node.ino)
         self.pending.grew(0)
+
+    def frozen(self) -> None:
+        """The layer that was written is not any more, and all of its rows are in the database."""
+        for node in self._resident.nodes():
+            node.clip = node.size
 
     # --- contents ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, connect
 from art_cowfs.session import Place, Session, know
+from art_cowfs.standing import standing
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
@@ -29,22 +30,22 @@ _ZERO = bytes(CHUNK)
 @contextmanager
 def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
-    connection, remembering = connect(path), connect(path)
-    lower = Lower(os.dup(workspace.fd), companions(path))
-    try:
-        chain = Chain(connection, branch)
-        if workspace.moved:
-            know(remembering, _placed(workspace))
-        connection.execute("BEGIN")
-        tree = Tree(chain, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
-        yield Reader(tree, chain, remembering, workspace)
-        connection.execute("ROLLBACK")
-    except apsw.Error as error:
-        raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
-    finally:
-        lower.close()
-        connection.close()
-        remembering.close()
+    connect(path).close()  # What is wrong with it is told before anything beside it is made.
+    with standing(path, branch) as layer:
+        connection, remembering = connect(path), connect(path)
+        lower = Lower(os.dup(workspace.fd), companions(path))
+        try:
+            chain = Chain(connection, branch, layer)
+            if workspace.moved:
+                know(remembering, _placed(workspace))
+            tree = Tree(chain, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
+            yield Reader(tree, chain, remembering, workspace)
+        except apsw.Error as error:
+            raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
+        finally:
+            lower.close()
+            connection.close()
+            remembering.close()
 
 
 @contextmanager

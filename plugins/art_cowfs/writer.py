@@ -94,7 +94,8 @@ class Writer:
         """`committing` is the queue of those that commit to this database."""
         self._connection = connection
         self._committing = committing
-        self._layer = layer
+        self.layer = layer
+        """Changed only while nothing waits to be written."""
         self._files = Files(path)
         self._files.check()
         self._wal = path + "-wal"
@@ -204,7 +205,7 @@ class Writer:
         os.fdatasync(self._wal_fd)
 
     def _commit(self, batch: Batch) -> None:
-        run, layer = self._connection.executemany, self._layer
+        run, layer = self._connection.executemany, self.layer
         with changing(self._connection):
             if batch.dead:
                 numbers = [(ino, layer) for ino in batch.dead]
@@ -234,7 +235,7 @@ class Writer:
         """Write only what differs of a chunk that the layer has already; False when it has to be
         written whole. One that grows gets room to grow into: its rest reads as zeros."""
         place = "SELECT id, length(data) FROM chunk WHERE ino = ? AND idx = ? AND layer = ?"
-        found: Any = self._connection.execute(place, (ino, idx, self._layer)).get
+        found: Any = self._connection.execute(place, (ino, idx, self.layer)).get
         if found is None or found[1] is None:
             return False
         row: int

@@ -33,7 +33,7 @@ class Mount:
             self.namespace = PrivateNamespace(owner)
             return self.namespace
 
-        self._context = Database(str(database)).mount(branch, self._opened, make)
+        self._context = Database(str(database), f"{database.parent}/state").mount(branch, self._opened, make)
         try:
             mounted = self._context.__enter__()
         except BaseException:
