@@ -170,7 +170,9 @@ class Worker(Protocol):
 
     pidfd: int
 
-    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]: ...
+    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
+        """Ask for something. `{"ask": "commit"}`: everything that was answered is on the disk then;
+        `{"ask": "notes"}`: `notes` are lines that the user should read at the end. Raises ArtError."""
 
     def kill(self) -> None: ...
 

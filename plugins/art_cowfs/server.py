@@ -151,7 +151,7 @@ async def _serve(control: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
-                nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
+                nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
@@ -171,7 +171,9 @@ def _notes(session: Session) -> list[str]:
     return [line for line in lines if line]
 
 
-async def _answer(control: socket.socket, operations: Operations[Any], running: trio.CancelScope) -> None:
+async def _answer(
+    control: socket.socket, session: Session, operations: Operations[Any], running: trio.CancelScope
+) -> None:
     """Do what the supervisor asks; end with it."""
     control.setblocking(False)
     while True:
@@ -184,6 +186,8 @@ async def _answer(control: socket.socket, operations: Operations[Any], running: 
         if request["ask"] == "end":
             running.cancel()
             return
+        if request["ask"] == "notes":
+            _say(control, {"notes": session.notes()})
         if request["ask"] == "commit":
             try:
                 await operations.durable()

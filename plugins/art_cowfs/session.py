@@ -111,6 +111,10 @@ class Session:
         place = self._place
         return "" if place is None else drift(self._reading, place.name, place.fd)
 
+    def notes(self) -> list[str]:
+        """What the user should know at the end of a run."""
+        return [line for line in (self.writer.log.note(), *self.tree.contents.notes()) if line]
+
     def _free(self) -> int:
         """How many bytes the database can still take: the disk's and its own free pages, less the
         ballast, which is kept for removing files, for checkpoints and for the last commit."""

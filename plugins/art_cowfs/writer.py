@@ -17,6 +17,7 @@ from typing import Any
 
 import apsw
 
+from art_cowfs.log import WAIT_S, Log
 from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
@@ -98,6 +99,8 @@ class Writer:
         """Changed only while nothing waits to be written."""
         self._files = Files(path)
         self._files.check()
+        self.log = Log(connection, path)
+        self._slow = False
         self._wal = path + "-wal"
         self._wal_fd = -1
         self._wake = threading.Condition()
@@ -181,6 +184,10 @@ class Writer:
                 done()
             if sync or failure is not None:
                 _tell(wishes, failure)
+            if self._slow:
+                self._slow = False
+                with self._wake:
+                    self._wake.wait_for(lambda: self._stopping, timeout=WAIT_S)
 
     def _attempt(self, batch: Batch | None, sync: bool) -> OSError | None:
         if self.lost:
@@ -190,6 +197,7 @@ class Writer:
             if batch is not None:
                 with self._committing():
                     self._commit(batch)
+                    self._slow = self.log.is_too_large()
             if sync:
                 self._sync_log()
         except apsw.Error as error:

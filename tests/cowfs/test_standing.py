@@ -268,3 +268,16 @@ def test_a_branch_that_is_not_there_is_named(bench: Bench) -> None:
     bench.unmount(bench.mount())
     with pytest.raises(DatabaseError, match="no branch 'other'"), standing(str(bench.database), "other"):
         pass
+
+
+@pytest.mark.parametrize("bench", ["layers"], indirect=True)
+def test_what_was_cut_off_stays_cut_off_when_layers_are_merged(bench: Bench) -> None:
+    mount = bench.mount()
+    (mount.path / "file").write_bytes(b"x" * 300_000)
+    mount = bench.again(mount)
+    os.truncate(mount.path / "file", 10)
+    os.truncate(mount.path / "file", 300_000)
+    with reader(bench):
+        (mount.path / "file").chmod(0o600)
+    mount = bench.again(mount)
+    assert (mount.path / "file").read_bytes() == b"x" * 10 + bytes(299_990)
