@@ -372,7 +372,6 @@ class Preparation:
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
-        lines += self.overlay.notes() if self.overlay is not None else ()
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"

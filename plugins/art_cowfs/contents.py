@@ -95,6 +95,14 @@ class Contents:
         node.seen = state
         return same
 
+    def reopen(self, node: CowNode) -> None:
+        """The host has another file there. Raises OSError."""
+        if node.fd >= 0:
+            self.closed(node)
+            assert self._lower is not None and node.origin is not None
+            node.fd = self._lower.open(node.origin)
+        self._stale.discard(node.origin or b"")
+
     def closed(self, node: CowNode) -> None:
         if node.fd >= 0:
             os.close(node.fd)

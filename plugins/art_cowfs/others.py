@@ -1,5 +1,5 @@
-"""What a server answers to other processes of its user: `commit`, and `freeze` for a long read or a
-snapshot."""
+"""What a server answers to other processes of its user: `commit`, `freeze` for a long read or a
+snapshot, and `accept` for what a pull did to the host."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import apsw
+import pyfuse3
 import trio
 
 from art_core.errors import ArtError
 from art_cowfs import asking
+from art_cowfs.accepting import Accepted
 from art_cowfs.session import Session
 
 _LIMIT = 1 << 16
@@ -51,7 +53,7 @@ class Others:
             if asking.may_ask(connection):
                 while data := await connection.recv(_LIMIT):
                     await self._reply(connection, json.loads(data))
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             pass  # What it sent is no request, or it went away.
         finally:
             self._open -= 1
@@ -71,13 +73,17 @@ class Others:
     async def _do(self, request: Mapping[str, Any]) -> Answer:
         ask = request.get("ask")
         try:
-            if ask not in ("commit", "freeze"):
+            if ask not in ("commit", "freeze", "accept"):
                 return {"error": f"the server knows nothing of {ask!r}"}, -1
+            if ask == "accept":
+                self._session.accept(Accepted.of(request))
             await self._durable()
-            if ask == "commit":
+            if ask != "freeze":
                 return {"committed": True}, -1
             layer = self._session.freeze(str(request.get("name", "")), str(request.get("note", "")))
             return {"layer": layer}, self._session.pinned(layer)
+        except pyfuse3.FUSEError as error:
+            return {"error": f"what was answered cannot be committed: {os.strerror(error.errno)}"}, -1
         except OSError as error:
             return {"error": f"what was answered cannot be committed: {error.strerror}"}, -1
         except ArtError as error:

@@ -15,7 +15,7 @@ import apsw
 from art_cowfs.nodes import CowNode
 
 NODES = 60_000
-"""How many are kept; one costs about 500 bytes. Directories are always kept."""
+"""How many are kept; one costs about 500 bytes. A server always keeps directories."""
 NAMES = 200_000
 _HOST_NAME = 4
 """How many names of the database a name of the host, which comes with its attributes, counts for."""
@@ -29,6 +29,7 @@ class Resident:
         self._limit = NODES
         self._listed: dict[int, CowNode] = {}
         self._names = 0
+        self.keeps_directories = True
         self.complete = True
         """Whether nothing was let go of yet."""
         self._connection = connection
@@ -79,7 +80,7 @@ class Resident:
         aside = []
         for ino in list(islice(self._nodes, len(self._nodes) - NODES // 2)):
             node = self._nodes.pop(ino)
-            if _is_needed(node) or any(ino in numbers for numbers in waiting):
+            if self._is_needed(node) or any(ino in numbers for numbers in waiting):
                 self._nodes[ino] = node
             elif not node.held and node.parent is not None:
                 aside.append((ino, node.parent.ino, node.name))
@@ -98,12 +99,11 @@ class Resident:
         kept = self._listed.values()
         self._names = sum(len(one.names) + _HOST_NAME * len(one.host_names) for one in kept)
 
-
-def _is_needed(node: CowNode) -> bool:
-    return bool(
-        stat.S_ISDIR(node.mode)
-        or node.opens
-        or node.nlink == 0
-        or node.fd >= 0
-        or not (node.held or node.parent)
-    )
+    def _is_needed(self, node: CowNode) -> bool:
+        return bool(
+            (stat.S_ISDIR(node.mode) and (self.keeps_directories or not node.held))
+            or node.opens
+            or node.nlink == 0
+            or node.fd >= 0
+            or not (node.held or node.parent)
+        )

@@ -14,6 +14,8 @@ no layer has comes from the host's directory.
   was copied up. A row with `nlink` 0 is of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
+* `base`: what a push or a pull made the same on both sides. `place` is the path with NUL for each slash,
+  which sorts as a walk goes.
 * `origin`: host files of several links that were copied up, found again by their number.
 
 Any row of a layer implies an inode row of its directory or file in that layer.
@@ -67,9 +69,9 @@ CREATE TABLE origin(
   dev INTEGER NOT NULL, host_ino INTEGER NOT NULL, layer INTEGER NOT NULL, ino INTEGER NOT NULL,
   PRIMARY KEY(dev, host_ino, layer)) WITHOUT ROWID;
 CREATE TABLE base(
-  workspace BLOB NOT NULL, path BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
+  workspace BLOB NOT NULL, place BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
   host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
-  PRIMARY KEY(workspace, path)) WITHOUT ROWID;
+  PRIMARY KEY(workspace, place)) WITHOUT ROWID;
 CREATE TABLE session(
   id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
   started_ns INTEGER NOT NULL, ended_ns INTEGER);

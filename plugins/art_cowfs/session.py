@@ -11,6 +11,7 @@ from typing import NamedTuple
 import apsw
 
 from art_cowfs import layers
+from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
 from art_cowfs.locks import BranchLock, Pin
@@ -166,6 +167,16 @@ class Session:
     def pinned(self, layer: int) -> int:
         """A descriptor that keeps a layer from being merged for as long as it is open."""
         return Pin(self.path, layer).fd
+
+    def accept(self, accepted: Accepted) -> None:
+        """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
+        with suppress(OSError):
+            node = self.tree.node(accepted.ino)
+            if node.origin is not None and (node.base_size, node.base_mtime) == accepted.was:
+                node.origin = accepted.path
+                node.base_size, node.base_mtime = accepted.now
+                self.tree.contents.reopen(node)
+                self.tree.changed(node)
 
     def reachable(self, at: str) -> None:
         """Tell others the socket on which this session can be asked."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from art_cowfs import asking, layers
+from art_cowfs.accepting import Accepted, accept
 from art_cowfs.locks import BranchLock, Held, Pin
 from art_cowfs.schema import DatabaseError, connect
 
@@ -17,8 +18,52 @@ _PATIENCE_S = 2.0
 _ANSWER_S = 60.0
 
 
+class Standing:
+    """What is read, and how to change the branch meanwhile."""
+
+    def __init__(self, path: str, branch: str, layer: int) -> None:
+        self._path = path
+        self._branch = branch
+        self.layer = layer
+
+    def change(self, request: Mapping[str, Any]) -> None:
+        """Do it to the branch as it is now; whoever holds it is asked. Raises DatabaseError."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with _alone(self._path, self._branch) as lock:
+                    connection = connect(self._path)
+                    try:
+                        with lock.committing():
+                            accept(connection, self._branch, Accepted.of(request))
+                    finally:
+                        connection.close()
+                return
+            except Held as held:
+                if held.at and _asked(held.at, request):
+                    return
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+
+
+def _asked(at: str, request: Mapping[str, Any]) -> bool:
+    """Whether the server was there to be asked."""
+    try:
+        server = asking.Asking(at, _ANSWER_S)
+    except asking.Unreachable:
+        return False
+    try:
+        _told(server.ask(request)[0])
+    except asking.Unreachable:
+        return False
+    finally:
+        server.close()
+    return True
+
+
 @contextmanager
-def standing(path: str, branch: str) -> Iterator[int]:
+def standing(path: str, branch: str) -> Iterator[Standing]:
     """The branch as of now, as a layer. A server that has the branch mounted is asked for it. Raises
     DatabaseError when somebody holds the branch who cannot be asked.
 
@@ -37,7 +82,7 @@ def standing(path: str, branch: str) -> Iterator[int]:
             else:
                 raise DatabaseError(f"the server of {branch!r} of {path!r} does not answer") from None
     try:
-        yield layer
+        yield Standing(path, branch, layer)
     finally:
         pin.close()
         if server is not None:

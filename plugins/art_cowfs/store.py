@@ -98,7 +98,11 @@ class Server:
         try:
             self.ask({"ask": "end"}, timeout_s=600.0)
         except OSError:
-            raise StoreError("the file system's server was killed during the run") from None
+            said: dict[str, Any] = {}
+            with suppress(OSError):  # It ended before it was asked: perhaps it told why.
+                said = json.loads(self._control.recv(1 << 16) or b"{}")
+            why = said.get("error", "the file system's server was killed during the run")
+            raise StoreError(str(why)) from None
         finally:
             self.abandon()
 

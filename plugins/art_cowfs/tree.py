@@ -238,6 +238,16 @@ class Tree:
         found.update(name for name in self._host_entries(directory) if name not in directory.names)
         return found
 
+    def names_kept(self, directory: CowNode) -> list[bytes]:
+        """The names that the database has of a directory, and those that are gone."""
+        if directory.complete:
+            return list(directory.names)
+        return list({name for name, _ in self._chain.names(directory.ino)} | directory.names.keys())
+
+    def forget_directories(self) -> None:
+        """Directories may be let go of as files may: nobody asks for them by number."""
+        self._resident.keeps_directories = False
+
     def is_empty(self, directory: CowNode) -> bool:
         return not self.names(directory)
 

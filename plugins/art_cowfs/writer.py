@@ -29,7 +29,7 @@ _IN_PLACE = " ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data"
 class Batch:
     """Rows to write, each in its newest state. `size` estimates the bytes."""
 
-    __slots__ = ("chunks", "cuts", "dead", "done", "inodes", "names", "origins", "size", "xattrs")
+    __slots__ = ("base", "chunks", "cuts", "dead", "done", "inodes", "names", "origins", "size", "xattrs")
 
     def __init__(self) -> None:
         self.inodes: dict[int, Any] = {}
@@ -44,13 +44,22 @@ class Batch:
         self.dead: set[int] = set()
         """Numbers whose rows of the top go."""
         self.origins: dict[tuple[int, int], int] = {}
+        self.base: dict[tuple[bytes, bytes], tuple[object, ...] | None] = {}
+        """Workspace and place -> what both sides agree on, None when on nothing any more."""
         self.size = 0
         self.done = False
         """Whether the database has it."""
 
     def __bool__(self) -> bool:
         return bool(
-            self.inodes or self.names or self.chunks or self.cuts or self.xattrs or self.dead or self.origins
+            self.inodes
+            or self.names
+            or self.chunks
+            or self.cuts
+            or self.xattrs
+            or self.dead
+            or self.origins
+            or self.base
         )
 
 
@@ -238,6 +247,9 @@ class Writer:
             put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
             put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
             put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
+            forgotten = [place for place, agreed in batch.base.items() if agreed is None]
+            run("DELETE FROM base WHERE workspace = ? AND place = ?", forgotten)
+            put("base", "", [(*place, *agreed) for place, agreed in batch.base.items() if agreed is not None])
 
     def _patched(self, ino: int, idx: int, data: bytearray) -> bool:
         """Write only what differs of a chunk that the layer has already; False when it has to be
