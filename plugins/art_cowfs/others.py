@@ -80,8 +80,8 @@ class Others:
             await self._durable()
             if ask != "freeze":
                 return {"committed": True}, -1
-            layer = self._session.freeze(str(request.get("name", "")), str(request.get("note", "")))
-            return {"layer": layer}, self._session.pinned(layer)
+            layer, pin = self._session.freeze(str(request.get("name", "")), str(request.get("note", "")))
+            return {"layer": layer}, pin
         except pyfuse3.FUSEError as error:
             return {"error": f"what was answered cannot be committed: {os.strerror(error.errno)}"}, -1
         except OSError as error:

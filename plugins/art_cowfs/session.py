@@ -145,28 +145,27 @@ class Session:
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
-    def freeze(self, name: str = "", note: str = "") -> int:
+    def freeze(self, name: str = "", note: str = "") -> tuple[int, int]:
         """Everything up to now becomes a layer that does not change any more; what comes goes into a
-        new one. Returns the frozen one's number. Raises OSError; nothing is changed then.
+        new one. Returns the frozen one's number, and a descriptor that keeps it from being merged for
+        as long as it is open. Raises OSError; nothing is changed then.
 
         Nothing else may happen in the tree meanwhile."""
         self.tree.pending.wait()
-        try:
-            # The writer has nothing to do until something changes: its connection is free.
-            with self._lock.committing():
+        # The writer has nothing to do until something changes: its connection is free. Nobody merges
+        # meanwhile.
+        with self._lock.committing():
+            try:
                 frozen = layers.freeze(self._writing, self._branch, name, note)
-        except apsw.Error as error:
-            raise as_oserror(error) from None
-        self.chain.renew()
-        if self.writer.layer != self.chain.top:
-            self.writer.layer = self.chain.top
-            self.tree.frozen()
-            self.writer.wait()
-        return frozen
-
-    def pinned(self, layer: int) -> int:
-        """A descriptor that keeps a layer from being merged for as long as it is open."""
-        return Pin(self.path, layer).fd
+            except apsw.Error as error:
+                raise as_oserror(error) from None
+            self.chain.renew()
+            if self.writer.layer != self.chain.top:
+                self.writer.layer = self.chain.top
+                self.tree.frozen()
+            pin = Pin(self.path, frozen).fd
+        self.writer.wait()
+        return frozen, pin
 
     def accept(self, accepted: Accepted) -> None:
         """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
