@@ -52,7 +52,7 @@ class Telling:
             self._as_json(action, path, entry, why)
         elif action == "SAME" and not self._verbose:
             return
-        elif action in ("CONFLICT", "SKIP"):
+        elif action in ("CONFLICT", "SKIP", "FAIL"):
             sys.stdout.flush()
             self.clear()
             print(f"{action} {printable(os.fsdecode(path))}: {printable(why)}", file=sys.stderr)
@@ -75,6 +75,7 @@ class Telling:
         words += [f"{totals.same} unchanged"]
         words += [f"{totals.skipped} skipped"] * bool(totals.skipped)
         words += [f"{totals.conflicts} in conflict"] * bool(totals.conflicts)
+        words += [f"{totals.failed} failed"] * bool(totals.failed)
         sys.stdout.flush()
         print("art: " + ", ".join(words), file=sys.stderr)
         if totals.conflicts:
@@ -111,7 +112,7 @@ def carry(
             os.close(workspace.fd)
             store.close()
     telling.totals(verb, totals)
-    return 1 if totals.conflicts else 0
+    return 1 if totals.conflicts or totals.failed else 0
 
 
 def _sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:

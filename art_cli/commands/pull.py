@@ -10,7 +10,8 @@ import click
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.transferring import Telling, carry
 from art_core.contracts import Entry, Store, Workspace
-from art_core.transfer import Totals, Wishes, pull
+from art_core.pulling import pull
+from art_core.transfer import Totals, Wishes
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -18,6 +19,11 @@ from art_core.transfer import Totals, Wishes, pull
 @click.option("--force", is_flag=True, help="let the sandbox win where both sides changed")
 @click.option("--dry-run", is_flag=True, help="change nothing, and print what would be done")
 @click.option("--protected", is_flag=True, help="carry what programs of the host run by themselves, too")
+@click.option(
+    "--accept-host",
+    is_flag=True,
+    help="take the host's contents for what the sandbox did not change of a file",
+)
 @click.option("--setuid", is_flag=True, help="keep set-user-ID and set-group-ID bits")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @click.option("-v", "--verbose", is_flag=True, help="print what is unchanged, too")
@@ -27,6 +33,7 @@ def command(
     dry_run: bool,
     protected: bool,
     setuid: bool,
+    accept_host: bool,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -51,7 +58,9 @@ def command(
 
     telling = Telling("pulling", line, verbose=verbose, quiet=quiet, as_json=as_json)
     patterns = () if protected else settings_with(options["overrides"]).protect
-    wishes = Wishes(force=force, dry_run=dry_run, keep_setuid=setuid, protect=patterns)
+    wishes = Wishes(
+        force=force, dry_run=dry_run, keep_setuid=setuid, protect=patterns, accept_host=accept_host
+    )
 
     def move(store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
         return pull(store, branch, opened, wishes, telling.report, telling.moved)

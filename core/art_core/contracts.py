@@ -7,7 +7,7 @@ kinds of things to provide:
 * `Isolation` turns a `Run` (what should happen) into a `Launch` (the program that makes it
   happen), and tells afterwards what an exit status meant.
 * `MountSource` says which host paths a workspace asks to have inside the sandbox.
-* `Stores` opens databases that hold the sandbox's home (`Store`).
+* `Stores` opens databases that hold the sandbox's home (`Store`; its trees are in `art_core.trees`).
 * `Tracer` runs the launched process and records its system calls.
 
 Conventions, for every contract:
@@ -24,9 +24,15 @@ Conventions, for every contract:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from art_core.trees import Agreed as Agreed
+from art_core.trees import Entry as Entry
+from art_core.trees import Kind as Kind
+from art_core.trees import TreeReader as TreeReader
+from art_core.trees import TreeWriter as TreeWriter
 
 T_co = TypeVar("T_co", covariant=True)
 CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_source": 1, "tracer": 1}
@@ -170,7 +176,9 @@ class Worker(Protocol):
 
     pidfd: int
 
-    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]: ...
+    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
+        """`{"ask": "commit"}` brings what was answered to the disk; `{"ask": "notes"}` gives `notes`,
+        lines for the user at the end of a run. Raises ArtError."""
 
     def kill(self) -> None: ...
 
@@ -276,79 +284,6 @@ class Isolation(Protocol):
 
 
 # --- stores ------------------------------------------------------------------------------------
-
-
-Kind = Literal["file", "dir", "link"]
-
-
-class Entry(NamedTuple):
-    """One file of a workspace; `path` is relative to its top, with any byte but NUL.
-
-    `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of
-    the host's file that a store's file was changed from; None for one that the host never had.
-    """
-
-    path: bytes
-    kind: Kind
-    mode: int
-    size: int
-    mtime_ns: int
-    ino: int = 0
-    target: bytes = b""
-    nlink: int = 1
-    xattrs: Mapping[bytes, bytes] = {}
-    version: int = 0
-    origin: tuple[int, int] | None = None
-
-
-class Agreed(NamedTuple):
-    """What both sides had when a push or a pull last made them the same: the host's size, mtime and
-    mode, and the store's number and version."""
-
-    kind: Kind
-    size: int
-    mtime_ns: int
-    mode: int
-    ino: int
-    version: int
-
-
-class TreeReader(Protocol):
-    """A workspace's tree in a store, as of one moment."""
-
-    def walk(self) -> Iterator[Entry]:
-        """What the store holds, a directory before what is in it, names in byte order; what only
-        shows through from the host's own place is left out."""
-
-    def removed(self) -> Sequence[bytes]:
-        """Paths of the host that are not to be seen any more."""
-
-    def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
-        """The contents of a file, as offsets and bytes in order; what is left out is zeros."""
-
-    def agreed(self) -> Mapping[bytes, Agreed]: ...
-
-    def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
-        """Remember what both sides have now, None for what neither has."""
-
-
-class TreeWriter(TreeReader, Protocol):
-    """The same, held for writing."""
-
-    def find(self, path: bytes) -> Entry | None:
-        """What the store holds at a path; None also for what only shows through."""
-
-    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
-        """Make the path this entry, with all its contents; return it with its number and version."""
-
-    def link(self, path: bytes, to: Entry) -> Entry:
-        """Make the path a further name of an entry that was put."""
-
-    def remove(self, path: bytes) -> None:
-        """Remove a file, or a directory with all that is in it."""
-
-    def commit(self) -> None:
-        """Bring everything to the disk."""
 
 
 class Store(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 
@@ -18,6 +19,7 @@ from art_core.contracts import Agreed, Entry, Kind
 from art_core.errors import TransferError
 
 _BLOCK = 1 << 20
+_TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")
 _SETUID = stat.S_ISUID | stat.S_ISGID
 
 
@@ -47,14 +49,23 @@ def same(found: Entry | None, agreed: Agreed) -> bool:
     return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
 
 
-def _new_file(directory: int, name: bytes) -> int:
-    """A file that was not there, in the place of one that a killed pull has left."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    try:
-        return os.open(name, flags, 0o600, dir_fd=directory)
-    except FileExistsError:
-        os.unlink(name, dir_fd=directory)
-        return os.open(name, flags, 0o600, dir_fd=directory)
+def _temporary(name: bytes) -> bytes:
+    """What a file is called until it is whole."""
+    return b".art-pull-%d-%s" % (os.getpid(), name[:200])
+
+
+def _clear(directory: int) -> None:
+    """Remove what a pull that was killed has left."""
+    for name in os.listdir(f"/proc/self/fd/{directory}"):
+        left = _TEMPORARY.match(os.fsencode(name))
+        if left and (int(left[1]) == os.getpid() or not os.path.exists(f"/proc/{int(left[1])}")):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+
+
+class Unreadable:
+    """Something of the host that cannot be carried: a device, a pipe, a socket, a directory that may not
+    be read."""
 
 
 class HostTree:
@@ -68,6 +79,8 @@ class HostTree:
         """Paths of files with several links -> (device, inode)."""
         self._pinned: tuple[bytes, int] = (b"", os.dup(fd))
         """The directory that was worked in last, and a descriptor of it."""
+        self._cleared: list[bytes] = []
+        """The directories above the last one, and it, where nothing is left of a killed pull."""
 
     def __enter__(self) -> HostTree:
         return self
@@ -75,12 +88,11 @@ class HostTree:
     def __exit__(self, *_: object) -> None:
         os.close(self._pinned[1])
 
-    def walk(self, skipped: list[bytes]) -> Iterator[Entry]:
-        """Everything, a directory before what is in it, names in byte order. What cannot be carried
-        (devices, pipes, sockets, what may not be read) is put into `skipped`."""
-        yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"", skipped)
+    def walk(self) -> Iterator[tuple[bytes, Entry | Unreadable]]:
+        """Everything by its path, a directory before what is in it, names in byte order."""
+        yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"")
 
-    def _below(self, fd: int, path: bytes, skipped: list[bytes]) -> Iterator[Entry]:
+    def _below(self, fd: int, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
         try:
             for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
                 where = path + b"/" + name if path else name
@@ -88,22 +100,19 @@ class HostTree:
                     found = os.lstat(name, dir_fd=fd)
                 except FileNotFoundError:
                     continue
-                if (found.st_dev, found.st_ino) in self._hidden:
+                if (found.st_dev, found.st_ino) in self._hidden or _TEMPORARY.match(name):
                     continue
                 entry = self._entry(fd, name, where, found)
-                if entry is None:
-                    skipped.append(where)
-                    continue
-                if entry.kind != "dir":
-                    yield entry
+                if entry is None or entry.kind != "dir":
+                    yield where, entry or Unreadable()
                     continue
                 try:
                     below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
                 except OSError:
-                    skipped.append(where)
+                    yield where, Unreadable()
                     continue
-                yield entry
-                yield from self._below(below, where, skipped)
+                yield where, entry
+                yield from self._below(below, where)
         finally:
             os.close(fd)
 
@@ -131,6 +140,17 @@ class HostTree:
             os.close(self._pinned[1])
             self._pinned = above, fd
         return self._pinned[1], name
+
+    def _cleared_parent(self, path: bytes) -> tuple[int, bytes]:
+        """The same, to write there."""
+        fd, name = self._parent(path)
+        above = self._pinned[0]
+        while self._cleared and not (above + b"/").startswith(self._cleared[-1] + b"/") and self._cleared[-1]:
+            self._cleared.pop()
+        if above not in self._cleared[-1:]:
+            _clear(fd)
+            self._cleared.append(above)
+        return fd, name
 
     def find(self, path: bytes) -> Entry | None:
         """What stands at a path; None when nothing does, or it leads through a link."""
@@ -172,15 +192,13 @@ class HostTree:
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False) -> Entry:
         """Make the path this entry, in the place of what is there; return it as it is now."""
         mode = entry.mode if keep_setuid else entry.mode & ~_SETUID
-        fd, name = self._parent(entry.path)
+        fd, name = self._cleared_parent(entry.path)
         if entry.kind == "dir":
             self._put_directory(fd, name, mode)
         else:
-            temporary = b".art-%d-%s" % (os.getpid(), name[:200])
+            temporary = _temporary(name)
             try:
                 if entry.kind == "link":
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=fd)
                     os.symlink(entry.target, temporary, dir_fd=fd)
                     times = entry.mtime_ns, entry.mtime_ns
                     os.utime(temporary, ns=times, dir_fd=fd, follow_symlinks=False)
@@ -211,7 +229,8 @@ class HostTree:
     def _write(
         self, fd: int, name: bytes, entry: Entry, mode: int, blocks: Iterator[tuple[int, bytes]]
     ) -> None:
-        with open(_new_file(fd, name), "wb", buffering=0) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(name, flags, 0o600, dir_fd=fd), "wb", buffering=0) as file:
             end = 0
             for offset, data in blocks:
                 view = memoryview(data)
@@ -241,8 +260,8 @@ class HostTree:
         found, first = self._parent(to)
         source = os.dup(found)
         try:
-            fd, name = self._parent(path)
-            temporary = b".art-%d-%s" % (os.getpid(), name[:200])
+            fd, name = self._cleared_parent(path)
+            temporary = _temporary(name)
             os.link(first, temporary, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
         finally:
             os.close(source)

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Workspace
+from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
+
+_ANSWER_S = 10.0
 
 
 class Overlay:
@@ -36,6 +39,16 @@ class Overlay:
         source = f"{self.mounted.path}/{self.workspace.name}"
         origin = Origin("the workspace")
         return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
+
+    def notes(self) -> Sequence[str]:
+        """What the user should know after a run; nothing from a worker that died, `close` tells that."""
+        if self.mounted.worker is None:
+            return ()
+        try:
+            said = self.mounted.worker.ask({"ask": "notes"}, _ANSWER_S).get("notes")
+        except (ArtError, OSError):
+            return ()
+        return [str(line) for line in said] if isinstance(said, list) else ()
 
     def close(self) -> None:
         """Commit and unmount. Raises StoreError when something was lost. Idempotent."""

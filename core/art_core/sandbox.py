@@ -103,9 +103,11 @@ class Sandbox:
         return () if overlay is None else overlay.mounted.notes
 
     def notices(self, exit: Exit) -> Sequence[str]:
-        """What a user should be told after a run that ended so: protected files that are new or
-        changed, mounts that were left out."""
-        return self._preparation.notices(failed=exit.code != 0)
+        """What a user should be told after a run that ended so: what a store met, protected files that
+        are new or changed, mounts that were left out."""
+        overlay = self._preparation.overlay
+        notes = () if overlay is None else overlay.notes()
+        return [*notes, *self._preparation.notices(failed=exit.code != 0)]
 
     def resolution_note(self, argv: Command) -> str | None:
         """One line when the command's name means another program inside than for the caller."""

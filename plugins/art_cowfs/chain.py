@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs.schema import chain_of
+from art_cowfs.schema import chain_of, layers_from
 
 HOST_NUMBERS = 1 << 62
 """Numbers from here up are derived from the host's device and inode numbers."""
@@ -38,9 +38,19 @@ class Inode(NamedTuple):
 class Chain:
     """The layers of one branch, on one connection."""
 
-    def __init__(self, connection: apsw.Connection, branch: str) -> None:
+    def __init__(self, connection: apsw.Connection, branch: str, frozen: int = 0) -> None:
+        """`frozen` is a layer to read in the place of the branch's top."""
         self.connection = connection
-        self.layers = chain_of(connection, branch)
+        self._branch = branch
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS chain(layer INTEGER PRIMARY KEY)")
+        self._take(layers_from(connection, frozen) if frozen else chain_of(connection, branch))
+
+    def renew(self) -> None:
+        """The branch has a new top."""
+        self._take(chain_of(self.connection, self._branch))
+
+    def _take(self, layers: list[int]) -> None:
+        self.layers = layers
         self.top = self.layers[0]
         self.single = len(self.layers) == 1
         # With one layer the key is found directly; the plus keeps SQLite from one search per layer.
@@ -50,9 +60,8 @@ class Chain:
         self._name = f"SELECT ino FROM dentry WHERE parent = ? AND name = ? {newest}"
         self._chunk = f"SELECT layer, data FROM chunk WHERE ino = ? AND idx = ? {newest}"
         self._chosen = chosen
-        connection.execute("CREATE TEMP TABLE IF NOT EXISTS chain(layer INTEGER PRIMARY KEY)")
-        connection.execute("DELETE FROM temp.chain")
-        connection.executemany("INSERT INTO temp.chain VALUES(?)", [(layer,) for layer in self.layers])
+        self.connection.execute("DELETE FROM temp.chain")
+        self.connection.executemany("INSERT INTO temp.chain VALUES(?)", [(layer,) for layer in self.layers])
 
     def inode(self, ino: int) -> Inode | None:
         """The newest row of an inode; also of one that is gone (nlink 0)."""

@@ -16,6 +16,7 @@ from art_cowfs.schema import CHUNK
 WHOLE = 1 << 20
 """A host file of at most so many bytes is copied up whole."""
 _ZERO = bytes(CHUNK)
+_SHOWN = 5
 
 
 class Contents:
@@ -28,6 +29,8 @@ class Contents:
         self._pending = pending
         self._lower = lower
         self._copy_up = copy_up
+        self._stale: set[bytes] = set()
+        """Paths of host files that could not be read because they had changed."""
 
     def _copy_contents(self, node: CowNode) -> None:
         """Before the first write: a small file is copied whole."""
@@ -66,7 +69,19 @@ class Contents:
 
     def _same(self, node: CowNode, found: os.stat_result) -> None:
         if (found.st_size, found.st_mtime_ns) != (node.base_size, node.base_mtime):
+            self._stale.add(node.origin or b"")
             raise OSError(errno.ESTALE, "the host changed this file after a part of it was changed here")
+
+    def notes(self) -> list[str]:
+        """What could not be read, for the user."""
+        if not self._stale:
+            return []
+        shown = ", ".join(os.fsdecode(path) for path in sorted(self._stale)[:_SHOWN])
+        more = f" and {len(self._stale) - _SHOWN} more" if len(self._stale) > _SHOWN else ""
+        return [
+            f"changed on the host after a part was changed inside: {shown}{more}; reading the rest failed "
+            "(ESTALE), and `art pull --accept-host` takes what the host has now"
+        ]
 
     def opened(self, node: CowNode) -> bool:
         if not node.origin or not stat.S_ISREG(node.mode):
@@ -79,6 +94,14 @@ class Contents:
         same = node.held or node.seen == state
         node.seen = state
         return same
+
+    def reopen(self, node: CowNode) -> None:
+        """The host has another file there. Raises OSError."""
+        if node.fd >= 0:
+            self.closed(node)
+            assert self._lower is not None and node.origin is not None
+            node.fd = self._lower.open(node.origin)
+        self._stale.discard(node.origin or b"")
 
     def closed(self, node: CowNode) -> None:
         if node.fd >= 0:

@@ -21,14 +21,14 @@ def drift(connection: apsw.Connection, name: bytes, directory: int, patience_s: 
     until = time.monotonic() + patience_s
     changed = looked_at = 0
     rows = connection.execute(
-        "SELECT path, kind, host_size, host_mtime FROM base WHERE workspace = ?", (name,)
+        "SELECT place, kind, host_size, host_mtime FROM base WHERE workspace = ?", (name,)
     )
-    for path, kind, size, mtime_ns in rows:
+    for place, kind, size, mtime_ns in rows:
         if not looked_at & 0xFF and time.monotonic() > until:
             break
         looked_at += 1
         try:
-            found = os.stat(path, dir_fd=directory, follow_symlinks=False)
+            found = os.stat(place.replace(b"\0", b"/"), dir_fd=directory, follow_symlinks=False)
         except OSError:
             changed += 1
             continue

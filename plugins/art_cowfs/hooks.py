@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def _create(context: Context) -> Databases:
     from art_cowfs.store import Databases
 
-    return Databases()
+    return Databases(context.state_dir)
 
 
 def _probe(context: Context) -> Sequence[Reason]:

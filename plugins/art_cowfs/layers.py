@@ -1,13 +1,33 @@
-"""Layers: freezing the top of a branch, which is what a snapshot is."""
+"""Layers: freezing the top of a branch, which is what a snapshot is, and merging what nobody needs.
+
+A reader that takes long freezes the top without a name and reads that. When it is done, the layer is
+merged with its neighbour, so that readers do not make a chain longer for good.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import apsw
 
 from art_cowfs.locks import BranchLock
-from art_cowfs.schema import chain_of, changing, connect
+from art_cowfs.schema import CHUNK, chain_of, changing, connect
+
+
+class Most(NamedTuple):
+    """How much is merged in one transaction: rows of `inode` and of `chunk`."""
+
+    inodes: int
+    chunks: int
+
+
+WHILE_RUNNING = Most(4096, 256)
+AT_THE_END = Most(65536, 1024)
+"""Where both layers are larger they stay: a chain grows by no more than what was written."""
+
+_OWNED = {"dentry": ("parent", "name"), "chunk": ("ino", "idx"), "xattr": ("ino", "name")}
 
 
 def snapshot(path: str, branch: str, name: str) -> None:
@@ -25,15 +45,132 @@ def snapshot(path: str, branch: str, name: str) -> None:
 
 
 def freeze(connection: apsw.Connection, branch: str, name: str, note: str = "") -> int:
-    """Freeze the top layer of a branch under `name` and begin a new one; return the new one.
+    """Freeze the top layer of a branch under `name` and begin a new one; return the frozen one.
 
-    Nobody may hold the branch for writing meanwhile. Costs nothing but two rows.
+    Nobody may hold the branch for writing meanwhile. Costs nothing but two rows, and without a
+    name none when nothing changed since the last time.
     """
     with changing(connection):
-        top = chain_of(connection, branch)[0]
+        top, *below = chain_of(connection, branch)
+        if not name and below and _is_nameless(connection, below[0]) and not _size(connection, top, 1).inodes:
+            return below[0]
         connection.execute("UPDATE layer SET frozen = 1, name = ?, note = ? WHERE id = ?", (name, note, top))
         connection.execute(
             "INSERT INTO layer(parent, name, frozen, created_ns) VALUES(?, ?, 0, ?)",
             (top, branch, time.time_ns()),
         )
-    return connection.last_insert_rowid()
+    return top
+
+
+def merge(connection: apsw.Connection, branch: str, is_read: Callable[[int], bool], most: Most) -> bool:
+    """Merge nameless layers of a branch that nobody reads with the layer above; whether there were any.
+
+    The top itself is merged only by `AT_THE_END`, when nobody has it open. Each merge is one
+    transaction that changes nothing of what the branch shows.
+    """
+    merged = False
+    with changing(connection):
+        chain = chain_of(connection, branch)
+        first = 0 if most is AT_THE_END else 1
+        for upper, lower in reversed(list(zip(chain[first:], chain[first + 1 :], strict=False))):
+            # A layer is gone once it was merged: then its neighbours have their turn the next time.
+            if merged or not _is_nameless(connection, lower) or _children(connection, lower) > 1:
+                continue
+            if is_read(lower) or is_read(upper):
+                continue
+            merged = _merged(connection, upper, lower, most)
+    return merged
+
+
+def _is_nameless(connection: apsw.Connection, layer: int) -> bool:
+    found = connection.execute("SELECT 1 FROM layer WHERE id = ? AND frozen = 1 AND name = ''", (layer,)).get
+    return found is not None
+
+
+def _children(connection: apsw.Connection, layer: int) -> int:
+    number: int = connection.execute("SELECT count(*) FROM layer WHERE parent = ?", (layer,)).get
+    return number
+
+
+def _size(connection: apsw.Connection, layer: int, inodes: int, chunks: int = 0) -> Most:
+    """How large a layer is; counted no further than asked."""
+    rows = "SELECT ino FROM inode WHERE layer = :layer LIMIT :inodes"
+    bound = {"layer": layer, "inodes": inodes, "chunks": chunks}
+    query = (
+        f"SELECT (SELECT count(*) FROM ({rows})), (SELECT count(*) FROM (SELECT 1 FROM chunk "
+        f"WHERE ino IN ({rows}) AND layer = :layer LIMIT :chunks))"
+    )
+    found: tuple[int, int] = connection.execute(query, bound).get
+    return Most(*found)
+
+
+def _is_within(connection: apsw.Connection, layer: int, most: Most) -> bool:
+    size = _size(connection, layer, most.inodes + 1, most.chunks + 1)
+    return size.inodes <= most.inodes and size.chunks <= most.chunks
+
+
+def _merged(connection: apsw.Connection, upper: int, lower: int, most: Most) -> bool:
+    """Merge the smaller of two layers into the other one; False when both are too large."""
+    small, large = upper, lower
+    if not _is_within(connection, small, most):
+        small, large = lower, upper
+        if not _is_within(connection, small, most):
+            return False
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS merging(ino INTEGER PRIMARY KEY)")
+    connection.execute("DELETE FROM temp.merging")
+    connection.execute("INSERT INTO temp.merging SELECT ino FROM inode WHERE layer = ?", (small,))
+    _cover(connection, upper, lower)
+    for table, (owner, _) in (*_OWNED.items(), ("inode", ("ino", ""))):
+        connection.execute(
+            f"UPDATE {table} SET layer = ? WHERE layer = ? AND {owner} IN temp.merging", (large, small)
+        )
+    which = "REPLACE" if small == upper else "IGNORE"
+    connection.execute(f"UPDATE OR {which} origin SET layer = ? WHERE layer = ?", (large, small))
+    connection.execute("DELETE FROM origin WHERE layer = ?", (small,))
+    connection.execute("UPDATE session SET layer = ? WHERE layer = ?", (large, small))
+    _join(connection, upper, lower, large)
+    return True
+
+
+def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
+    """Take out of the lower layer what the upper one covers."""
+    both = (
+        "SELECT u.ino, u.clip, l.clip FROM temp.merging JOIN inode u USING(ino) JOIN inode l USING(ino) "
+        "WHERE u.layer = ? AND l.layer = ?"
+    )
+    shared: list[Any] = connection.execute(both, (upper, lower)).fetchall()
+    connection.executemany(
+        "DELETE FROM chunk WHERE ino = ? AND idx >= ? AND layer = ?",
+        [(ino, -(-clip // CHUNK), lower) for ino, clip, _ in shared],
+    )
+    connection.executemany(
+        "UPDATE chunk SET data = substr(data, 1, ?) WHERE ino = ? AND idx = ? AND layer = ?",
+        [(clip % CHUNK, ino, clip // CHUNK, lower) for ino, clip, _ in shared if clip % CHUNK],
+    )
+    for table, (owner, key) in _OWNED.items():
+        connection.execute(
+            f"DELETE FROM {table} WHERE layer = ? AND {owner} IN temp.merging AND EXISTS "
+            f"(SELECT 1 FROM {table} u WHERE u.{owner} = {table}.{owner} AND u.{key} = {table}.{key} "
+            "AND u.layer = ?)",
+            (lower, upper),
+        )
+    connection.executemany(
+        "UPDATE inode SET clip = ? WHERE ino = ? AND layer = ?",
+        [(min(mine, below), ino, upper) for ino, mine, below in shared],
+    )
+    connection.executemany(
+        "DELETE FROM inode WHERE ino = ? AND layer = ?", [(ino, lower) for ino, _, _ in shared]
+    )
+
+
+def _join(connection: apsw.Connection, upper: int, lower: int, kept: int) -> None:
+    """One layer in the place of two: it has the upper one's name and stands where the lower one stood."""
+    what = "SELECT name, frozen, created_ns, note FROM layer WHERE id = ?"
+    name, frozen, created_ns, note = connection.execute(what, (upper,)).get
+    parent = connection.execute("SELECT parent FROM layer WHERE id = ?", (lower,)).get
+    connection.execute("UPDATE layer SET parent = ? WHERE parent = ?", (kept, upper))
+    connection.execute("DELETE FROM layer WHERE id IN (?, ?) AND id != ?", (upper, lower, kept))
+    connection.execute(
+        "UPDATE layer SET parent = ?, name = ?, frozen = ?, created_ns = ?, note = ? WHERE id = ?",
+        (parent, name, frozen, created_ns, note, kept),
+    )

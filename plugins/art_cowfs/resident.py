@@ -7,7 +7,7 @@ a file of the database by its row, one that only the host has by the name that i
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ import apsw
 from art_cowfs.nodes import CowNode
 
 NODES = 60_000
-"""How many are kept; one costs about 500 bytes. Directories are always kept."""
+"""How many are kept; one costs about 500 bytes. A server always keeps directories."""
 NAMES = 200_000
 _HOST_NAME = 4
 """How many names of the database a name of the host, which comes with its attributes, counts for."""
@@ -30,6 +30,7 @@ class Resident:
         self._limit = NODES
         self._listed: dict[int, CowNode] = {}
         self._names = 0
+        self.keeps_directories = True
         self.complete = True
         """Whether nothing was let go of yet."""
         self._connection = connection
@@ -39,6 +40,9 @@ class Resident:
 
     def get(self, ino: int) -> CowNode | None:
         return self._nodes.get(ino)
+
+    def nodes(self) -> Iterable[CowNode]:
+        return self._nodes.values()
 
     def keep(self, node: CowNode) -> None:
         self._nodes[node.ino] = node
@@ -86,7 +90,7 @@ class Resident:
         aside = []
         for ino in list(islice(self._nodes, len(self._nodes) - NODES // 2)):
             node = self._nodes.pop(ino)
-            if _is_needed(node) or any(ino in numbers for numbers in waiting):
+            if self._is_needed(node) or any(ino in numbers for numbers in waiting):
                 self._nodes[ino] = node
             elif not node.held and node.parent is not None:
                 aside.append((ino, node.parent.ino, node.name))
@@ -105,12 +109,11 @@ class Resident:
         kept = self._listed.values()
         self._names = sum(len(one.names) + _HOST_NAME * len(one.host_names) for one in kept)
 
-
-def _is_needed(node: CowNode) -> bool:
-    return bool(
-        stat.S_ISDIR(node.mode)
-        or node.opens
-        or node.nlink == 0
-        or node.fd >= 0
-        or not (node.held or node.parent)
-    )
+    def _is_needed(self, node: CowNode) -> bool:
+        return bool(
+            (stat.S_ISDIR(node.mode) and (self.keeps_directories or not node.held))
+            or node.opens
+            or node.nlink == 0
+            or node.fd >= 0
+            or not (node.held or node.parent)
+        )

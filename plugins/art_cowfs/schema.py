@@ -4,6 +4,8 @@ One database holds many workspaces and branches. Each branch is a chain of layer
 top, is the one that is written. A row of a layer wins over the rows of the layers below it; what
 no layer has comes from the host's directory.
 
+* `layer`: `frozen` 0 is the top of the branch `name`, 1 a layer that is kept under `name`, or, without
+  a name, one that was frozen only to be read: it is merged with the one above when nobody reads it.
 * `inode`: one row for each inode a layer changed. `holes` are bytes of its chunks that were never
   written. `clip` is the smallest size the file had in this
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
@@ -12,6 +14,8 @@ no layer has comes from the host's directory.
   was copied up. A row with `nlink` 0 is of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
+* `base`: what a push or a pull made the same on both sides. `place` is the path with NUL for each slash,
+  which sorts as a walk goes.
 * `origin`: host files of several links that were copied up, found again by their number.
 
 Any row of a layer implies an inode row of its directory or file in that layer.
@@ -65,9 +69,9 @@ CREATE TABLE origin(
   dev INTEGER NOT NULL, host_ino INTEGER NOT NULL, layer INTEGER NOT NULL, ino INTEGER NOT NULL,
   PRIMARY KEY(dev, host_ino, layer)) WITHOUT ROWID;
 CREATE TABLE base(
-  workspace BLOB NOT NULL, path BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
+  workspace BLOB NOT NULL, place BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
   host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
-  PRIMARY KEY(workspace, path)) WITHOUT ROWID;
+  PRIMARY KEY(workspace, place)) WITHOUT ROWID;
 CREATE TABLE session(
   id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
   started_ns INTEGER NOT NULL, ended_ns INTEGER);
@@ -185,6 +189,11 @@ def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
     top = connection.execute("SELECT id FROM layer WHERE name = ? AND frozen = 0", (branch,)).get
     if top is None:
         raise DatabaseError(f"there is no branch {branch!r} in this database")
+    return layers_from(connection, top)
+
+
+def layers_from(connection: apsw.Connection, top: int) -> list[int]:
+    """A layer and all those below it, the highest first."""
     rows = connection.execute(
         "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",

@@ -22,6 +22,7 @@ import trio
 
 from art_core.errors import ArtError
 from art_cowfs.below import Below
+from art_cowfs.others import Others
 from art_cowfs.session import Place, Session
 from art_cowfs.tree import Tree
 from art_fusefs.invalidation import Invalidation
@@ -154,6 +155,9 @@ async def _serve(control: socket.socket) -> None:
     ) as session:
         committer.tree, committer.session = session.tree, session
         operations = Operations(session.tree, committer.room, receiver.pass_on)
+        others = Others(
+            session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
+        )
         options = {*pyfuse3.default_options, "fsname=art"}
         pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", options)
         try:
@@ -161,11 +165,13 @@ async def _serve(control: socket.socket) -> None:
                 nursery.start_soon(committer.run)
                 nursery.start_soon(_watch, session.tree.below, watching)
                 session.tree.look_after = partial(nursery.start_soon, _look_after, session.tree)
-                nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
+                nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
+                nursery.start_soon(others.run)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
+            others.close()
             if invalidation.close(ENDING_S):
                 pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
@@ -197,7 +203,9 @@ def _notes(session: Session) -> list[str]:
     return [line for line in lines if line]
 
 
-async def _answer(control: socket.socket, operations: Operations[Any], running: trio.CancelScope) -> None:
+async def _answer(
+    control: socket.socket, session: Session, operations: Operations[Any], running: trio.CancelScope
+) -> None:
     """Do what the supervisor asks; end with it."""
     control.setblocking(False)
     while True:
@@ -210,6 +218,8 @@ async def _answer(control: socket.socket, operations: Operations[Any], running: 
         if request["ask"] == "end":
             running.cancel()
             return
+        if request["ask"] == "notes":
+            _say(control, {"notes": session.notes()})
         if request["ask"] == "commit":
             try:
                 await operations.durable()

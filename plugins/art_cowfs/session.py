@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import apsw
 
+from art_cowfs import layers
+from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
-from art_cowfs.locks import BranchLock
+from art_cowfs.locks import BranchLock, Pin
 from art_cowfs.lower import Lower
-from art_cowfs.schema import PAGE, DatabaseError, changing, connect
+from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
@@ -64,6 +66,7 @@ class Session:
     ) -> None:
         """For `wake`, `tell` and `watching` see `Tree`."""
         self.path = os.path.abspath(path)
+        self._branch = branch
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
@@ -117,6 +120,10 @@ class Session:
         place = self._place
         return "" if place is None else drift(self._reading, place.name, place.fd)
 
+    def notes(self) -> list[str]:
+        """What the user should know at the end of a run."""
+        return [line for line in (self.writer.log.note(), *self.tree.contents.notes()) if line]
+
     def _free(self) -> int:
         """How many bytes the database can still take: the disk's and its own free pages, less the
         ballast, which is kept for removing files, for checkpoints and for the last commit."""
@@ -145,6 +152,59 @@ class Session:
             end = start + NUMBERS_AT_ONCE
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
+
+    def freeze(self, name: str = "", note: str = "") -> tuple[int, int]:
+        """Everything up to now becomes a layer that does not change any more; what comes goes into a
+        new one. Returns the frozen one's number, and a descriptor that keeps it from being merged for
+        as long as it is open. Raises OSError; nothing is changed then.
+
+        Nothing else may happen in the tree meanwhile."""
+        self.tree.pending.wait()
+        # The writer has nothing to do until something changes: its connection is free. Nobody merges
+        # meanwhile.
+        with self._lock.committing():
+            try:
+                frozen = layers.freeze(self._writing, self._branch, name, note)
+            except apsw.Error as error:
+                raise as_oserror(error) from None
+            self.chain.renew()
+            if self.writer.layer != self.chain.top:
+                self.writer.layer = self.chain.top
+                self.tree.frozen()
+            pin = Pin(self.path, frozen).fd
+        self.writer.wait()
+        return frozen, pin
+
+    def accept(self, accepted: Accepted) -> None:
+        """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
+        with suppress(OSError):
+            node = self.tree.node(accepted.ino)
+            if node.origin is not None and (node.base_size, node.base_mtime) == accepted.was:
+                node.origin = accepted.path
+                node.base_size, node.base_mtime = accepted.now
+                self.tree.contents.reopen(node)
+                self.tree.changed(node)
+
+    def reachable(self, at: str) -> None:
+        """Tell others the socket on which this session can be asked."""
+        self._lock.reachable(at)
+
+    def merge(self) -> None:
+        """Merge layers that nobody reads any more, while the top is in use; in any thread."""
+        connection = connect(self.path)
+        try:
+            while True:
+                with self._lock.committing():
+                    if not layers.merge(connection, self._branch, self._lock.is_read, layers.WHILE_RUNNING):
+                        return
+        finally:
+            connection.close()
+
+    def _merge_all(self) -> None:
+        """The same for all of the chain, when nobody has the branch open any more."""
+        with self._lock.committing():
+            while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
+                pass
 
     def _give_back(self) -> None:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""
@@ -175,6 +235,7 @@ class Session:
                 self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._writing.close()
             if failure is None:
+                self._merge_all()
                 self._tidy()
             else:
                 self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

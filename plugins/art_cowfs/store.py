@@ -38,7 +38,10 @@ def reasons() -> Sequence[Reason]:
 
 
 class Databases:
-    """Opens databases by their path."""
+    """Opens databases by their path. `state` is where servers can be asked."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
 
     def claims(self, locator: str) -> bool:
         return "://" not in locator
@@ -51,7 +54,7 @@ class Databases:
             raise StoreError(f"--db {locator}: there is no such database; `art -d {locator}` makes it")
         if not os.path.isdir(os.path.dirname(path)):
             raise StoreError(f"--db {locator}: its directory {os.path.dirname(path)} does not exist")
-        return Database(path)
+        return Database(path, self._state)
 
 
 class Server:
@@ -95,7 +98,11 @@ class Server:
         try:
             self.ask({"ask": "end"}, timeout_s=600.0)
         except OSError:
-            raise StoreError("the file system's server was killed during the run") from None
+            said: dict[str, Any] = {}
+            with suppress(OSError):  # It ended before it was asked: perhaps it told why.
+                said = json.loads(self._control.recv(1 << 16) or b"{}")
+            why = said.get("error", "the file system's server was killed during the run")
+            raise StoreError(str(why)) from None
         finally:
             self.abandon()
 
@@ -109,8 +116,9 @@ class Server:
 class Database:
     """One database. See `contracts.Store`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, state: str) -> None:
         self.path = path
+        self._state = state
 
     def hidden(self) -> Sequence[str]:
         return companions(self.path)
@@ -129,6 +137,7 @@ class Database:
             wish = {
                 "database": os.fsencode(self.path).hex(),
                 "branch": branch,
+                "state": os.fsencode(self._state).hex(),
                 "name": os.fsencode(workspace.name).hex(),
                 "path": os.fsencode(workspace.real).hex(),
                 "moved": workspace.moved,

@@ -259,6 +259,16 @@ class Tree:
         found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
 
+    def names_kept(self, directory: CowNode) -> list[bytes]:
+        """The names that the database has of a directory, and those that are gone."""
+        if directory.complete:
+            return list(directory.names)
+        return list({name for name, _ in self._chain.names(directory.ino)} | directory.names.keys())
+
+    def forget_directories(self) -> None:
+        """Directories may be let go of as files may: nobody asks for them by number."""
+        self._resident.keeps_directories = False
+
     def is_empty(self, directory: CowNode) -> bool:
         return not self.names(directory)
 
@@ -351,8 +361,15 @@ class Tree:
             for name in [key for key in self.pending.batch.names if key[0] == node.ino]:
                 del self.pending.batch.names[name]
         self.pending.batch.dead.add(node.ino)
+        if self._chain.below(node.ino):
+            self.pending.dirty(node)  # Its rows below are let go of when the layers are merged.
         self._copied.discard(node.ino)
         self.pending.grew(0)
+
+    def frozen(self) -> None:
+        """The layer that was written is not any more, and all of its rows are in the database."""
+        for node in self._resident.nodes():
+            node.clip = node.size
 
     # --- contents ------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
+from typing import Any
 
 import apsw
 
@@ -16,6 +18,7 @@ from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, connect
 from art_cowfs.session import Place, Session, know
+from art_cowfs.standing import standing
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
@@ -23,28 +26,29 @@ from art_fusefs.backend import ROOT
 BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 _BLOCK = 1 << 20
+_PAGE = 1000
 _ZERO = bytes(CHUNK)
 
 
 @contextmanager
 def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
-    connection, remembering = connect(path), connect(path)
-    lower = Lower(os.dup(workspace.fd), companions(path))
-    try:
-        chain = Chain(connection, branch)
-        if workspace.moved:
-            know(remembering, _placed(workspace))
-        connection.execute("BEGIN")
-        tree = Tree(chain, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
-        yield Reader(tree, chain, remembering, workspace)
-        connection.execute("ROLLBACK")
-    except apsw.Error as error:
-        raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
-    finally:
-        lower.close()
-        connection.close()
-        remembering.close()
+    connect(path).close()  # What is wrong with it is told before anything beside it is made.
+    with standing(path, branch) as still:
+        connection, remembering = connect(path), connect(path)
+        lower = Lower(os.dup(workspace.fd), companions(path))
+        try:
+            layers = Chain(connection, branch, still.layer)
+            if workspace.moved:
+                know(remembering, _placed(workspace))
+            tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
+            yield Reader(tree, remembering, workspace, still.change)
+        except apsw.Error as error:
+            raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
+        finally:
+            lower.close()
+            connection.close()
+            remembering.close()
 
 
 @contextmanager
@@ -64,12 +68,22 @@ def _placed(workspace: Workspace) -> Place:
 
 
 class Reader:
-    """See `contracts.TreeReader`."""
+    """See `trees.TreeReader`."""
 
-    def __init__(self, tree: Tree, chain: Chain, remembering: apsw.Connection, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        remembering: apsw.Connection,
+        workspace: Workspace,
+        change: Callable[[Mapping[str, Any]], None] = lambda request: None,
+    ) -> None:
+        """`change` does something to the branch as it is by then, see `session.Accepted`."""
+        tree.forget_directories()
         self._tree = tree
-        self._chain = chain
         self._remembering = remembering
+        self._change = change
+        self._partial: dict[int, tuple[int, int]] = {}
+        """What the host's files were of which a part is in the store, by number."""
         self._name = os.fsencode(workspace.name)
         path = remembering.execute("SELECT path FROM workspace WHERE name = ?", (self._name,)).get
         self._elsewhere = path not in (None, os.fsencode(workspace.real))
@@ -98,6 +112,9 @@ class Reader:
 
     def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
         changed_from = node.origin == path and kind == "file" and node.held
+        partial = kind == "file" and node.held and node.origin is not None and node.host_clip > 0
+        if partial:
+            self._partial.setdefault(node.ino, (node.base_size, node.base_mtime))
         return Entry(
             path=path,
             kind=kind,
@@ -110,55 +127,98 @@ class Reader:
             xattrs=self._tree.xattrs(node),
             version=node.ctime,
             origin=(node.base_size, node.base_mtime) if changed_from else None,
+            partial=partial,
         )
 
-    def removed(self) -> Sequence[bytes]:
+    def removed(self) -> Iterator[bytes]:
         top = self._top()
-        return [] if top is None else sorted(self._whiteouts(top, b""))
+        return iter(()) if top is None else self._whiteouts(top, b"")
 
     def _whiteouts(self, directory: CowNode, path: bytes) -> Iterator[bytes]:
-        self._tree.names(directory)
-        for name, ino in list(directory.names.items()):
+        for name in sorted(self._tree.names_kept(directory)):
             where = joined(path, name)
-            if ino is None:
+            node = self._tree.held(directory, name)
+            if node is None:
                 yield where
-                continue
-            node = self._tree.lookup(directory, name)
-            if node is not None and stat.S_ISDIR(node.mode) and node.origin == where:
+            elif stat.S_ISDIR(node.mode) and node.origin == where:
                 yield from self._whiteouts(node, where)
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._tree.node(entry.ino)
+        if entry.partial:
+            node.base_size, node.base_mtime = self._partial.get(entry.ino, (node.base_size, node.base_mtime))
         for offset in range(0, entry.size, _BLOCK):
             data = self._tree.read(node, offset, min(_BLOCK, entry.size - offset))
             if data.count(0) != len(data):
                 yield offset, data
 
-    def agreed(self) -> Mapping[bytes, Agreed]:
-        if self._elsewhere:
-            return {}
-        rows = self._remembering.execute(
-            "SELECT path, kind, host_size, host_mtime, host_mode, ino, ctime FROM base WHERE workspace = ?",
-            (self._name,),
-        )
-        return {row[0]: Agreed(*row[1:]) for row in rows}
+    def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
+        """A page at a time, so that no statement stays open."""
+        last = b""
+        while not self._elsewhere:
+            rows: list[Any] = self._remembering.execute(
+                "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime FROM base "
+                "WHERE workspace = ? AND place > ? ORDER BY place LIMIT ?",
+                (self._name, last, _PAGE),
+            ).fetchall()
+            for place, *what in rows:
+                yield place.replace(b"\0", b"/"), Agreed(*what)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         if self._elsewhere:
             return
-        gone = [(self._name, path) for path, what in agreed.items() if what is None]
-        kept = [(self._name, path, *what) for path, what in agreed.items() if what is not None]
+        rows = _rows(self._name, agreed)
         with self._remembering:
-            self._remembering.executemany("DELETE FROM base WHERE workspace = ? AND path = ?", gone)
-            self._remembering.executemany("INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?)", kept)
+            self._remembering.executemany(
+                "DELETE FROM base WHERE workspace = ? AND place = ?",
+                [place for place, what in rows.items() if what is None],
+            )
+            self._remembering.executemany(
+                "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?)",
+                [(*place, *what) for place, what in rows.items() if what is not None],
+            )
+        for path, what in agreed.items():
+            was = None if what is None else self._partial.pop(what.ino, None)
+            if what is not None and was is not None:
+                self._take(what.ino, path, was, (what.size, what.mtime_ns))
+
+    def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
+        was = self._partial.get(entry.ino)
+        if was is not None and not self._elsewhere:
+            self._partial[entry.ino] = size, mtime_ns
+            self._take(entry.ino, entry.path, was, (size, mtime_ns))
+
+    def _take(self, ino: int, path: bytes, was: tuple[int, int], now: tuple[int, int]) -> None:
+        """From now on the rest of a partial file is what the host has at a path."""
+        self._change({"ask": "accept", "ino": ino, "path": path.hex(), "was": was, "now": now})
+
+
+def _rows(
+    name: bytes, agreed: Mapping[bytes, Agreed | None]
+) -> dict[tuple[bytes, bytes], tuple[object, ...] | None]:
+    """Rows of `base` by their keys, None for those that go."""
+    return {
+        (name, path.replace(b"/", b"\0")): None if what is None else tuple(what)
+        for path, what in agreed.items()
+    }
 
 
 class Writer(Reader):
-    """See `contracts.TreeWriter`."""
+    """See `trees.TreeWriter`."""
 
     def __init__(self, session: Session, remembering: apsw.Connection, workspace: Workspace) -> None:
-        super().__init__(session.tree, session.chain, remembering, workspace)
+        super().__init__(session.tree, remembering, workspace)
         self._session = session
+
+    def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
+        """In one transaction with what it is about."""
+        if not self._elsewhere:
+            rows = _rows(self._name, agreed)
+            self._tree.pending.batch.base.update(rows)
+            self._tree.pending.grew(128 * len(rows))
 
     def _parent(self, path: bytes) -> tuple[CowNode, bytes]:
         *above, name = path.split(b"/")
@@ -180,24 +240,25 @@ class Writer(Reader):
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
         directory, name = self._parent(entry.path)
+        first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
+        self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
         now = time.time_ns()
-        node = self._tree.held(directory, name)
-        if node is not None and _kind(node.mode) != entry.kind:
-            self._drop(directory, name, node)
-            node = None
-        if node is None:
+        present = self._tree.held(directory, name)
+        node = present
+        if node is None or _kind(node.mode) != entry.kind or (entry.size > _BLOCK and node.nlink == 1):
+            # It gets its name when it is whole: a file of several transactions is there or it is not.
             node = self._tree.new(_TYPES[entry.kind] | entry.mode, now)
-            self._tree.enter(directory, name, node)
-            if entry.kind == "dir":
-                node.nlink = 2
-                node.origin = entry.path  # What is not pushed still shows through.
-                node.names_changing = True
-                directory.nlink += 1
+            node.nlink = 0
         node.mode = _TYPES[entry.kind] | entry.mode
         node.target = entry.target
-        if entry.kind == "file":
-            self._fill(node, entry.size, blocks)
-        elif entry.kind == "link":
+        try:
+            if entry.kind == "file":
+                self._fill(node, entry.size, blocks if first is None else chain([first], blocks))
+        except BaseException:
+            if node.nlink == 0:
+                self._tree.discard(node)
+            raise
+        if entry.kind == "link":
             node.size = len(entry.target)
         for key in self._tree.xattrs(node).keys() - entry.xattrs.keys():
             self._tree.set_xattr(node, key, None)
@@ -205,17 +266,31 @@ class Writer(Reader):
             self._tree.set_xattr(node, key, value)
         node.atime = node.mtime = entry.mtime_ns
         node.ctime = now
+        if node.nlink == 0:
+            self._name_it(directory, name, node, present, entry)
         self._tree.changed(node)
         self._tree.changed(directory)
         self._make_room()
         return entry._replace(ino=node.ino, version=node.ctime)
+
+    def _name_it(
+        self, directory: CowNode, name: bytes, node: CowNode, present: CowNode | None, entry: Entry
+    ) -> None:
+        if present is not None:
+            self._drop(directory, name, present)
+        node.nlink = 1
+        self._tree.enter(directory, name, node)
+        if entry.kind == "dir":
+            node.nlink = 2
+            node.origin = entry.path  # What is not pushed still shows through.
+            node.names_changing = True
+            directory.nlink += 1
 
     def _fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
         self._tree.resize(node, 0)
         node.origin = None
         for offset, data in blocks:
             self._tree.write(node, offset, data)
-            # Each part may become a transaction: a file is whole when its entry is agreed on.
             self._make_room()
         self._tree.resize(node, size)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import apsw
 
+from art_cowfs.log import WAIT_S, Log
 from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
@@ -33,7 +34,7 @@ _IN_PLACE = " ON CONFLICT(ino, idx, layer) DO UPDATE SET data = excluded.data"
 class Batch:
     """Rows to write, each in its newest state. `size` estimates the bytes."""
 
-    __slots__ = ("chunks", "cuts", "dead", "done", "inodes", "names", "origins", "size", "xattrs")
+    __slots__ = ("base", "chunks", "cuts", "dead", "done", "inodes", "names", "origins", "size", "xattrs")
 
     def __init__(self) -> None:
         self.inodes: dict[int, Any] = {}
@@ -48,13 +49,22 @@ class Batch:
         self.dead: set[int] = set()
         """Numbers whose rows of the top go."""
         self.origins: dict[tuple[int, int], int] = {}
+        self.base: dict[tuple[bytes, bytes], tuple[object, ...] | None] = {}
+        """Workspace and place -> what both sides agree on, None when on nothing any more."""
         self.size = 0
         self.done = False
         """Whether the database has it."""
 
     def __bool__(self) -> bool:
         return bool(
-            self.inodes or self.names or self.chunks or self.cuts or self.xattrs or self.dead or self.origins
+            self.inodes
+            or self.names
+            or self.chunks
+            or self.cuts
+            or self.xattrs
+            or self.dead
+            or self.origins
+            or self.base
         )
 
 
@@ -105,9 +115,12 @@ class Writer:
         """`committing` is the queue of those that commit to this database."""
         self._connection = connection
         self._committing = committing
-        self._layer = layer
+        self.layer = layer
+        """Changed only while nothing waits to be written."""
         self._files = Files(path)
         self._files.check()
+        self.log = Log(connection, path)
+        self._slow = False
         self._wal = path + "-wal"
         self._wal_fd = -1
         self._wake = threading.Condition()
@@ -191,6 +204,10 @@ class Writer:
                 done()
             if sync or failure is not None:
                 _tell(wishes, failure)
+            if self._slow:
+                self._slow = False
+                with self._wake:
+                    self._wake.wait_for(lambda: self._stopping, timeout=WAIT_S)
 
     def _first_in_queue(self) -> list[tuple[Batch, Callable[[], None]]]:
         """What the next transaction takes: one batch, or a few where the writer is behind."""
@@ -209,9 +226,11 @@ class Writer:
         try:
             self._files.check(at_once=sync)
             if batches:
-                with self._committing(), changing(self._connection):
-                    for batch in batches:
-                        self._write(batch)
+                with self._committing():
+                    with changing(self._connection):
+                        for batch in batches:
+                            self._write(batch)
+                    self._slow = self.log.is_too_large()
             if sync:
                 self._sync_log()
         except apsw.Error as error:
@@ -227,7 +246,7 @@ class Writer:
         os.fdatasync(self._wal_fd)
 
     def _write(self, batch: Batch) -> None:
-        run, layer = self._connection.executemany, self._layer
+        run, layer = self._connection.executemany, self.layer
         if batch.dead:
             numbers = [(ino, layer) for ino in batch.dead]
             run("DELETE FROM inode WHERE ino = ? AND layer = ?", numbers)
@@ -251,12 +270,15 @@ class Writer:
         put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
         put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
         put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
+        forgotten = [place for place, agreed in batch.base.items() if agreed is None]
+        run("DELETE FROM base WHERE workspace = ? AND place = ?", forgotten)
+        put("base", "", [(*place, *agreed) for place, agreed in batch.base.items() if agreed is not None])
 
     def _patched(self, ino: int, idx: int, data: bytearray) -> bool:
         """Write only what differs of a chunk that the layer has already; False when it has to be
         written whole. One that grows gets room to grow into: its rest reads as zeros."""
         place = "SELECT id, length(data) FROM chunk WHERE ino = ? AND idx = ? AND layer = ?"
-        found: Any = self._connection.execute(place, (ino, idx, self._layer)).get
+        found: Any = self._connection.execute(place, (ino, idx, self.layer)).get
         if found is None or found[1] is None:
             return False
         row: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 
 from art_core.contracts import Entry
 from art_core.errors import TransferError
-from art_core.hostside import HostTree, checked
-from art_core.transfer import is_protected
+from art_core.hostside import HostTree, Unreadable, checked
+from art_core.pulling import is_protected
 
 
 @pytest.fixture
@@ -106,9 +107,24 @@ def test_a_walk_is_in_order_and_skips_what_cannot_be_carried(tree: HostTree, top
         (top / name).parent.mkdir(exist_ok=True)
         (top / name).write_text("x")
     os.mkfifo(top / "fifo")
-    skipped: list[bytes] = []
-    assert [entry.path for entry in tree.walk(skipped)] == [b"B", b"a", b"a/deep", b"b"]
-    assert skipped == [b"fifo"]
+    found = list(tree.walk())
+    assert [path for path, _ in found] == [b"B", b"a", b"a/deep", b"b", b"fifo"]
+    assert [path for path, entry in found if isinstance(entry, Unreadable)] == [b"fifo"]
+
+
+def test_what_a_killed_pull_has_left_is_no_part_of_the_tree_and_goes_with_the_next(
+    tree: HostTree, top: Path
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (top / "a").mkdir()
+    running, left = top / f"a/.art-pull-{os.getppid()}-x", top / f"a/.art-pull-{ended.pid}-x"
+    for path in (running, left, top / "a/.art-of-the-user"):
+        path.write_text("half")
+    assert [path for path, _ in tree.walk()] == [b"a", b"a/.art-of-the-user"]
+    assert left.exists()
+    tree.put(file(b"a/new"), blocks((0, b"data")))
+    assert sorted(os.listdir(top / "a")) == sorted([".art-of-the-user", running.name, "new"])
 
 
 @pytest.mark.parametrize(

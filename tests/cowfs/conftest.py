@@ -24,6 +24,7 @@ class Mount:
     """A mounted branch. `path` leads into its namespace through the process that holds it."""
 
     def __init__(self, database: Path, workspace: Path, branch: str = "main") -> None:
+        """Its server can be asked through a socket beside the workspace."""
         self.database = database
         self._opened = open_workspace(str(workspace))
         owner = (os.getuid(), os.getgid())
@@ -33,7 +34,7 @@ class Mount:
             self.namespace = PrivateNamespace(owner)
             return self.namespace
 
-        self._context = Database(str(database)).mount(branch, self._opened, make)
+        self._context = Database(str(database), f"{workspace.parent}/state").mount(branch, self._opened, make)
         try:
             mounted = self._context.__enter__()
         except BaseException:

@@ -53,7 +53,7 @@ def test_four_branches_work_at_once(forked: Bench) -> None:
     connection = connect(str(forked.database))
     assert list(problems(connection)) == []
     connection.close()
-    assert sorted(path.name for path in forked.top.iterdir()) == ["t.db", "ws"]
+    assert sorted(path.name for path in forked.top.iterdir()) == ["state", "t.db", "ws"]
     for name in NAMES:
         mount = forked.mount(name)
         assert (mount.path / "common").read_text() == "common"
@@ -78,4 +78,4 @@ def test_a_branch_is_held_by_itself(forked: Bench) -> None:
     again = forked.mount("one")
     forked.unmount(again)
     forked.unmount(main)
-    assert sorted(path.name for path in forked.top.iterdir()) == ["t.db", "ws"]
+    assert sorted(path.name for path in forked.top.iterdir()) == ["state", "t.db", "ws"]

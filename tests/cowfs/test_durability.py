@@ -281,4 +281,4 @@ time.sleep(100)
         time.sleep(0.02)
     mount = bench.mount()
     assert (mount.path / "file").read_bytes() == b"answered"
-    assert sorted(os.listdir(bench.top)) == ["t.db", "t.db-lock", "t.db-shm", "t.db-wal", "ws"]
+    assert sorted(os.listdir(bench.top)) == ["state", "t.db", "t.db-lock", "t.db-shm", "t.db-wal", "ws"]

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from art_cowfs.trees import Reader
 from tests.cowfs.conftest import Bench, Mount, crowd
+from tests.cowfs.test_standing import reader
 
 NAMES = ["a", "b", "c", "d"]
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
@@ -28,6 +31,11 @@ def outcome(action: Any, *arguments: Any) -> Any:
         return action(*arguments)
     except OSError as error:
         return COMPARED.get(error.errno or 0, error.errno)
+
+
+def _mode(shown: str) -> int:
+    """The bits of a mode as stat.filemode() shows it."""
+    return sum(0o400 >> place for place, letter in enumerate(shown[1:]) if letter != "-")
 
 
 def snapshot(top: Path) -> dict[str, Any]:
@@ -65,6 +73,8 @@ class Work(RuleBasedStateMachine):
         self.native = self.top / "native"
         self.mounted: Mount | None = None
         self.seed = 0
+        self.reads = ExitStack()
+        self.read: tuple[dict[str, Any], Reader] | None = None
 
     @initialize(large=st.booleans())
     def begin(self, large: bool) -> None:
@@ -142,7 +152,39 @@ class Work(RuleBasedStateMachine):
     @rule()
     def mount_again(self) -> None:
         assert self.mounted is not None
+        self.reads.close()  # A server must not be forked from a process with connections of its own.
+        self.read = None
         self.mounted = self.bench.again(self.mounted)
+
+    @precondition(lambda self: self.mounted is not None)
+    @rule()
+    def begin_to_read(self) -> None:
+        self.reads.close()
+        tree = self.reads.enter_context(reader(self.bench))
+        self.read = snapshot(self.native), tree
+
+    @precondition(lambda self: self.read is not None)
+    @rule()
+    def end_to_read(self) -> None:
+        """What is read is what there was at the beginning; what is left out shows through."""
+        assert self.read is not None
+        expected, tree = self.read
+        for entry in tree.walk():
+            mode, _, size, what = expected.pop(os.fsdecode(entry.path))
+            assert stat.S_IMODE(entry.mode) == _mode(mode)
+            if entry.kind == "file":
+                found = bytearray(entry.size)
+                for offset, data in tree.blocks(entry):
+                    found[offset : offset + len(data)] = data
+                assert (len(found), bytes(found)) == (size, what)
+        gone = {os.fsdecode(path) for path in tree.removed()}
+        host = snapshot(self.bench.host)
+        assert {path: host.get(path) and host[path][3] for path in expected} == {
+            path: what[3] for path, what in expected.items()
+        }
+        assert not any(path in gone for path in expected)
+        self.reads.close()
+        self.read = None
 
     @invariant()
     def the_same(self) -> None:
@@ -150,6 +192,7 @@ class Work(RuleBasedStateMachine):
             assert snapshot(self.mounted.workspace) == snapshot(self.native)
 
     def teardown(self) -> None:
+        self.reads.close()
         self.bench.close()
         shutil.rmtree(self.top, ignore_errors=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -54,8 +54,8 @@ class CopiesLinks(Tree):
 
 
 class ForgetsRemovals(Tree):
-    def removed(self) -> Sequence[bytes]:
-        return ()
+    def removed(self) -> Iterator[bytes]:
+        return iter(())
 
 
 class DropsAttributes(Tree):
@@ -66,6 +66,11 @@ class DropsAttributes(Tree):
 class NeverForgets(Tree):
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         super().agree({path: what for path, what in agreed.items() if what is not None})
+
+
+class SortsWholePaths(Tree):
+    def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
+        yield from sorted(self._image.agreed.items())
 
 
 class WalksTheHost(Tree):
@@ -176,6 +181,7 @@ STORES: dict[str, Any] = {
     "test_remove": _with_tree(ForgetsRemovals),
     "test_attributes": _with_tree(DropsAttributes),
     "test_agreed": _with_tree(NeverForgets),
+    "test_order": _with_tree(SortsWholePaths),
     "test_pull_sees_what_was_done": _with_tree(WalksTheHost),
     "test_host_shows_through": _with_backend(ShowsAllExecutable),
     "test_host_is_never_written": _with_backend(WritesThrough),

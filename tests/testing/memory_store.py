@@ -365,8 +365,13 @@ class MemoryStore:
             tree.commit()
 
 
+def _place(path: bytes) -> bytes:
+    """What sorts like the path in a walk."""
+    return path.replace(b"/", b"\0")
+
+
 class Tree:
-    """See `contracts.TreeWriter`."""
+    """See `trees.TreeWriter`."""
 
     def __init__(self, memory: int, workspace: Workspace) -> None:
         self._memory = memory
@@ -405,8 +410,15 @@ class Tree:
             origin=file.base,
         )
 
-    def removed(self) -> Sequence[bytes]:
-        return sorted(name for name, ino in self._top.names.items() if ino is None)
+    def removed(self) -> Iterator[bytes]:
+        yield from sorted(self._gone(self._top, b""), key=_place)
+
+    def _gone(self, directory: File, path: bytes) -> Iterator[bytes]:
+        for name, ino in directory.names.items():
+            if ino is None:
+                yield path + name
+            elif stat.S_ISDIR(self._image.files[ino].mode):
+                yield from self._gone(self._image.files[ino], path + name + b"/")
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         contents = self._image.files[entry.ino].contents or b""
@@ -415,8 +427,8 @@ class Tree:
             if block.strip(b"\0"):
                 yield start, block
 
-    def agreed(self) -> Mapping[bytes, Agreed]:
-        return self._image.agreed
+    def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
+        yield from sorted(self._image.agreed.items(), key=lambda item: _place(item[0]))
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         for path, what in agreed.items():
@@ -425,6 +437,9 @@ class Tree:
             else:
                 self._image.agreed[path] = what
         self.commit()
+
+    def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
+        """No file is partial: they are copied up whole."""
 
     def _place(self, path: bytes) -> tuple[File | None, bytes]:
         above, _, name = path.rpartition(b"/")

@@ -154,7 +154,8 @@ class TreeRules:
             tree.commit()
         with kept.reader() as reader:
             rule.equals(list(reader.walk()), [])
-            rule.holds(b"host" in reader.removed(), f"removed are {reader.removed()}")
+            removed = list(reader.removed())
+            rule.holds(b"host" in removed, f"removed are {removed}")
 
     def test_attributes(self, rule: Rule, kept: Kept) -> None:
         """Extended attributes of the user are kept."""
@@ -176,6 +177,33 @@ class TreeRules:
             reader.agree({b"a": None})
         with kept.reader() as reader:
             rule.equals(dict(reader.agreed()), {b"a/b": two}, "without one")
+
+    def test_order(self, rule: Rule, kept: Kept) -> None:
+        """What is walked, removed and agreed on comes in one order, a directory before what is in it and
+        names in byte order; what was agreed on may change while it is read."""
+        paths = [b"a", b"a/b", b"a/c", b"a-b", b"a.", b"b"]
+        what = Agreed("file", 1, 2, 3, 4, 5)
+        for path in paths:
+            kept.write(f"{os.fsdecode(path)}{'/x' * (path == b'a')}")
+        with kept.writer() as tree:
+            tree.agree(dict.fromkeys(reversed(paths), what))
+            for path in paths:
+                tree.put(*((directory(path), iter([])) if path == b"a" else _iterated(file(path))))
+            tree.commit()
+        with kept.reader() as reader:
+            rule.equals([entry.path for entry in reader.walk()], paths, "the walk")
+            agreed = []
+            for path, _ in reader.agreed():
+                agreed.append(path)
+                reader.agree({path: None})
+            rule.equals(agreed, paths, "what was agreed on")
+            rule.equals(list(reader.agreed()), [], "afterwards")
+        with kept.writer() as tree:
+            for path in reversed(paths[1:]):
+                tree.remove(path)
+            tree.commit()
+        with kept.reader() as reader:
+            rule.equals(list(reader.removed()), paths[1:], "what is removed")
 
 
 def _iterated(made: tuple[Entry, list[tuple[int, bytes]]]) -> tuple[Entry, Iterator[tuple[int, bytes]]]:

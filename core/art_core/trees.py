@@ -1,0 +1,88 @@
+"""A part of the store's contract: a workspace's tree in a store, for push and pull.
+
+A store never touches the host's directory: core walks it, and carries entries between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple, Protocol
+
+Kind = Literal["file", "dir", "link"]
+
+
+class Entry(NamedTuple):
+    """One file of a workspace; `path` is relative to its top, with any byte but NUL.
+
+    `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of
+    the host's file that a store's file was changed from; None for one that the host never had.
+    `partial`: some of its contents are still the host's; they are gone (ESTALE) when that file changes.
+    """
+
+    path: bytes
+    kind: Kind
+    mode: int
+    size: int
+    mtime_ns: int
+    ino: int = 0
+    target: bytes = b""
+    nlink: int = 1
+    xattrs: Mapping[bytes, bytes] = {}
+    version: int = 0
+    origin: tuple[int, int] | None = None
+    partial: bool = False
+
+
+class Agreed(NamedTuple):
+    """What both sides had when a push or a pull last made them the same: the host's size, mtime and
+    mode, and the store's number and version."""
+
+    kind: Kind
+    size: int
+    mtime_ns: int
+    mode: int
+    ino: int
+    version: int
+
+
+class TreeReader(Protocol):
+    """A workspace's tree in a store, as of one moment. All of its iterators go in the order of a walk: a
+    directory before what is in it, names in byte order. None holds more than a part of the tree."""
+
+    def walk(self) -> Iterator[Entry]:
+        """What the store holds; what only shows through from the host's own place is left out."""
+
+    def removed(self) -> Iterator[bytes]:
+        """Paths of the host that are not to be seen any more."""
+
+    def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        """The contents of a file, as offsets and bytes in order; what is left out is zeros."""
+
+    def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
+        """What both sides agreed on; `agree` may be called meanwhile."""
+
+    def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
+        """Remember what both sides have now, None for what neither has. A partial file's contents are
+        from now on those that the host has."""
+
+    def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
+        """Take what a partial file has of the host's from there as it is now, with this size and time."""
+
+
+class TreeWriter(TreeReader, Protocol):
+    """The same, held for writing."""
+
+    def find(self, path: bytes) -> Entry | None:
+        """What the store holds at a path; None also for what only shows through."""
+
+    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        """Make the path this entry, with all its contents; return it with its number and version."""
+
+    def link(self, path: bytes, to: Entry) -> Entry:
+        """Make the path a further name of an entry that was put."""
+
+    def remove(self, path: bytes) -> None:
+        """Remove a file, or a directory with all that is in it."""
+
+    def commit(self) -> None:
+        """Bring everything to the disk. What was agreed on is never there without what it is about."""
