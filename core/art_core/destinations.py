@@ -52,6 +52,8 @@ def parse(text: str, origin: Origin, error: type[ArtError] = UsageError) -> Dest
         )
 
     host, ports = _without_port(text)
+    if "/" in text:
+        raise wrong("this is no name and no address")
     if ports is None:
         raise wrong("the port is no number from 1 to 65535, nor *")
     if host == "*":
@@ -95,7 +97,7 @@ def target(host: str) -> Address | str | None:
     What only looks like an address to some resolvers (`127.1`, `0x7f000001`) is neither.
     """
     try:
-        return plain(ipaddress.ip_address(host))
+        return None if "%" in host else plain(ipaddress.ip_address(host))
     except ValueError:
         pass
     if not host.isascii():

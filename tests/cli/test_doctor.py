@@ -103,7 +103,7 @@ def test_a_machine_that_has_all_passes() -> None:
             "sudo sysctl -w kernel.yama.ptrace_scope=1",
         ),
         (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace", "warning", "after a restart"),
-        (host(lacks={"trio"}), "extra overlay", "warning", "pip install 'art-runtime[overlay]'"),
+        (host(lacks={"apsw"}), "extra overlay", "warning", "pip install 'art-runtime[overlay]'"),
         (host(lacks={"ptrace"}), "extra trace", "warning", "pip install 'art-runtime[trace]'"),
     ],
 )
