@@ -97,6 +97,9 @@ class Watched:
         else:
             self.lines.append(line)
 
+    def served(self) -> bool:
+        return self.passage.served()
+
     def close(self) -> None:
         """Idempotent."""
         self.look()

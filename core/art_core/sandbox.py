@@ -112,6 +112,10 @@ class Sandbox:
             passage.close()
         self._preparation.close()
 
+    def gateway_served(self) -> bool:
+        """Whether every run so far had its way out of a filtered network."""
+        return bool(self._passages) and all(passage.served() for passage in self._passages)
+
     def greetings(self) -> Sequence[str]:
         """What a user should be told before a run: what a store found out when it opened the home."""
         overlay = self._preparation.overlay

@@ -130,6 +130,8 @@ async def _serve(control: socket.socket, door: socket.socket, order: dict[str, A
             teller.say({"served": True})
             for listener, client in zip(listeners, clients, strict=False):
                 nursery.start_soon(_accept, listener, client, limiter, nursery)
+    if _received(door):  # The run was over before there was time to serve it.
+        teller.say({"served": True})
     teller.last()
 
 
@@ -149,6 +151,11 @@ async def _end_with(control: socket.socket, running: trio.CancelScope) -> None:
 async def _taken(door: socket.socket) -> list[socket.socket]:
     """The listening sockets of a run; none when no more will come."""
     await trio.lowlevel.wait_readable(door)
+    return _received(door)
+
+
+def _received(door: socket.socket) -> list[socket.socket]:
+    """The listening sockets that were sent, if they were."""
     try:
         _, fds, _, _ = socket.recv_fds(door, 16, 253)
     except OSError:
@@ -167,7 +174,7 @@ async def _accept(
 ) -> None:
     async def one(connection: socket.socket, token: object) -> None:
         try:
-            with connection, suppress(OSError):
+            with connection, suppress(Exception):  # What goes wrong with one client ends that one.
                 await client(connection)
         finally:
             limiter.release_on_behalf_of(token)

@@ -151,6 +151,7 @@ def test_a_sandbox_can_run_here(caller: Caller) -> None:
     found = examined(caller)
     assert found["works"] is True
     assert states(found)["a run"] == "ok"
+    assert states(found)["filtered network"] == "ok"
     (isolation,) = [check for check in found["checks"] if check["name"] == "isolation bwrap"]
     assert "bwrap (bubblewrap 0." in isolation["found"]
 

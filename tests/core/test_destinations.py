@@ -16,13 +16,21 @@ HERE = Origin("--allow-domain")
 
 @pytest.mark.parametrize(
     ("text", "rule"),
-    (
-        *("Example.COM.", "example.com", "*.example.com", "example.com", "example.com:22"),
-        *("example.com", "example.com:*", "example.com", "*", "", "*:*", "", "10.0.0.5", "10.0.0.5"),
-        *("::ffff:10.0.0.5", "10.0.0.5", "[2600:1::5]:8080", "2600:1::5", "2600:1:0::5", "2600:1::5"),
-        *("localhost:8080", "127.0.0.1", "bücher.example", "xn--bcher-kva.example"),
-        *("under_score.example", "under_score.example"),
-    ),
+    [
+        ("Example.COM.", ("example.com", False, (80, 443))),
+        ("*.example.com", ("example.com", True, (80, 443))),
+        ("example.com:22", ("example.com", False, (22,))),
+        ("example.com:*", ("example.com", False, (0,))),
+        ("*", ("", True, (80, 443))),
+        ("*:*", ("", True, (0,))),
+        ("10.0.0.5", ("10.0.0.5", False, (80, 443))),
+        ("::ffff:10.0.0.5", ("10.0.0.5", False, (80, 443))),
+        ("[2600:1::5]:8080", ("2600:1::5", False, (8080,))),
+        ("2600:1:0::5", ("2600:1::5", False, (80, 443))),
+        ("localhost:8080", ("127.0.0.1", False, (8080,))),
+        ("bücher.example", ("xn--bcher-kva.example", False, (80, 443))),
+        ("under_score.example", ("under_score.example", False, (80, 443))),
+    ],
 )
 def test_a_rule_is_read(text: str, rule: tuple[str, bool, tuple[int, ...]]) -> None:
     assert parse(text, HERE)[:3] == rule
@@ -80,12 +88,15 @@ def test_a_name_below_localhost_is_this_machine() -> None:
 
 @pytest.mark.parametrize(
     ("host", "port", "option"),
-    (
-        *("example.com", "--allow-domain example.com", "example.com"),
-        *("--allow-domain example.com:22", "10.0.0.5", "--allow-domain 10.0.0.5", "fd00::5"),
-        *("--allow-domain [fd00::5]:8080", "127.0.0.1", "--allow-domain 127.0.0.1:8080", "127.0.0.1"),
-        *("", "a b; rm", ""),
-    ),
+    [
+        ("example.com", 443, "--allow-domain example.com"),
+        ("example.com", 22, "--allow-domain example.com:22"),
+        ("10.0.0.5", 80, "--allow-domain 10.0.0.5"),
+        ("fd00::5", 8080, "--allow-domain [fd00::5]:8080"),
+        ("127.0.0.1", 8080, "--allow-domain 127.0.0.1:8080"),
+        ("127.0.0.1", 80, ""),
+        ("a b; rm", 80, ""),
+    ],
 )
 def test_the_option_that_would_allow_it_does(host: str, port: int, option: str) -> None:
     assert option_for(host, port) == option
