@@ -14,6 +14,7 @@ EXTRAS = {
         ("pyfuse3", "trio", "apsw"),
         "a home that is kept (--db)",
     ),
+    "network": (("h11", "trio"), "a filtered network (--network filtered)"),
     "trace": (("ptrace",), "recording system calls (--trace), which a later version of ART brings"),
 }
 """The extras of the distribution: the modules that each brings, and what they are for."""

@@ -109,9 +109,16 @@ _SIGHT = (
     Option(
         "network",
         ("--network",),
-        "host|none",
-        "the host's network, or none; default: host",
-        choices=("host", "none"),
+        "host|none|filtered",
+        "the host's network, none, or only what --allow-domain names; default: host",
+        choices=("host", "none", "filtered"),
+    ),
+    Option(
+        "allow_domains",
+        ("--allow-domain",),
+        "HOST[:PORT]",
+        "a name ('*.example.com'), or address, that the command may reach; implies a filtered network",
+        many=True,
     ),
     Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
 )
@@ -143,6 +150,7 @@ _PLUGINS = (
     Option("isolation", ("--isolation",), "NAME", "the plugin that makes the sandbox"),
     Option("store", ("--store",), "NAME", "the plugin that opens the database"),
     Option("tracer", ("--tracer",), "NAME", "the plugin that records system calls"),
+    Option("gateway", ("--gateway",), "NAME", "the plugin that filters the network"),
     Option("no_plugins", ("--no-plugin",), "NAME", "leave this plugin out", many=True),
     Option("overrides", ("-c",), "KEY=VALUE", "change a setting: plugins.bwrap.tmp_size=1G", many=True),
 )

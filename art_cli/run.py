@@ -34,6 +34,8 @@ _AS_THEY_ARE = (
         "nested",
         "alias",
         "network",
+        "allow_domains",
+        "gateway",
         "unprotected",
         "allow_home",
         "no_plugins",
@@ -61,7 +63,7 @@ def run(chosen: Split, launcher: Launcher) -> int:
             return 0
         for line in box.greetings():
             console.note(line)
-        ended = box.execute(argv, interactive=interactive)
+        ended = box.execute(argv, interactive=interactive, tell=console.note)
         if ended.by not in ("command", "signal"):
             console.complain(ended.why)
         elif ended.code and (difference := box.resolution_note(argv)) is not None:

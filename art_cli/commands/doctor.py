@@ -64,7 +64,7 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
     directory = tempfile.mkdtemp(prefix="art-doctor-")
     try:
         options: dict[str, Any] = {"isolation": isolation, "no_plugins": no_plugins, "allow_home": True}
-        with Sandbox(directory, settings=settings, **options) as box:
+        with Sandbox(directory, settings=settings, network="host", **options) as box:
             yield _program(isolation or settings.isolation, box.plan(["true"]))
             result = box.run(["sh", "-c", _WHO_AM_I], timeout=TRIAL_TIMEOUT_S)
         if result.status:
@@ -73,6 +73,7 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
         else:
             yield Check("a run", "ok", "a command ran in a sandbox")
             yield _own_proc(result.stdout.split())
+            yield _filtered(directory, settings, options)
     except (ArtError, OSError) as error:
         yield _failed(str(error))
     finally:
@@ -94,6 +95,24 @@ def _own_proc(pids: Sequence[bytes]) -> Check:
         "run ART outside the container, or let the container have all of /proc "
         "(docker run --security-opt systempaths=unconfined)",
     )
+
+
+def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Check:
+    """Whether a sandbox with a filtered network starts, and its gateway serves it."""
+    from art_core.sandbox import Sandbox
+
+    name, cure = "filtered network", "see the other lines that are not ok"
+    try:
+        with Sandbox(directory, settings=settings, network="filtered", **options) as box:
+            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
+            served = box.gateway_served()
+    except (ArtError, OSError) as error:
+        why, _, found = str(error).rpartition(": ")
+        return Check(name, "warning", why or found, "--network filtered", found if why else cure)
+    if result.status or not served:
+        why = result.exit.why or "the gateway did not get what the sandbox listens on"
+        return Check(name, "warning", why, "--network filtered", cure)
+    return Check(name, "ok", f"the gateway {settings.gateway} serves a sandbox")
 
 
 def _failed(why: str) -> Check:

@@ -98,9 +98,9 @@ class Attachment:
         while self._theirs:
             os.close(self._theirs.pop())
 
-    def run(self, finished_fd: int, *, deadline: float | None = None) -> bool:
+    def run(self, finished_fd: int, *, deadline: float | None = None, news: relay.News | None = None) -> bool:
         """Relay until the command ended; False when `deadline` (time.monotonic) came first."""
-        return self.relay.run(finished_fd, deadline=deadline, before_wait=self._mind_foreground)
+        return self.relay.run(finished_fd, deadline=deadline, before_wait=self._mind_foreground, news=news)
 
     def _mind_foreground(self) -> None:
         if self._stdin_terminal is not None:

@@ -1,14 +1,13 @@
 """The contracts of ART: what a plugin provides and what the core hands to it.
 
-A plugin is found through an entry point, answers one of the hooks in `art_core.hookspecs`
-with `Provider` records, and its heavy imports sit behind `Provider.create`. There are four
-kinds of things to provide:
+A plugin is found through an entry point, answers one of the hooks in `art_core.hookspecs` with `Provider`
+records, and its heavy imports sit behind `Provider.create`. There are five things to provide:
 
-* `Isolation` turns a `Run` (what should happen) into a `Launch` (the program that makes it
-  happen), and tells afterwards what an exit status meant.
+* `Isolation` turns a `Run` (what should happen) into a `Launch` (what makes it happen), and reads its end.
 * `MountSource` says which host paths a workspace asks to have inside the sandbox.
 * `Stores` opens databases that hold the sandbox's home (`Store`; its trees are in `art_core.trees`).
 * `Tracer` runs the launched process and records its system calls.
+* `Gateway` (in `art_core.gateways`) is the way out of a filtered network.
 
 Conventions, for every contract:
 
@@ -35,7 +34,7 @@ from art_core.trees import TreeReader as TreeReader
 from art_core.trees import TreeWriter as TreeWriter
 
 T_co = TypeVar("T_co", covariant=True)
-CONTRACT_VERSIONS: Mapping[str, int] = {"store": 1, "isolation": 1, "mount_source": 1, "tracer": 1}
+CONTRACT_VERSIONS = dict.fromkeys(("store", "isolation", "mount_source", "tracer", "gateway"), 1)
 """The contract versions this core speaks; `Provider.contract` is checked before `create`."""
 
 HOME = "/home/agent"
@@ -202,7 +201,7 @@ class GuestFile(NamedTuple):
     mode: int = 0o644
 
 
-Network = Literal["host", "none"]
+Network = Literal["host", "none", "filtered"]
 
 
 class Run(NamedTuple):
@@ -213,9 +212,9 @@ class Run(NamedTuple):
     `masks` (host paths that must not be seen: a directory appears empty, a file is absent, also
     when the host renames over it later), `mounts` in the order given, and `files`.
     Missing parents of a guest path are made, never in a host directory.
-
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
+    `listen` and `listen_fd` are of a filtered network: see `art_core.gateways`; -1 when only planned.
     """
 
     argv: Sequence[bytes]
@@ -230,6 +229,8 @@ class Run(NamedTuple):
     network: Network = "host"
     terminal: bool = False
     nested: bool = False
+    listen: Sequence[int] = ()
+    listen_fd: int = -1
 
 
 class Launch(NamedTuple):
@@ -271,7 +272,7 @@ class Exit(NamedTuple):
 class Isolation(Protocol):
     """Keeps a command apart from the host.
 
-    Capabilities: `mounts`, `masks`, `pidns`, `terminal`, `network-none`, `nested`.
+    Capabilities: `mounts`, `masks`, `pidns`, `terminal`, `network-none`, `network-filtered`, `nested`.
     """
 
     def plan(self, run: Run) -> Launch:

@@ -21,13 +21,15 @@ def build(
     user: str,
     shell: str,
     keep: Sequence[str],
+    given: Mapping[bytes, bytes] = {},
     requests: Sequence[str] = (),
     files: Sequence[str] = (),
     path_first: Sequence[str] = (),
 ) -> dict[bytes, bytes]:
     """The whole environment.
 
-    `keep` are names or patterns (`LC_*`) of the caller's variables that are always passed.
+    `keep` are names or patterns (`LC_*`) of the caller's variables that are always passed; `given`
+    wins over them.
     `files` (lines NAME=VALUE) and `requests` (NAME, NAME=VALUE or a pattern) come after, each
     winning over what came before; `path_first` goes in front of PATH. Raises UsageError.
     """
@@ -41,6 +43,7 @@ def build(
             b"LOGNAME": os.fsencode(user),
             b"SHELL": os.fsencode(shell),
             b"ART": b"1",
+            **given,
         }
     )
     for name in files:

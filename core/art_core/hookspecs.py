@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from art_core.contracts import Isolation, MountSource, Provider, Stores, Tracer
+from art_core.gateways import Gateway
 
 PROJECT = "art"
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -49,3 +50,8 @@ def art_mount_sources() -> Iterable[Provider[MountSource]]:  # type: ignore[empt
 @hookspec
 def art_tracers() -> Iterable[Provider[Tracer]]:  # type: ignore[empty-body]
     """Recorders of system calls (`--tracer NAME`)."""
+
+
+@hookspec
+def art_gateways() -> Iterable[Provider[Gateway]]:  # type: ignore[empty-body]
+    """Ways out of a sandbox whose network is filtered (`--gateway NAME`)."""

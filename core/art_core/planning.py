@@ -9,17 +9,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from art_core import dirs, environment, masks, mounts, protect
+from art_core import dirs, environment, masks, mounts, network, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
-from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
+from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
 from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import Settings
-from art_core.workspace import absolute, needs_consent, open_workspace, refuse_foreign
+from art_core.workspace import absolute, aliases, ask_consent, open_workspace, refuse_foreign
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
@@ -55,6 +55,8 @@ class Options(NamedTuple):
     nested: bool = False
     alias: bool = True
     network: Network | None = None
+    allow_domains: Sequence[str] = ()
+    gateway: str | None = None
     unprotected: Sequence[str] = ()
     trust: Trust = "refuse"
     allow_home: bool = False
@@ -99,7 +101,7 @@ class Preparation:
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network: Network = options.network or self.settings.network
+        self.network, self.egress = network.chosen(options, self.settings, self.plugins)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"
@@ -126,7 +128,8 @@ class Preparation:
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
-        self._ask_consent(homes)
+        if not self.options.allow_home:
+            ask_consent(self.workspace, homes, self._ask)
         refuse_foreign(self.workspace, os.getuid())
         self.homes = homes
         self.state_dir = dirs.state_dir(self._caller_env)
@@ -135,7 +138,7 @@ class Preparation:
         self.masks = masks.host_masks(homes, extra) if self.options.masks else []
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
-        self.aliases = self._aliases() if self.options.alias else []
+        self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
         self._gather()
         patterns = self.settings.protect if self.overlay is None else ()  # Nothing reaches the host.
         self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
@@ -154,6 +157,7 @@ class Preparation:
         provider = self.plugins.provider("isolation", self._isolation_name)
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
         needed["network-none"] = "a network of its own" if self.network == "none" else ""
+        needed["network-filtered"] = "a filtered network" if self.network == "filtered" else ""
         needed["nested"] = "--nested" if self.options.nested else ""
         needed.update(dict.fromkeys(more, "a terminal"))
         for capability, what in needed.items():
@@ -163,25 +167,7 @@ class Preparation:
                     "choose another with --isolation NAME"
                 )
 
-    def _ask_consent(self, homes: list[str]) -> None:
-        sentence = needs_consent(self.workspace, homes)
-        if sentence is None or self.options.allow_home:
-            return
-        if self._ask is not None and self._ask(f"{sentence}; let the command write to all of it?"):
-            return
-        raise WorkspaceError(f"{sentence}; name a directory in it with -m DIR, or add --allow-home")
-
     # --- what is mounted -----------------------------------------------------------------------
-
-    def _aliases(self) -> list[str]:
-        """Where else the workspace appears: at its own host path, and as it was typed when that
-        leads through a link that is masked."""
-        found: list[str] = []
-        for path in (self.workspace.real, self.workspace.path):
-            visible = path == self.workspace.real or any(within(path, top) for top in self.hidden)
-            if visible and path not in (*found, self.guest) and not within(HOME, path):
-                found.append(path)
-        return found
 
     def _gather(self) -> None:
         home = self._caller_env.get("HOME", "/")
@@ -279,13 +265,17 @@ class Preparation:
             user=self.identity.user,
             shell=self.shell(),
             keep=self.settings.env_pass,
+            given={} if self.egress is None else self.egress.variables(),
             requests=requests,
             files=files,
             path_first=[*map(_expanded, self.options.path), *self.path_first],
         )
 
-    def launch(self, argv: Sequence[bytes], *, terminal: bool, hide_values: bool = False) -> Prepared:
-        """What runs a command; `hide_values` leaves out what the user's variables hold."""
+    def launch(
+        self, argv: Sequence[bytes], *, terminal: bool, hide_values: bool = False, door_fd: int = -1
+    ) -> Prepared:
+        """What runs a command; `hide_values` leaves out what the user's variables hold. `door_fd` takes
+        what the isolation listens on."""
         if terminal:
             self._require_capabilities("terminal")
         env = self._environment(self.options.env, self.options.env_files)
@@ -309,6 +299,8 @@ class Preparation:
             network=self.network,
             terminal=terminal,
             nested=self.options.nested,
+            listen=() if self.egress is None else self.egress.listen,
+            listen_fd=door_fd,
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -348,17 +340,18 @@ class Preparation:
             return ended
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        hint = None
-        if self.settings.toolchains != "off":
-            from art_core import toolchain
-
-            hint = toolchain.hint(
-                name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1),
-                caller_path=self._caller_env.get("PATH", ""),
-                hidden=self.hidden,
-                workspace=self.workspace.real,
-            )
+        hint = self._hint(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
         return ended._replace(why=f"{why}; {hint}" if hint else why)
+
+    def _hint(self, name: str) -> str | None:
+        """What would show a program that was not found."""
+        if self.settings.toolchains == "off":
+            return None
+        from art_core import toolchain
+
+        path = self._caller_env.get("PATH", "")
+        real = self.workspace.real
+        return toolchain.hint(name, caller_path=path, hidden=self.hidden, workspace=real)
 
     def resolution_note(self, argv: Sequence[bytes]) -> str | None:
         """One line when the command's name means another program inside than for the caller."""
@@ -376,14 +369,8 @@ class Preparation:
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"
             )
-        changed = self._watch.changes()
-        if changed:
-            shown = ", ".join(repr(path) if not path.isprintable() else path for path in changed)
-            lines.append(f"new or changed in the workspace, and run by programs of the host: {shown}")
         protects_git = any(mount.guest.startswith(f"{self.guest}/.git/") for mount in self._mounts)
-        if failed and protects_git and self._watch.touched_git():
-            lines.append("git's config and hooks are read-only inside; to allow it: --no-protect .git/config")
-        return lines
+        return [*lines, *self._watch.notices(git_failed=failed and protects_git)]
 
     def close(self) -> None:
         """Commit a mounted home and close all descriptors. Idempotent."""

@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "isolation": "art_isolations",
     "mount_source": "art_mount_sources",
     "tracer": "art_tracers",
+    "gateway": "art_gateways",
 }
 """Kind of provider -> the hook that answers with it."""
 

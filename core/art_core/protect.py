@@ -170,6 +170,16 @@ class Watch(NamedTuple):
         if not before and found.st_ctime_ns >= self.since_ns:
             yield relative + "/"
 
+    def notices(self, *, git_failed: bool) -> list[str]:
+        """What a user should be told at the end; `git_failed`: the command did, and git is protected."""
+        lines = []
+        if changed := self.changes():
+            shown = ", ".join(repr(path) if not path.isprintable() else path for path in changed)
+            lines.append(f"new or changed in the workspace, and run by programs of the host: {shown}")
+        if git_failed and self.touched_git():
+            lines.append("git's config and hooks are read-only inside; to allow it: --no-protect .git/config")
+        return lines
+
     def touched_git(self) -> bool:
         """Whether git worked in the workspace's own repository."""
         try:

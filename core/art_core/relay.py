@@ -13,6 +13,7 @@ import select
 import stat
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 CHUNK = 1 << 20
 PIPE_SIZE = 1 << 20
@@ -106,6 +107,16 @@ class Channel:
         self._owned = ()
 
 
+class News(Protocol):
+    """What comes in from elsewhere while the command runs."""
+
+    def fileno(self) -> int:
+        """Readable when there is something; -1 when nothing will come any more."""
+
+    def look(self) -> None:
+        """Take it, without waiting."""
+
+
 class Relay:
     """Moves bytes over all channels until the outputs end and the launcher has answered."""
 
@@ -119,8 +130,9 @@ class Relay:
         *,
         deadline: float | None = None,
         before_wait: Callable[[], None] | None = None,
+        news: News | None = None,
     ) -> bool:
-        """Relay until `finished_fd` is readable and every output has ended.
+        """Relay until `finished_fd` is readable and every output has ended; take `news` meanwhile.
 
         `deadline` is a time.monotonic() value; returns False when it passed first.
         """
@@ -136,11 +148,15 @@ class Relay:
                 if wants is not None:
                     waiting.setdefault(wants[0], []).append(channel)
                     events[wants[0]] = events.get(wants[0], 0) | wants[1]
+            if news is not None and (news_fd := news.fileno()) >= 0:
+                events[news_fd] = select.POLLIN
             poll = select.poll()
             for fd, event in events.items():
                 poll.register(fd, event)
             for fd, ready in poll.poll(self._patience(deadline)):
                 finished = finished or fd == finished_fd
+                if news is not None and fd == news.fileno():
+                    news.look()
                 for channel in waiting.get(fd, ()):
                     if ready & select.POLLNVAL:
                         channel.close()

@@ -23,6 +23,8 @@ from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from art_core.egress import Watched
+    from art_core.gateways import Refusal
     from art_core.settings import Settings
 
 Command = Sequence[str | bytes]
@@ -34,11 +36,21 @@ class Result(NamedTuple):
     exit: Exit
     stdout: bytes
     stderr: bytes
+    refusals: Sequence[Refusal] = ()
+    """What it asked for and a filtered network refused."""
 
     @property
     def status(self) -> int:
         """The exit status, as a shell would see it: 128+N after signal N."""
         return self.exit.code
+
+
+class _Started(NamedTuple):
+    """A command that runs, how to learn its end, and its way out of a filtered network."""
+
+    launcher: Launcher
+    exit: Callable[[], Exit]
+    passage: Watched | None
 
 
 class TimeoutExpired(TimeoutError):
@@ -69,6 +81,7 @@ class Sandbox:
         **options: Any,
     ) -> None:
         self._launcher = launcher
+        self._passages: list[Watched] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
             self._preparation = Preparation(Options(workspace=directory, **options), settings, ask)
@@ -95,7 +108,13 @@ class Sandbox:
         if self._launcher is not None:
             self._launcher.close()
             self._launcher = None
+        for passage in self._passages:
+            passage.close()
         self._preparation.close()
+
+    def gateway_served(self) -> bool:
+        """Whether every run so far had its way out of a filtered network."""
+        return bool(self._passages) and all(passage.served() for passage in self._passages)
 
     def greetings(self) -> Sequence[str]:
         """What a user should be told before a run: what a store found out when it opened the home."""
@@ -103,11 +122,12 @@ class Sandbox:
         return () if overlay is None else overlay.mounted.notes
 
     def notices(self, exit: Exit) -> Sequence[str]:
-        """What a user should be told after a run that ended so: what a store met, protected files that
-        are new or changed, mounts that were left out."""
+        """What a user should be told after a run that ended so: what a store met, what a filtered network
+        refused and nobody was told of, protected files that are new or changed, mounts left out."""
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
-        return [*notes, *self._preparation.notices(failed=exit.code != 0)]
+        refused = [line for passage in self._passages for line in passage.lines]
+        return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0)]
 
     def resolution_note(self, argv: Command) -> str | None:
         """One line when the command's name means another program inside than for the caller."""
@@ -130,21 +150,22 @@ class Sandbox:
         attachment = Attachment(self._preparation.stream_owner)
         capture = Capture(attachment, input)
         try:
-            launcher, exit_of = self._start(argv, capture.streams)
+            started = self._start(argv, capture.streams)
+            launcher, passage = started.launcher, started.passage
             try:
                 attachment.launched()
-                in_time = attachment.run(launcher.fileno(), deadline=deadline_after(timeout))
+                in_time = attachment.run(launcher.fileno(), deadline=deadline_after(timeout), news=passage)
                 if not in_time:
                     launcher.signal(signal.SIGKILL)
                     attachment.run(launcher.fileno())
-                exit = exit_of(launcher)
+                exit = started.exit()
             finally:
                 launcher.close()
             stdout, stderr = capture.contents(1), capture.contents(2)
             if not in_time:
                 assert timeout is not None
                 raise TimeoutExpired(timeout, stdout, stderr)
-            return Result(exit, stdout, stderr)
+            return Result(exit, stdout, stderr, () if passage is None else tuple(passage.refused))
         finally:
             attachment.close()
             capture.close()
@@ -158,7 +179,7 @@ class Sandbox:
             if self._preparation.stream_owner is not None:
                 for fd in theirs:
                     os.fchown(fd, *self._preparation.stream_owner)
-            launcher, exit_of = self._start(argv, Streams(*theirs))
+            started = self._start(argv, Streams(*theirs))
         except BaseException:
             for fd in ours:
                 os.close(fd)
@@ -166,35 +187,55 @@ class Sandbox:
         finally:
             for fd in theirs:
                 os.close(fd)
-        return Process(launcher, exit_of, ours)
+        return Process(started, ours)
 
-    def execute(self, argv: Command, *, interactive: bool | None = None) -> Exit:
+    def execute(
+        self,
+        argv: Command,
+        *,
+        interactive: bool | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> Exit:
         """Run a command on the caller's own standard streams, as the command line does.
 
         `interactive` None gives it a PTY when standard input and output are both terminals.
-        While it runs, SIGTERM, SIGINT, SIGHUP and SIGQUIT to this process go to the command.
+        While it runs, SIGTERM, SIGINT, SIGHUP and SIGQUIT to this process go to the command. `tell` is
+        called with what a user should know at once, unless a PTY has the screen: then `notices` has it.
         """
         terminal = wants_terminal(interactive)
         attachment = Attachment(self._preparation.stream_owner)
         try:
             streams, state = attachment.caller_streams(terminal=terminal)
-            launcher, exit_of = self._start(argv, streams, terminal=terminal, state=state)
+            started = self._start(
+                argv, streams, terminal=terminal, state=state, tell=None if terminal else tell
+            )
             try:
-                with passing_signals(launcher):
+                with passing_signals(started.launcher):
                     attachment.launched()
-                    attachment.run(launcher.fileno())
-                    return exit_of(launcher)
+                    attachment.run(started.launcher.fileno(), news=started.passage)
+                    return started.exit()
             finally:
-                launcher.close()
+                started.launcher.close()
         finally:
             attachment.close()
 
     def _start(
-        self, argv: Command, streams: Streams, *, terminal: bool = False, state: Terminal | None = None
-    ) -> tuple[Launcher, Callable[[Launcher], Exit]]:
+        self,
+        argv: Command,
+        streams: Streams,
+        *,
+        terminal: bool = False,
+        state: Terminal | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> _Started:
         """Launch; where root's workspace cannot be staged, once more without."""
+        passage, egress = None, self._preparation.egress
+        if egress is not None:
+            passage = egress.open(self._preparation.identity.host_ids, tell)
+            self._passages.append(passage)
+        door_fd = -1 if passage is None else passage.door_fd
         while True:
-            prepared = self._preparation.launch(_encode(argv), terminal=terminal)
+            prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
             launcher = self._launcher or Launcher()
             self._launcher = None
             try:
@@ -214,20 +255,21 @@ class Sandbox:
                 launcher.close()
                 raise
             else:
-                return launcher, partial(self._exit, prepared)
+                return _Started(launcher, partial(self._exit, prepared, launcher, passage), passage)
 
-    def _exit(self, prepared: Prepared, ended: Launcher) -> Exit:
-        return self._preparation.exit(ended.result(), prepared)
+    def _exit(self, prepared: Prepared, ended: Launcher, passage: Watched | None) -> Exit:
+        outcome = ended.result()
+        if passage is not None:
+            passage.close()
+        return self._preparation.exit(outcome, prepared)
 
 
 class Process:
     """A command that runs; its streams are binary files of the caller's."""
 
-    def __init__(
-        self, launcher: Launcher, exit_of: Callable[[Launcher], Exit], streams: Sequence[int]
-    ) -> None:
-        self._launcher = launcher
-        self._exit_of = exit_of
+    def __init__(self, started: _Started, streams: Sequence[int]) -> None:
+        self._launcher = started.launcher
+        self._exit_of = started.exit
         self._exit: Exit | None = None
         self.stdin: BinaryIO = os.fdopen(streams[0], "wb", buffering=0)
         self.stdout: BinaryIO = os.fdopen(streams[1], "rb")
@@ -237,7 +279,7 @@ class Process:
         """Wait for the end. The command may wait for you: read its output or it can block."""
         if self._exit is None:
             try:
-                self._exit = self._exit_of(self._launcher)
+                self._exit = self._exit_of()
             finally:
                 self._launcher.close()
         return self._exit

@@ -7,6 +7,9 @@ masks = ["/srv/secrets"]
 [env]
 pass = ["TERM", "LANG"]
 
+[network]
+allow = ["github.com", "*.githubusercontent.com"]
+
 [plugins]
 disabled = ["binds"]
 
@@ -58,7 +61,7 @@ PROTECT = (
 """Paths of a workspace that programs of the host run or obey by themselves."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
-    "network": ("host", "none"),
+    "network": ("host", "none", "filtered"),
     "toolchains": ("hint", "auto", "off"),
     "root_as": ("mapped", "root"),
 }
@@ -69,10 +72,11 @@ _VARIABLES = {
     "ART_ISOLATION": "isolation",
     "ART_TRACER": "tracer",
     "ART_NETWORK": "network",
+    "ART_GATEWAY": "gateway",
     "ART_TOOLCHAINS": "toolchains",
     "ART_ROOT_AS": "root_as",
 }
-_TEXTS = ("store", "isolation", "tracer", "network", "toolchains", "root_as")
+_TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
 
 
@@ -89,7 +93,9 @@ class Settings(NamedTuple):
     store: str = "sqlite"
     isolation: str = "bwrap"
     tracer: str = "ptrace"
-    network: Literal["host", "none"] = "host"
+    gateway: str = "proxy"
+    network: Literal["host", "none", "filtered"] = "host"
+    network_allow: Sequence[str] = ()
     toolchains: Literal["hint", "auto", "off"] = "hint"
     root_as: Literal["mapped", "root"] = "mapped"
     masks: Sequence[str] = ()
@@ -214,6 +220,7 @@ class _Collected:
         takers = {
             "sandbox": self._take_sandbox,
             "env": self._take_env,
+            "network": self._take_network,
             "plugins": self._take_plugins,
             "workspace": self._take_workspaces,
         }
@@ -237,6 +244,13 @@ class _Collected:
             if key != "pass":
                 raise SettingsError(f"{file}: env.{key}: unknown key{nearest(key, ['pass'])}")
             self.put("env_pass", _texts(f"{file}: env.pass", value), file)
+
+    def _take_network(self, file: str, entries: Mapping[str, Any]) -> None:
+        for key, value in entries.items():
+            where = f"{file}: network.{key}"
+            if key != "allow":
+                raise SettingsError(f"{where}: unknown key{nearest(key, ['allow'])}")
+            self.put("network_allow", _texts(where, value), file)
 
     def _take_plugins(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 
-from art_core.contracts import Workspace
+from art_core.contracts import HOME, Workspace
 from art_core.errors import WorkspaceError
 from art_core.hosttree import within
 from art_core.masks import SYSTEM_DIRECTORIES
@@ -90,6 +91,14 @@ def needs_consent(workspace: Workspace, homes: list[str]) -> str | None:
     return None
 
 
+def ask_consent(workspace: Workspace, homes: list[str], ask: Callable[[str], bool] | None) -> None:
+    """Refuse a workspace that needs consent and gets none. Raises WorkspaceError."""
+    sentence = needs_consent(workspace, homes)
+    if sentence is None or (ask is not None and ask(f"{sentence}; let the command write to all of it?")):
+        return
+    raise WorkspaceError(f"{sentence}; name a directory in it with -m DIR, or add --allow-home")
+
+
 def refuse_foreign(workspace: Workspace, uid: int) -> None:
     """Refuse a workspace that is another user's and cannot be written by this one.
 
@@ -110,3 +119,14 @@ def refuse_foreign(workspace: Workspace, uid: int) -> None:
     raise WorkspaceError(
         f"workspace {workspace.path!r} belongs to {owner}, not to you; run ART as its owner: {command}"
     )
+
+
+def aliases(workspace: Workspace, guest: str, hidden: Sequence[str]) -> list[str]:
+    """Where a workspace appears beside `guest`: at its own host path, and as it was typed when that
+    leads through a link that is hidden."""
+    found: list[str] = []
+    for path in (workspace.real, workspace.path):
+        visible = path == workspace.real or any(within(path, top) for top in hidden)
+        if visible and path not in (*found, guest) and not within(HOME, path):
+            found.append(path)
+    return found

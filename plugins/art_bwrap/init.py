@@ -15,9 +15,17 @@ from collections.abc import Mapping, Sequence
 
 
 def become_command(
-    argv: list[bytes], env: dict[bytes, bytes], cwd: bytes, stderr_fd: int, report_fd: int, terminal: bool
+    argv: list[bytes],
+    env: dict[bytes, bytes],
+    cwd: bytes,
+    stderr_fd: int,
+    report_fd: int,
+    terminal: bool,
+    door_fd: int,
+    listen: tuple[int, ...],
 ) -> None:
-    """Execute `argv` in `cwd`; `stderr_fd` becomes 2. Does not return."""
+    """Execute `argv` in `cwd`; `stderr_fd` becomes 2, and sockets that listen on the loopback ports
+    `listen` are sent through `door_fd`. Does not return."""
     # `signal` would import enum, which costs more than all the rest; `_signal` is built in.
     import _signal  # type: ignore[import-not-found]
     import os
@@ -27,6 +35,25 @@ def become_command(
         os._exit(status)
 
     os.dup2(stderr_fd, 2)
+    if door_fd >= 0:
+        import _socket
+        from array import array
+
+        try:
+            listening = []
+            for port in listen:
+                one = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+                listening.append(one)
+                one.bind(("127.0.0.1", port))
+                one.listen(4096)
+            door = _socket.socket(fileno=door_fd)
+            rights = array("i", [one.fileno() for one in listening])
+            door.sendmsg([b"+"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+            for one in (*listening, door):
+                one.close()
+        except OSError as error:
+            os.write(report_fd, b'{"exec": true}')
+            fail(error.errno or 0, 125, b"", "listen")
     os.set_inheritable(report_fd, False)
     os.closerange(3, report_fd)
     os.closerange(report_fd + 1, 1 << 20)
@@ -91,9 +118,11 @@ def payload(
     stderr_fd: int,
     report_fd: int,
     terminal: bool,
+    door_fd: int = -1,
+    listen: Sequence[int] = (),
 ) -> bytes:
     """The code and its arguments, for `bootstrap`."""
-    what = (list(argv), dict(env), cwd, stderr_fd, report_fd, terminal)
+    what = (list(argv), dict(env), cwd, stderr_fd, report_fd, terminal, door_fd, tuple(listen))
     return marshal.dumps((become_command.__code__, what))
 
 

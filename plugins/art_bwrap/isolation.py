@@ -61,6 +61,7 @@ class Bubblewrap(NamedTuple):
         interpreter, library_path = self._interpreter(run)
         if library_path:
             options += ["--setenv", "LD_LIBRARY_PATH", library_path]
+        door = descriptors.add(run.listen_fd) if run.listen_fd >= 0 else -1
         payload = init.payload(
             run.argv,
             run.env,
@@ -68,6 +69,8 @@ class Bubblewrap(NamedTuple):
             stderr_fd=STDERR,
             report_fd=INIT_REPORT,
             terminal=run.terminal,
+            door_fd=door,
+            listen=run.listen,
         )
         files = descriptors.files
         files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"
@@ -102,7 +105,7 @@ class Bubblewrap(NamedTuple):
         options = ["--unshare-user", "--uid", str(run.uid), "--gid", str(run.gid), "--unshare-ipc"]
         options += ["--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"]
         options += ["--cap-drop", "ALL", "--clearenv", "--json-status-fd", str(REPORT)]
-        if run.network == "none":
+        if run.network != "host":
             options.append("--unshare-net")
         forbids = self.abilities.forbid_userns and not run.nested
         if forbids:
@@ -207,6 +210,9 @@ def _ended(code: int) -> Exit:
 
 def _failed_execution(entry: Mapping[str, object]) -> Exit:
     number = entry["exec-errno"] if isinstance(entry["exec-errno"], int) else 0
+    if "listen" in entry:
+        why = f"the sandbox cannot listen for its programs: {os.strerror(number)}"
+        return Exit(FAILURE, "isolation", why)
     if "cwd" in entry:
         cwd = os.fsdecode(bytes.fromhex(str(entry["cwd"])))
         return Exit(FAILURE, "isolation", f"{cwd!r} cannot be entered inside: {os.strerror(number)}")

@@ -26,12 +26,13 @@ def signatures(path: Path) -> dict[str, str]:
 HOOKS = {name: text for path in SPECS if path.exists() for name, text in signatures(path).items()}
 
 
-def test_the_core_has_its_four_hooks() -> None:
+def test_the_core_has_its_five_hooks() -> None:
     assert set(signatures(SPECS[0])) == {
         "art_stores",
         "art_isolations",
         "art_mount_sources",
         "art_tracers",
+        "art_gateways",
     }
 
 

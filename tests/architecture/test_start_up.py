@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Caller, Installed
 
-NEVER = {"trio", "pyfuse3", "apsw", "ptrace", "rich"}
+NEVER = {"trio", "h11", "pyfuse3", "apsw", "ptrace", "rich"}
 """Libraries of the optional parts, which neither a run nor the help needs."""
 NOT_IN_A_RUN = NEVER | {
     "click",
@@ -17,6 +17,7 @@ NOT_IN_A_RUN = NEVER | {
     "dataclasses",
     "importlib.metadata",
     "asyncio",
+    "ipaddress",
     "tomllib",
     "logging",
 }

@@ -136,7 +136,7 @@ def test_an_option_that_only_a_run_knows_shows_how_to_run_a_program_of_that_name
         (["-m", ""], "-m has an empty value: -m DIR"),
         (["-i=maybe"], "-i=maybe: after = stands true or false"),
         (["-i="], "-i=: after = stands true or false"),
-        (["--network", "some"], "--network some: choose host or none"),
+        (["--network", "some"], "--network some: choose host or none or filtered"),
     ],
 )
 def test_a_wrong_option_is_a_usage_error_that_says_what_to_write(argv: Sequence[str], message: str) -> None:

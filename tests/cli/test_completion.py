@@ -73,7 +73,7 @@ def test_a_command_is_offered_its_own_options_and_those_it_shares() -> None:
 
 
 def test_values_with_a_choice_are_offered() -> None:
-    assert offered(answer(["--network", ""])) == ["host", "none"]
+    assert offered(answer(["--network", ""])) == ["host", "none", "filtered"]
     assert offered(answer(["--network=n"])) == ["--network=none"]
     assert offered(answer(["-i=f"])) == ["-i=false"]
     assert offered(answer(["completion", ""])) == list(SHELLS)

@@ -103,7 +103,7 @@ def test_a_machine_that_has_all_passes() -> None:
             "sudo sysctl -w kernel.yama.ptrace_scope=1",
         ),
         (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace", "warning", "after a restart"),
-        (host(lacks={"trio"}), "extra overlay", "warning", "pip install 'art-runtime[overlay]'"),
+        (host(lacks={"apsw"}), "extra overlay", "warning", "pip install 'art-runtime[overlay]'"),
         (host(lacks={"ptrace"}), "extra trace", "warning", "pip install 'art-runtime[trace]'"),
     ],
 )
@@ -151,6 +151,7 @@ def test_a_sandbox_can_run_here(caller: Caller) -> None:
     found = examined(caller)
     assert found["works"] is True
     assert states(found)["a run"] == "ok"
+    assert states(found)["filtered network"] == "ok"
     (isolation,) = [check for check in found["checks"] if check["name"] == "isolation bwrap"]
     assert "bwrap (bubblewrap 0." in isolation["found"]
 

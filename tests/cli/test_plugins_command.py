@@ -54,7 +54,12 @@ def test_the_plugins_that_ship_with_art_are_listed(plain: Caller) -> None:
 
 def test_the_list_for_people_has_a_line_for_each(plain: Caller) -> None:
     lines = plain.art("plugins").stdout.decode().splitlines()
-    assert [line.split()[:2] for line in lines] == [["binds", "ok"], ["bwrap", "ok"], ["cowfs", "ok"]]
+    assert [line.split()[:2] for line in lines] == [
+        ["binds", "ok"],
+        ["bwrap", "ok"],
+        ["cowfs", "ok"],
+        ["proxy", "ok"],
+    ]
 
 
 def test_a_plugin_that_is_left_out_is_listed_with_the_reason(plain: Caller) -> None:

@@ -20,6 +20,7 @@ KINDS = {
     "art_stores": ("store", "nowhere", ("claims", "open")),
     "art_isolations": ("isolation", "bare", ("plan", "exit")),
     "art_mount_sources": ("mount_source", "team", ("load",)),
+    "art_gateways": ("gateway", "closed", ("open",)),
     "art_tracers": ("tracer", "blind", ("prepare", "run")),
 }
 

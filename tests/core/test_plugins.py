@@ -92,7 +92,7 @@ def test_our_markers_set_what_pluggys_do() -> None:
     ours, theirs = pluggy.PluginManager("art"), pluggy.PluginManager("art")
     ours.add_hookspecs(hookspecs)
     specified = {name for name in vars(ours.hook) if name.startswith("art_")}
-    assert specified == {"art_stores", "art_isolations", "art_mount_sources", "art_tracers"}
+    assert specified == {"art_stores", "art_isolations", "art_mount_sources", "art_tracers", "art_gateways"}
 
     def art_stores() -> list[object]:
         return []

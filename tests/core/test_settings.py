@@ -85,14 +85,16 @@ def test_all_tables(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[sandbox]\nisolaton = 'x'", r"0\.toml: sandbox\.isolaton: unknown key; did you mean isolation\?"),
-        ("[sandbox]\nzzz = 'x'", r"sandbox\.zzz: unknown key; known: isolation, masks"),
+        ("[sandbox]\nzzz = 'x'", r"sandbox\.zzz: unknown key; known: gateway, isolation, masks"),
         ("[sandbx]", r"unknown table 'sandbx'; did you mean sandbox\?"),
         ("sandbox = 1", r"0\.toml: sandbox must be a table"),
         ("[sandbox]\nstore = 1", r"sandbox\.store: must be a text"),
         ("[sandbox]\nmasks = 'x'", r"sandbox\.masks: must be a list of texts"),
         ("[sandbox]\nmasks = [1]", r"sandbox\.masks: must be a list of texts"),
-        ("[sandbox]\nnetwork = 'off'", r"sandbox\.network: 'off' is none of host, none"),
+        ("[sandbox]\nnetwork = 'off'", r"sandbox\.network: 'off' is none of host, none, filtered"),
         ("[env]\nkeep = []", r"env\.keep: unknown key"),
+        ("[network]\nalow = []", r"network\.alow: unknown key; did you mean allow\?"),
+        ("[network]\nallow = 'x'", r"network\.allow: must be a list of texts"),
         ("[plugins]\nonyl = []", r"plugins\.onyl: unknown key; did you mean only\?"),
         ("[plugins]\nonly = 'x'", r"plugins\.only: must be a list of texts"),
         ("[workspace.'rel']\ndb = 'x'", r'workspace\."rel": a workspace is named by its absolute path'),
@@ -107,7 +109,7 @@ def test_what_is_wrong_is_named_by_file_and_key(text: str, said: str, tmp_path: 
 
 
 def test_a_wrong_choice_in_a_variable_names_the_variable() -> None:
-    with pytest.raises(SettingsError, match="ART_NETWORK: 'x' is none of host, none"):
+    with pytest.raises(SettingsError, match="ART_NETWORK: 'x' is none of host, none, filtered"):
         load({"ART_NETWORK": "x"}, [])
 
 

@@ -105,6 +105,7 @@ ISOLATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "test_working_directory": {"run": lambda run: run._replace(cwd="/")},
     "test_identity": {"run": lambda run: run._replace(uid=4242)},
     "test_network_none": {"run": lambda run: run._replace(network="host")},
+    "test_network_filtered": {"run": lambda run: run._replace(listen=run.listen[::-1])},
     "test_user_namespaces": {"run": lambda run: run._replace(nested=True)},
     "test_controlling_terminal": {"run": lambda run: run._replace(terminal=False)},
     "test_plan_is_pure": {"run": _write},

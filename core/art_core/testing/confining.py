@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from art_core.testing.driver import PATIENCE_S, Driver
@@ -146,6 +146,27 @@ class NetworkRules:
         """With network "none" there is only a loopback interface, and it is not the host's."""
         with _listening() as port:
             reached, interfaces = sandbox.learn(_CONNECT, port, network="none")
+        rule.equals(interfaces, ["lo"], "the interfaces")
+        rule.holds(not reached, "a port of the host's loopback interface could be reached")
+
+    @requires("network-filtered")
+    def test_network_filtered(self, sandbox: Driver, rule: Rule) -> None:
+        """With network "filtered" there is only a loopback interface, not the host's; sockets that
+        listen on the ports of the run come out before the command runs, in their order, and what
+        connects inside is accepted outside."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(PATIENCE_S)
+        ports = (61080, 61081)
+        wishes = {"network": "filtered", "listen": ports, "listen_fd": theirs.fileno()}
+        with ours, theirs, _listening() as port, ExitStack() as opened:
+            source = f"{_CONNECT}\nsocket.create_connection(('127.0.0.1', 61081)).sendall(b'hello')"
+            reached, interfaces = sandbox.learn(source, port, **wishes)
+            _, fds, _, _ = socket.recv_fds(ours, 16, 8)
+            listeners = [opened.enter_context(socket.socket(fileno=fd)) for fd in fds]
+            rule.equals([one.getsockname()[1] for one in listeners], list(ports), "the ports that came out")
+            accepted, _ = listeners[1].accept()
+            with accepted:
+                rule.equals(accepted.recv(16), b"hello", "what came out of the sandbox")
         rule.equals(interfaces, ["lo"], "the interfaces")
         rule.holds(not reached, "a port of the host's loopback interface could be reached")
 

@@ -1,0 +1,1 @@
+"""The default gateway: a proxy for HTTP, CONNECT and SOCKS5."""
