@@ -49,6 +49,9 @@ lint: $(READY)
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/startup.py
 	$(VENV)/bin/python benchmarks/throughput.py
+	$(VENV)/bin/python benchmarks/filesystem.py
+	$(VENV)/bin/python benchmarks/overlay.py
+	$(VENV)/bin/python benchmarks/scale.py
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -46,6 +46,10 @@ class Below:
         self._at: dict[bytes, CowNode] = {}
         """The directories that are watched."""
         self._notices: list[Notice] = []
+        self.unwatched: dict[int, CowNode] = {}
+        """Open files that may change without being told, by number."""
+        self.look_after: Callable[[], None] = lambda: None
+        """Called when `look_at_unwatched` has to be, now and then for as long as there are any."""
         self.watches: Watches | None = None
         if lower is not None and tell is not None:
             self.watches = Watches(lower, started, self._lost)
@@ -120,6 +124,30 @@ class Below:
         if found is not None:
             node.show(found)
             node.stale = False
+            self.uncache(node)
+
+    # --- what no watch tells of ----------------------------------------------------------------
+
+    def uncache(self, node: CowNode) -> None:
+        """The kernel keeps what it cached of a file until it is told, here where no watch does."""
+        state = (node.size, node.mtime)
+        if node.changing and node.seen not in (None, state) and self._tell is not None:
+            node.seen = state
+            self.changed(node)
+
+    def opened(self, node: CowNode) -> None:
+        if node.changing and not node.held:
+            if not self.unwatched:
+                self.look_after()
+            self.unwatched[node.ino] = node
+
+    def closed(self, node: CowNode) -> None:
+        self.unwatched.pop(node.ino, None)
+
+    def look_at_unwatched(self) -> None:
+        for node in list(self.unwatched.values()):
+            if not node.held:
+                self.refresh(node)
 
     # --- watching ------------------------------------------------------------------------------
 

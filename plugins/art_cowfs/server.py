@@ -164,7 +164,7 @@ async def _serve(control: socket.socket) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
                 nursery.start_soon(_watch, session.tree.below, watching)
-                session.tree.look_after = partial(nursery.start_soon, _look_after, session.tree)
+                session.tree.below.look_after = partial(nursery.start_soon, _look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
                 _say(control, {"ready": True, "notes": _notes(session)})
@@ -187,11 +187,11 @@ async def _watch(below: Below, watching: trio.Event) -> None:
         await trio.sleep(EVENTS_S)
 
 
-async def _look_after(tree: Tree) -> None:
+async def _look_after(below: Below) -> None:
     """Look at open files of the host that are not watched, while there are any."""
-    while tree.unwatched:
+    while below.unwatched:
         await trio.sleep(LOOK_S)
-        tree.look_at_unwatched()
+        below.look_at_unwatched()
 
 
 def _notes(session: Session) -> list[str]:

@@ -14,6 +14,7 @@ from art_cowfs import layers
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
+from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BranchLock, Pin
 from art_cowfs.lower import Lower
 from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
@@ -70,6 +71,7 @@ class Session:
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
+        refuse_network(self.path)
         self._lock = BranchLock(self.path, branch)
         self.left_by = self._lock.left_by
         try:

@@ -56,10 +56,6 @@ class Tree:
         """Numbers of host files that were copied up in this session."""
         self._copied_before = chain.has_host_number()
         self._replaced: dict[bytes, int] = {}
-        self.unwatched: dict[int, CowNode] = {}
-        """Open files of the host that may change without being told, by number."""
-        self.look_after: Callable[[], None] = lambda: None
-        """Called when `look_at_unwatched` has to be, now and then for as long as there are any."""
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
@@ -108,19 +104,6 @@ class Tree:
     def refresh(self, node: CowNode) -> None:
         if not node.held and (node.stale or node.changing):
             self.below.refresh(node)
-            self._uncache(node)
-
-    def _uncache(self, node: CowNode) -> None:
-        """The kernel keeps what it cached of a file until it is told, here where no watch does."""
-        state = (node.size, node.mtime)
-        if node.changing and node.seen not in (None, state):
-            node.seen = state
-            self.below.changed(node)
-
-    def look_at_unwatched(self) -> None:
-        """See whether open files changed that no watch tells of."""
-        for node in list(self.unwatched.values()):
-            self.refresh(node)
 
     def settle(self) -> None:
         if self._resident.crowded:
@@ -206,7 +189,7 @@ class Tree:
             node.changing = several or directory.names_changing
             node.stale = False
             node.show(found)
-            self._uncache(node)
+            self.below.uncache(node)
         if stat.S_ISLNK(found.st_mode) and self._lower is not None:
             node.target = self._lower.readlink(path)
         node.parent, node.name = directory, name
@@ -380,14 +363,11 @@ class Tree:
             node.changing = node.nlink > 1
             if told != (node.size, node.mtime):
                 self.below.changed(node)
-        if node.changing and not node.held:
-            if not self.unwatched:
-                self.look_after()
-            self.unwatched[node.ino] = node
+        self.below.opened(node)
         return same
 
     def closed(self, node: CowNode) -> None:
-        self.unwatched.pop(node.ino, None)
+        self.below.closed(node)
         self.contents.closed(node)
 
     def read(self, node: CowNode, offset: int, size: int) -> bytes:

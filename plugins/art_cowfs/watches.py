@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from art_cowfs.filesystems import LOCAL, kind
 from art_cowfs.lower import Lower
 
 SHARE = 4
@@ -31,18 +32,6 @@ _WANTED = MODIFY | ATTRIB | CLOSE_WRITE | NAMES | DELETE_SELF | MOVE_SELF | _ONL
 
 _EVENT = struct.Struct("=iIII")
 _READ_SIZE = 1 << 16
-_LOCAL = {
-    0xEF53,  # ext2, ext3, ext4
-    0x58465342,  # xfs
-    0x9123683E,  # btrfs
-    0xF2F52010,  # f2fs
-    0xCA451A4E,  # bcachefs
-    0x2FC12FC1,  # zfs
-    0x01021994,  # tmpfs
-    0x858458F6,  # ramfs
-}
-"""File systems of which every change is made through this kernel and through the same directories, which
-network, FUSE and stacked ones are not."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -144,7 +133,7 @@ class Watches:
     def _is_local(self, fd: int, device: int) -> bool:
         local = self._local.get(device)
         if local is None:
-            local = self._local[device] = _kind(fd) in _LOCAL
+            local = self._local[device] = kind(fd) in LOCAL
         return local
 
     def holds(self, path: bytes) -> bool:
@@ -214,11 +203,3 @@ class Watches:
 
 def _above(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
-
-
-def _kind(fd: int) -> int:
-    """The type of the file system (statfs(2)), which Python does not tell; 0 when it is not known."""
-    found = (ctypes.c_long * 32)()
-    if _libc.fstatfs(fd, found) != 0:
-        return 0
-    return found[0] & 0xFFFF_FFFF

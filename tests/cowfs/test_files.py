@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from art_core.errors import StoreError
+from art_cowfs import filesystems
 from tests.cowfs.conftest import Bench, Mount, run
 
 
@@ -337,6 +339,17 @@ def test_a_second_writer_is_told_who_holds_the_branch(bench: Bench) -> None:
     bench.mount()
     with pytest.raises(Exception, match=r"branch 'main' .* is held by process \d+, since"):
         bench.mount()
+
+
+def test_a_database_on_a_network_file_system_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = os.open(bench.top, os.O_PATH)
+    monkeypatch.setattr(filesystems, "NETWORK", {filesystems.kind(here)})
+    os.close(here)
+    with pytest.raises(StoreError, match=r"network file system.*name a file on a local disk"):
+        bench.mount()
+    assert sorted(path.name for path in bench.top.iterdir()) == ["ws"]
 
 
 def test_the_host_is_seen_when_it_changes(bench: Bench) -> None:

@@ -274,7 +274,7 @@ def test_without_watches_it_is_believed_for_a_moment(
 def test_a_file_system_that_others_can_change_is_not_watched(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watches, "_LOCAL", set())
+    monkeypatch.setattr(watches, "LOCAL", set())
     mount = bench.mount()
     assert asked_by_another_look(mount) & {"lookup", "getattr"}
     CHANGES["contents"](bench.host)
