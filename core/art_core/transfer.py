@@ -54,6 +54,9 @@ class Transfer:
         self.wishes = wishes
         self.report = report
         self.totals = Totals()
+        self.incomplete = False
+        """Whether something was not carried that may need a file which is to be removed: what a partial
+        file has of the host's can lie at another name."""
         self._news: dict[bytes, Agreed | None] = {}
 
     def __enter__(self) -> Transfer:
@@ -99,6 +102,7 @@ class Transfer:
 
     def failed(self, path: bytes, why: str) -> None:
         self.totals.failed += 1
+        self.incomplete = True
         self.report("FAIL", path, None, why)
 
     def agree(self, path: bytes, host: Entry | None, kept: Entry | None) -> None:

@@ -29,6 +29,11 @@ class Pending:
         self._free = free
         self._room = free()
 
+    @property
+    def writes(self) -> bool:
+        """Whether anything can be changed."""
+        return self._writer is not None
+
     def dirty(self, node: CowNode) -> None:
         """The node's row is to be written, as it is when the batch is handed over."""
         self.batch.inodes[node.ino] = node

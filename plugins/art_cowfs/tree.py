@@ -12,6 +12,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.contents import Contents
@@ -95,7 +96,7 @@ class Tree:
     def _shown(self, ino: int) -> CowNode | None:
         """A node that only the host has, once more."""
         aside = self._resident.put_aside(ino)
-        directory = None if aside is None else self._resident.get(aside[0])
+        directory = None if aside is None else self._load(aside[0])
         return None if directory is None or aside is None else self.lookup(directory, aside[1])
 
     def settle(self) -> None:
@@ -244,6 +245,10 @@ class Tree:
             return list(directory.names)
         return list({name for name, _ in self._chain.names(directory.ino)} | directory.names.keys())
 
+    def reading(self) -> AbstractContextManager[object]:
+        """One transaction for what is read together; for a tree that is only read."""
+        return nullcontext() if self.pending.writes else self._chain.connection
+
     def forget_directories(self) -> None:
         """Directories may be let go of as files may: nobody asks for them by number."""
         self._resident.keeps_directories = False
@@ -381,6 +386,10 @@ class Tree:
                 elif ino == node.ino:
                     found.pop(name, None)
         return found
+
+    def has_xattrs(self) -> bool:
+        """Whether there may be any: without a writer the database has to be asked once."""
+        return self.pending.writes or self._chain.has_xattrs()
 
     def set_xattr(self, node: CowNode, name: bytes, value: bytes | None) -> None:
         self.pending.reserve(256)
