@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from art_core.contracts import Agreed, Entry, Store, Workspace
-from art_core.hostside import HostTree, checked, same
+from art_core.hostside import HostTree, alike, checked, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.walking import Backwards, together
 
@@ -79,6 +79,10 @@ def _pull_one(
         transfer.conflict(entry.path, _MOVED_ON)
         return False
     elif not transfer.wishes.force and (why := _why_not_pull(entry, present, agreed)):
+        if present is not None and alike(present, entry):
+            transfer.agree(entry.path, present, entry)
+            transfer.unchanged(entry)
+            return False
         transfer.incomplete = transfer.incomplete or entry.partial
         transfer.conflict(entry.path, why)
         return False
@@ -103,8 +107,8 @@ def _pull_one(
         return False
     if several:
         names.setdefault(entry.ino, entry.path)
-    transfer.carried(entry)
     transfer.agree(entry.path, made, entry)
+    transfer.carried(entry)
     return True
 
 
@@ -164,5 +168,5 @@ def _pull_removal(transfer: Transfer, host: HostTree, path: bytes, agreed: Agree
     except OSError as error:
         transfer.conflict(path, f"it cannot be removed: {error.strerror}")
         return
-    transfer.removed(path)
     transfer.agree(path, None, None)
+    transfer.removed(path)

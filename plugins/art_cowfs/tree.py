@@ -21,6 +21,7 @@ from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
 from art_cowfs.resident import Resident
 from art_cowfs.writer import Writer
+from art_cowfs.young import Young
 from art_fusefs.backend import ROOT, Space
 
 FRESH_S = 1.0
@@ -57,6 +58,7 @@ class Tree:
         self._replaced: dict[bytes, int] = {}
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
+        self.young = Young(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
         root.parent = root
@@ -305,6 +307,7 @@ class Tree:
                     self.pending.batch.origins[found.st_dev, found.st_ino] = node.ino
             node.base_size = node.clip = node.host_clip = node.size
             node.holes = 0  # A host that allocates late may not know yet.
+            self.young.notice(node)
             self._take_xattrs(node)
         elif stat.S_ISDIR(node.mode):
             self._take_xattrs(node)

@@ -252,6 +252,7 @@ class Writer(Reader):
         return None if node is None or kind is None else self._entry(node, path, kind)
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        self._make_room()
         directory, name = self._parent(entry.path)
         first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
         self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
@@ -283,7 +284,6 @@ class Writer(Reader):
             self._name_it(directory, name, node, present, entry)
         self._tree.changed(node)
         self._tree.changed(directory)
-        self._make_room()
         return entry._replace(ino=node.ino, version=node.ctime)
 
     def _name_it(
@@ -303,11 +303,13 @@ class Writer(Reader):
         self._tree.resize(node, 0)
         node.origin = None
         for offset, data in blocks:
+            if offset:
+                self._make_room()
             self._tree.write(node, offset, data)
-            self._make_room()
         self._tree.resize(node, size)
 
     def link(self, path: bytes, to: Entry) -> Entry:
+        self._make_room()
         directory, name = self._parent(path)
         node, present = self._tree.node(to.ino), self._tree.held(directory, name)
         if present is not node:
@@ -319,11 +321,11 @@ class Writer(Reader):
         return to._replace(path=path)
 
     def remove(self, path: bytes) -> None:
+        self._make_room()
         directory, name = self._parent(path)
         node = self._tree.lookup(directory, name)
         if node is not None:
             self._drop(directory, name, node)
-            self._make_room()
 
     def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         if stat.S_ISDIR(node.mode):
@@ -340,6 +342,7 @@ class Writer(Reader):
             self._tree.discard(node)
 
     def _make_room(self) -> None:
+        """Between two entries: what an entry changes and what is agreed on it are one transaction."""
         self._tree.settle()
         pending = self._tree.pending
         if pending.batch.size > BATCH_BYTES:
