@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from art_cli.commands.sharing import given, settings_with
@@ -35,7 +37,8 @@ class Telling:
     ) -> None:
         self._line = line
         self._progress = Progress(verb, wanted=not as_json)
-        self.moved = self._progress.moved
+        self.ending = 0
+        """The exit status when a signal came that ends the transfer."""
         self.clear = self._progress.clear
         self._verbose = verbose
         self._quiet = quiet
@@ -46,12 +49,20 @@ class Telling:
             for line in lines:
                 print(printable(line))
 
+    def moved(self, size: int) -> None:
+        self._progress.moved(size)
+        self._end()
+
+    def _end(self) -> None:
+        if self.ending:
+            raise SystemExit(self.ending)
+
     def report(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
         self._progress.entry(path)
         if self._json:
             self._as_json(action, path, entry, why)
         elif action == "SAME" and not self._verbose:
-            return
+            pass
         elif action in ("CONFLICT", "SKIP", "FAIL"):
             sys.stdout.flush()
             self.clear()
@@ -59,6 +70,7 @@ class Telling:
         elif not self._quiet:
             self.clear()
             print(printable(f"{action:<4} {self._line(os.fsdecode(path), entry, action)}"))
+        self._end()
 
     def _as_json(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
         if action == "SAME" and not self._verbose:
@@ -104,15 +116,36 @@ def carry(
         defaults = settings.for_workspace(absolute(directory))
         named = options.get("name") or defaults.name
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
-        try:
+        with _signals(telling), ExitStack() as closing:
+            closing.callback(store.close)
+            closing.callback(os.close, workspace.fd)
+            closing.callback(telling.clear)
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
             totals = move(store, options.get("branch") or "main", workspace, wishes, telling)
-        finally:
-            telling.clear()
-            os.close(workspace.fd)
-            store.close()
     telling.totals(verb, totals)
     return 1 if totals.conflicts or totals.failed else 0
+
+
+@contextmanager
+def _signals(telling: Telling) -> Iterator[None]:
+    """An interrupt, SIGTERM and SIGHUP end a transfer after the entry that is being carried; what was
+    carried is remembered. A second one ends it at once."""
+
+    def end(number: int, _: object) -> None:
+        if telling.ending:
+            raise SystemExit(128 + number)
+        telling.ending = 128 + number
+
+    before = {
+        number: signal.signal(number, end)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) != signal.SIG_IGN  # nohup(1) has one ignored.
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:

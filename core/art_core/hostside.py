@@ -49,6 +49,13 @@ def same(found: Entry | None, agreed: Agreed) -> bool:
     return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
 
 
+def alike(host: Entry, kept: Entry) -> bool:
+    """Whether both sides have the same file already, by size and time to the nanosecond: a transfer that
+    was killed had carried it."""
+    same_kind = host.kind == kept.kind != "dir" and (host.kind == "link" or host.size == kept.size)
+    return same_kind and (host.mtime_ns, host.target) == (kept.mtime_ns, kept.target)
+
+
 def _temporary(name: bytes) -> bytes:
     """What a file is called until it is whole."""
     return b".art-pull-%d-%s" % (os.getpid(), name[:200])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from art_core.contracts import Agreed, Entry, Store, Workspace
-from art_core.hostside import HostTree, checked, same
+from art_core.hostside import HostTree, alike, checked, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.walking import Backwards, together
 
@@ -46,14 +48,15 @@ def pull(
         return transfer.totals
 
 
+@lru_cache
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[bytes]:
+    names = b"|".join(re.escape(os.fsencode(pattern.strip("/"))) for pattern in patterns)
+    return re.compile(b"(?:^|/)(?:" + names + b")(?:/|$)" if names else b"(?!)", re.DOTALL)
+
+
 def is_protected(path: bytes, patterns: Sequence[str]) -> bool:
     """Whether the path is, or lies in, one of the protected ones, in any directory."""
-    parts = os.fsdecode(path).split("/")
-    for start in range(len(parts)):
-        below = "/".join(parts[start:]) + "/"
-        if any(below.startswith(pattern.strip("/") + "/") for pattern in patterns):
-            return True
-    return False
+    return _pattern(tuple(patterns)).search(path) is not None
 
 
 def _pull_one(
@@ -72,9 +75,15 @@ def _pull_one(
         if not transfer.wishes.dry_run:
             transfer.tree.accept(entry, present.size, present.mtime_ns)
     elif moved_on:
+        transfer.incomplete = True
         transfer.conflict(entry.path, _MOVED_ON)
         return False
     elif not transfer.wishes.force and (why := _why_not_pull(entry, present, agreed)):
+        if present is not None and alike(present, entry):
+            transfer.agree(entry.path, present, entry)
+            transfer.unchanged(entry)
+            return False
+        transfer.incomplete = transfer.incomplete or entry.partial
         transfer.conflict(entry.path, why)
         return False
     if transfer.wishes.dry_run:
@@ -88,16 +97,18 @@ def _pull_one(
             made = host.put(entry, blocks, keep_setuid=transfer.wishes.keep_setuid)
     except OSError as error:
         if error.errno in (errno.ESTALE, errno.ENOENT) and entry.partial:
+            transfer.incomplete = True
             transfer.conflict(entry.path, _MOVED_ON)
         elif error.errno in _IN_THE_WAY:
             transfer.conflict(entry.path, f"it cannot be written: {error.strerror}")
+            transfer.incomplete = transfer.incomplete or entry.partial
         else:
             transfer.failed(entry.path, f"it cannot be written: {error.strerror}")
         return False
     if several:
         names.setdefault(entry.ino, entry.path)
-    transfer.carried(entry)
     transfer.agree(entry.path, made, entry)
+    transfer.carried(entry)
     return True
 
 
@@ -141,6 +152,9 @@ def _pull_removal(transfer: Transfer, host: HostTree, path: bytes, agreed: Agree
     if present is None:
         transfer.agree(path, None, None)
         return
+    if transfer.incomplete:
+        transfer.conflict(path, "removed in the sandbox; left, because not everything else could be carried")
+        return
     if is_protected(path, transfer.wishes.protect):
         transfer.skipped(path, "programs of the host run it; --protected removes it, too")
         return
@@ -154,5 +168,5 @@ def _pull_removal(transfer: Transfer, host: HostTree, path: bytes, agreed: Agree
     except OSError as error:
         transfer.conflict(path, f"it cannot be removed: {error.strerror}")
         return
-    transfer.removed(path)
     transfer.agree(path, None, None)
+    transfer.removed(path)

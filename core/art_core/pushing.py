@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from art_core.contracts import Agreed, Entry, Store, TreeWriter, Workspace
 from art_core.errors import TransferError
-from art_core.hostside import HostTree, Unreadable, same
+from art_core.hostside import HostTree, Unreadable, alike, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.walking import Backwards, together
 
@@ -36,7 +36,7 @@ def push(
             store.writer(branch, workspace) as tree,
             HostTree(workspace.fd, hidden(store)) as host,
             Backwards[tuple[bytes, Agreed]]() as gone,
-            Transfer(tree, wishes, report, moved) as transfer,
+            Transfer(tree, wishes, report, moved, at_once=1) as transfer,
         ):
             _push_all(transfer, tree, host, gone)
             for path, agreed in gone:
@@ -105,6 +105,9 @@ def _push_one(
         return True
     present = tree.find(entry.path)
     if not transfer.wishes.force and (why := _why_not_push(entry, present, agreed)):
+        if present is not None and alike(entry, present):
+            transfer.agree(entry.path, entry, present)
+            why = _OURS
         if why == _OURS:
             transfer.unchanged(entry)
             return True
@@ -128,8 +131,8 @@ def _push_one(
         return False
     if identity is not None:
         first.setdefault(identity, made)
-    transfer.carried(made)
     transfer.agree(entry.path, entry, made)
+    transfer.carried(made)
     return True
 
 
@@ -163,5 +166,5 @@ def _push_removal(transfer: Transfer, tree: TreeWriter, path: bytes, agreed: Agr
         return
     if not transfer.wishes.dry_run:
         tree.remove(path)
-    transfer.removed(path)
     transfer.agree(path, None, None)
+    transfer.removed(path)

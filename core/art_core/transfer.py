@@ -16,10 +16,11 @@ from art_core.errors import ArtError
 
 Action = Literal["FILE", "DIR", "LINK", "DEL", "SAME", "SKIP", "CONFLICT", "FAIL"]
 Report = Callable[[Action, bytes, Entry | None, str], None]
-"""What was done: the action, the path, the entry as it is now, and why."""
+"""What was done: the action, the path, the entry as it is now, and why. It may raise: nothing is half
+done then."""
 
 Moved = Callable[[int], None]
-"""Called with a number of bytes when they were read."""
+"""Called with a number of bytes when they were read; it may raise, too."""
 
 _ACTIONS: Mapping[str, Action] = {"file": "FILE", "dir": "DIR", "link": "LINK"}
 _AT_ONCE = 500
@@ -48,12 +49,18 @@ class Totals:
 class Transfer:
     """What push and pull have in common: counting, and remembering in portions."""
 
-    def __init__(self, tree: TreeReader, wishes: Wishes, report: Report, moved: Moved) -> None:
+    def __init__(
+        self, tree: TreeReader, wishes: Wishes, report: Report, moved: Moved, at_once: int = _AT_ONCE
+    ) -> None:
         self.tree = tree
         self._moved = moved
+        self._at_once = at_once
         self.wishes = wishes
         self.report = report
         self.totals = Totals()
+        self.incomplete = False
+        """Whether something was not carried that may need a file which is to be removed: what a partial
+        file has of the host's can lie at another name."""
         self._news: dict[bytes, Agreed | None] = {}
 
     def __enter__(self) -> Transfer:
@@ -99,6 +106,7 @@ class Transfer:
 
     def failed(self, path: bytes, why: str) -> None:
         self.totals.failed += 1
+        self.incomplete = True
         self.report("FAIL", path, None, why)
 
     def agree(self, path: bytes, host: Entry | None, kept: Entry | None) -> None:
@@ -109,7 +117,7 @@ class Transfer:
             agreed = Agreed(host.kind, host.size, host.mtime_ns, host.mode, kept.ino, kept.version)
         self._news[path] = agreed
         # The contents that a partial file has of the host's have just been given another place.
-        if len(self._news) >= _AT_ONCE or (kept is not None and kept.partial):
+        if len(self._news) >= self._at_once or (kept is not None and kept.partial):
             self.remember()
 
     def remember(self) -> None:

@@ -70,7 +70,8 @@ class TreeReader(Protocol):
 
 
 class TreeWriter(TreeReader, Protocol):
-    """The same, held for writing."""
+    """The same, held for writing. A change and the `agree` that follows it reach the disk together: when
+    a push is killed, the next one must not take what it put for the sandbox's."""
 
     def find(self, path: bytes) -> Entry | None:
         """What the store holds at a path; None also for what only shows through."""

@@ -110,6 +110,10 @@ class Chain:
         )
         return {name: value for name, value in rows if value is not None}
 
+    def has_xattrs(self) -> bool:
+        """Whether the database has any extended attribute."""
+        return bool(self._one("SELECT 1 FROM xattr LIMIT 1", ()))
+
     def below(self, ino: int) -> bool:
         """Whether a layer under the top knows the inode."""
         return not self.single and bool(

@@ -17,6 +17,7 @@ WHOLE = 1 << 20
 """A host file of at most so many bytes is copied up whole."""
 _ZERO = bytes(CHUNK)
 _SHOWN = 5
+_AT_ONCE = 16
 
 
 class Contents:
@@ -94,6 +95,21 @@ class Contents:
         same = node.held or node.seen == state
         node.seen = state
         return same
+
+    def complete(self, node: CowNode, idx: int) -> int:
+        """Copy some of what still comes from the host, from a place on; the place to go on from, 0 when
+        nothing is left. Raises OSError."""
+        end = _chunks(node.host_clip)
+        for place in range(idx, min(end, idx + _AT_ONCE)):
+            if self._stored(node, place) is None:
+                start = place * CHUNK
+                self._pending.reserve(CHUNK)
+                data = self._host_bytes(node, start, min(CHUNK, node.host_clip - start))
+                self._set_chunk(node, place, data)
+        if idx + _AT_ONCE >= end:
+            node.host_clip = 0
+        self._pending.dirty(node)
+        return idx + _AT_ONCE if node.host_clip else 0
 
     def reopen(self, node: CowNode) -> None:
         """The host has another file there. Raises OSError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping
 
@@ -29,10 +30,34 @@ class Pending:
         self._free = free
         self._room = free()
 
+    @property
+    def writes(self) -> bool:
+        """Whether anything can be changed."""
+        return self._writer is not None
+
     def dirty(self, node: CowNode) -> None:
         """The node's row is to be written, as it is when the batch is handed over."""
         self.batch.inodes[node.ino] = node
         self.grew(0)
+
+    def dead(self, node: CowNode) -> None:
+        """All that the layer has of the node is to go."""
+        self.batch.inodes.pop(node.ino, None)
+        self.batch.chunks.pop(node.ino, None)
+        if stat.S_ISDIR(node.mode):
+            for name in [key for key in self.batch.names if key[0] == node.ino]:
+                del self.batch.names[name]
+        self.batch.dead.add(node.ino)
+        self.grew(0)
+
+    def xattrs(self, ino: int) -> dict[bytes, bytes | None]:
+        """The extended attributes of an inode that were set, None for those that were removed."""
+        return {
+            name: value
+            for batch in (*self.inflight, self.batch)
+            for (owner, name), value in batch.xattrs.items()
+            if owner == ino
+        }
 
     def grew(self, size: int) -> None:
         if not self.batch.size:

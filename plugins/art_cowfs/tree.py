@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from art_cowfs.below import Below
 from art_cowfs.chain import HOST_NUMBERS, Chain
@@ -20,6 +21,7 @@ from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
 from art_cowfs.resident import Resident
 from art_cowfs.writer import Writer
+from art_cowfs.young import Young
 from art_fusefs.backend import ROOT, Space, Tell
 
 _LIST_AT_ONCE = 10_000
@@ -59,6 +61,7 @@ class Tree:
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
+        self.young = Young(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
         root.parent = root
@@ -98,7 +101,7 @@ class Tree:
     def _shown(self, ino: int) -> CowNode | None:
         """A node that only the host has, once more."""
         aside = self._resident.put_aside(ino)
-        directory = None if aside is None else self._resident.get(aside[0])
+        directory = None if aside is None else self._load(aside[0])
         return None if directory is None or aside is None else self.lookup(directory, aside[1])
 
     def refresh(self, node: CowNode) -> None:
@@ -248,6 +251,10 @@ class Tree:
             return list(directory.names)
         return list({name for name, _ in self._chain.names(directory.ino)} | directory.names.keys())
 
+    def reading(self) -> AbstractContextManager[object]:
+        """One transaction for what is read together; for a tree that is only read."""
+        return nullcontext() if self.pending.writes else self._chain.connection
+
     def forget_directories(self) -> None:
         """Directories may be let go of as files may: nobody asks for them by number."""
         self._resident.keeps_directories = False
@@ -304,6 +311,7 @@ class Tree:
                     self.pending.batch.origins[found.st_dev, found.st_ino] = node.ino
             node.base_size = node.clip = node.host_clip = node.size
             node.holes = 0  # A host that allocates late may not know yet.
+            self.young.notice(node)
             self._take_xattrs(node)
         elif stat.S_ISDIR(node.mode):
             self._take_xattrs(node)
@@ -338,16 +346,10 @@ class Tree:
             self.below.forget(node)
         if not node.held:
             return
-        self.pending.batch.inodes.pop(node.ino, None)
-        self.pending.batch.chunks.pop(node.ino, None)
-        if stat.S_ISDIR(node.mode):
-            for name in [key for key in self.pending.batch.names if key[0] == node.ino]:
-                del self.pending.batch.names[name]
-        self.pending.batch.dead.add(node.ino)
+        self.pending.dead(node)
         if self._chain.below(node.ino):
             self.pending.dirty(node)  # Its rows below are let go of when the layers are merged.
         self._copied.discard(node.ino)
-        self.pending.grew(0)
 
     def frozen(self) -> None:
         """The layer that was written is not any more, and all of its rows are in the database."""
@@ -387,14 +389,12 @@ class Tree:
     def xattrs(self, node: CowNode) -> dict[bytes, bytes]:
         if not node.held:
             return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
-        found = self._chain.xattrs(node.ino)
-        for batch in (*self.pending.inflight, self.pending.batch):
-            for (ino, name), value in batch.xattrs.items():
-                if ino == node.ino and value is not None:
-                    found[name] = value
-                elif ino == node.ino:
-                    found.pop(name, None)
-        return found
+        found = {**self._chain.xattrs(node.ino), **self.pending.xattrs(node.ino)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def has_xattrs(self) -> bool:
+        """Whether there may be any: without a writer the database has to be asked once."""
+        return self.pending.writes or self._chain.has_xattrs()
 
     def set_xattr(self, node: CowNode, name: bytes, value: bytes | None) -> None:
         self.pending.reserve(256)

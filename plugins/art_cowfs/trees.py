@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -27,6 +27,7 @@ BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 _BLOCK = 1 << 20
 _PAGE = 1000
+_AT_ONCE = 100
 _ZERO = bytes(CHUNK)
 
 
@@ -82,6 +83,7 @@ class Reader:
         self._tree = tree
         self._remembering = remembering
         self._change = change
+        self._marked = tree.has_xattrs()
         self._partial: dict[int, tuple[int, int]] = {}
         """What the host's files were of which a part is in the store, by number."""
         self._name = os.fsencode(workspace.name)
@@ -98,17 +100,28 @@ class Reader:
             yield from self._below(top, b"")
 
     def _below(self, directory: CowNode, path: bytes) -> Iterator[Entry]:
-        for name in sorted(self._tree.names(directory)):
-            node = self._tree.lookup(directory, name)
-            where = joined(path, name)
-            if node is None or (not node.held and node.origin == where):
-                continue
-            kind = _kind(node.mode)
-            if kind is not None:
-                yield self._entry(node, where, kind)
-            if kind == "dir":
-                yield from self._below(node, where)
+        names = sorted(self._tree.names(directory))
+        for start in range(0, len(names), _AT_ONCE):
+            for node, entry, where in self._looked_up(directory, path, names[start : start + _AT_ONCE]):
+                if entry is not None:
+                    yield entry
+                if stat.S_ISDIR(node.mode):
+                    yield from self._below(node, where)
             self._tree.settle()
+
+    def _looked_up(
+        self, directory: CowNode, path: bytes, names: Sequence[bytes]
+    ) -> list[tuple[CowNode, Entry | None, bytes]]:
+        """What the store has at some names, read in one short transaction."""
+        found = []
+        with self._tree.reading():
+            for name in names:
+                node, where = self._tree.lookup(directory, name), joined(path, name)
+                # What the host has at its own place, also as a further name of a file, is not the store's.
+                if node is not None and (node.held or directory.origin != path):
+                    kind = _kind(node.mode)
+                    found.append((node, None if kind is None else self._entry(node, where, kind), where))
+        return found
 
     def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
         changed_from = node.origin == path and kind == "file" and node.held
@@ -124,7 +137,7 @@ class Reader:
             ino=node.ino,
             target=node.target,
             nlink=node.nlink,
-            xattrs=self._tree.xattrs(node),
+            xattrs=self._tree.xattrs(node) if self._marked or not node.held else {},
             version=node.ctime,
             origin=(node.base_size, node.base_mtime) if changed_from else None,
             partial=partial,
@@ -239,6 +252,7 @@ class Writer(Reader):
         return None if node is None or kind is None else self._entry(node, path, kind)
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        self._make_room()
         directory, name = self._parent(entry.path)
         first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
         self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
@@ -270,7 +284,6 @@ class Writer(Reader):
             self._name_it(directory, name, node, present, entry)
         self._tree.changed(node)
         self._tree.changed(directory)
-        self._make_room()
         return entry._replace(ino=node.ino, version=node.ctime)
 
     def _name_it(
@@ -290,11 +303,13 @@ class Writer(Reader):
         self._tree.resize(node, 0)
         node.origin = None
         for offset, data in blocks:
+            if offset:
+                self._make_room()
             self._tree.write(node, offset, data)
-            self._make_room()
         self._tree.resize(node, size)
 
     def link(self, path: bytes, to: Entry) -> Entry:
+        self._make_room()
         directory, name = self._parent(path)
         node, present = self._tree.node(to.ino), self._tree.held(directory, name)
         if present is not node:
@@ -306,11 +321,11 @@ class Writer(Reader):
         return to._replace(path=path)
 
     def remove(self, path: bytes) -> None:
+        self._make_room()
         directory, name = self._parent(path)
         node = self._tree.lookup(directory, name)
         if node is not None:
             self._drop(directory, name, node)
-            self._make_room()
 
     def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         if stat.S_ISDIR(node.mode):
@@ -327,6 +342,7 @@ class Writer(Reader):
             self._tree.discard(node)
 
     def _make_room(self) -> None:
+        """Between two entries: what an entry changes and what is agreed on it are one transaction."""
         self._tree.settle()
         pending = self._tree.pending
         if pending.batch.size > BATCH_BYTES:

@@ -134,7 +134,8 @@ class Writer:
         """Why nothing is written: no space until there is some again, anything else for good."""
         self.lost = False
         """Whether an error was met after which nothing is written any more."""
-        self._thread = threading.Thread(target=self._work, name="writer")
+        # An interrupt before anybody can close it must not keep the process.
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
     def take(self, batch: Batch, done: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from art_core.errors import StoreError
 from art_cowfs import filesystems
+from art_cowfs.schema import connect
 from tests.cowfs.conftest import Bench, Mount, run
 
 
@@ -353,7 +355,6 @@ def test_a_database_on_a_network_file_system_is_refused(
 
 
 def test_the_host_is_seen_when_it_changes(bench: Bench) -> None:
-    import time
 
     (bench.host / "file").write_bytes(b"one")
     mount = bench.mount()
@@ -367,6 +368,7 @@ def test_the_host_is_seen_when_it_changes(bench: Bench) -> None:
 
 def test_a_host_file_that_changes_after_a_part_was_copied_is_refused(bench: Bench) -> None:
     (bench.host / "large").write_bytes(b"a" * 5_000_000)
+    os.utime(bench.host / "large", (1_500_000_000, 1_500_000_000))
     mount = bench.mount()
     with open(mount.workspace / "large", "r+b") as file:
         file.write(b"changed")
@@ -378,6 +380,34 @@ def test_a_host_file_that_changes_after_a_part_was_copied_is_refused(bench: Benc
         with pytest.raises(OSError) as caught:
             file.read(10)
     assert caught.value.errno == errno.ESTALE
+    notes = mount.server.ask({"ask": "notes"}, 30.0)["notes"]
+    assert "changed inside: large; reading the rest failed" in str(notes)
+
+
+def test_a_host_file_that_is_very_new_is_copied_whole_soon(bench: Bench) -> None:
+    """The host could change it within the same time stamp: this one does, and sets the stamp back."""
+    host = bench.host / "large"
+    mount = bench.mount()
+    host.write_bytes(b"a" * 5_000_000)
+    stamp = host.stat().st_mtime_ns
+    with open(mount.workspace / "large", "r+b") as file:
+        file.write(b"changed")
+    until = time.monotonic() + 20
+    while stored(bench, mount) < 77 and time.monotonic() < until:
+        time.sleep(0.05)
+    host.write_bytes(b"b" * 5_000_000)
+    os.utime(host, ns=(stamp, stamp))
+    mount = bench.again(mount)
+    assert (mount.workspace / "large").read_bytes() == b"changed" + b"a" * 4_999_993
+
+
+def stored(bench: Bench, mount: Mount) -> int:
+    """How many chunks the database has."""
+    mount.server.ask({"ask": "commit"}, 30.0)
+    connection = connect(str(bench.database))
+    found: int = connection.execute("SELECT count(*) FROM chunk").get
+    connection.close()
+    return found
 
 
 def test_the_databases_own_files_are_not_seen(bench: Bench) -> None:

@@ -1,0 +1,230 @@
+"""Push and pull beside what else goes on: a run, a host that changes, full disks, ends in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Caller, fresh_directory
+from tests.journeys.test_inside import own
+from tests.journeys.test_overlay import Kept
+
+LARGE = 3 << 20
+
+
+@pytest.fixture
+def kept(caller: Caller) -> Iterator[Kept]:
+    with fresh_directory(caller, "workspace") as workspace:
+        yield Kept(caller, workspace)
+
+
+@pytest.fixture
+def large(kept: Kept) -> Path:
+    """A host file of which a part is copied up when it is changed."""
+    path = kept.workspace / "large"
+    path.write_bytes(os.urandom(LARGE))
+    os.utime(path, (1_500_000_000, 1_500_000_000))
+    own(kept.caller, kept.workspace)
+    return path
+
+
+def change(kept: Kept, letter: str, offset: int) -> subprocess.CompletedProcess[bytes]:
+    script = f"printf {letter} | dd of=large bs=1 seek={offset} conv=notrunc status=none; sha256sum <large"
+    return kept.shell(script)
+
+
+def tree(top: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(top)): path.read_bytes() if path.is_file() else None for path in top.rglob("*")
+    }
+
+
+def test_a_pull_gets_what_a_running_sandbox_did_until_then(kept: Kept) -> None:
+    kept.push()
+    argv: list[str | Path] = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false"]
+    script = "echo first >made; rm link; echo ready; read line; echo second >made; echo done; read line"
+    running = kept.caller.popen(
+        [*argv, "--", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert running.stdout and running.stdin and running.stdout.readline() == b"ready\n"
+    pulled = kept.pull()
+    assert pulled.stdout.splitlines()[2:] == [b"FILE workspace/made (6 bytes)", b"DEL  workspace/link"]
+    assert (pulled.returncode, (kept.workspace / "made").read_text()) == (0, "first\n")
+    running.stdin.write(b"\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == b"done\n"
+    assert kept.pull().stdout.splitlines()[2:] == [b"FILE workspace/made (7 bytes)"]
+    running.communicate(b"\n", timeout=30)
+    assert running.returncode == 0
+    assert kept.shell("cat made").stdout == b"second\n"
+    assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
+
+
+def test_a_file_of_which_a_part_was_pulled_stays_whole_inside(kept: Kept, large: Path) -> None:
+    seen = change(kept, "A", 100).stdout
+    assert kept.pull().returncode == 0
+    assert kept.shell("sha256sum <large").stdout == seen
+    again = change(kept, "B", 2_000_000)
+    assert again.stdout != seen and again.stderr == b""
+    assert kept.pull().returncode == 0
+    assert large.read_bytes()[2_000_000:2_000_001] == b"B"
+    assert kept.shell("sha256sum <large").stdout == again.stdout
+
+
+def test_a_half_copied_file_that_the_host_changed_is_told_and_can_be_resolved(
+    kept: Kept, large: Path
+) -> None:
+    change(kept, "A", 100)
+    newer = os.urandom(LARGE)
+    large.write_bytes(newer)
+    run = kept.shell("cat large >/dev/null; echo also >also")
+    assert run.stderr.count(b"art: note: ") == 1
+    assert b"changed inside: large; reading the rest failed (ESTALE)" in run.stderr
+    pulled = kept.pull()
+    assert pulled.returncode == 1
+    assert b"CONFLICT large: the host changed it" in pulled.stderr and b"--accept-host" in pulled.stderr
+    assert (kept.workspace / "also").read_text() == "also\n", "the rest is carried"
+    assert large.read_bytes() == newer
+    assert b"large" in kept.pull("--accept-host", "--dry-run").stdout and large.read_bytes() == newer
+    accepted = kept.pull("--accept-host")
+    assert (accepted.returncode, accepted.stderr.count(b"CONFLICT")) == (0, 0), accepted.stderr
+    merged = large.read_bytes()
+    assert merged[:65536][100:101] == b"A" and merged[65536:] == newer[65536:]
+    assert kept.shell("cmp large - <large && wc -c <large").stdout == b"%d\n" % LARGE
+    assert kept.shell("tail -c 1000 large").stdout == newer[-1000:]
+
+
+def test_accepting_works_while_the_sandbox_runs(kept: Kept, large: Path) -> None:
+    change(kept, "A", 100)
+    newer = os.urandom(LARGE)
+    large.write_bytes(newer)
+    argv: list[str | Path] = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false"]
+    script = "exec 3<large; echo ready; read line; tail -c 1000 <&3 | cat; tail -c 1000 large"
+    running = kept.caller.popen(
+        [*argv, "--", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert running.stdout and running.stdout.readline() == b"ready\n"
+    assert kept.pull("--accept-host").returncode == 0
+    out, _ = running.communicate(b"\n", timeout=30)
+    assert out == newer[-1000:] * 2
+
+
+def test_further_names_of_host_files_are_no_business_of_a_pull(kept: Kept) -> None:
+    os.link(kept.workspace / "main.py", kept.workspace / "other.py")
+    own(kept.caller, kept.workspace)
+    kept.shell("ls; cat main.py other.py >/dev/null; echo made >made")
+    pulled = kept.pull()
+    assert (pulled.returncode, pulled.stdout.splitlines()[2:]) == (0, [b"FILE workspace/made (5 bytes)"])
+
+
+def test_an_unreadable_directory_of_the_host_removes_nothing(kept: Kept) -> None:
+    kept.push()
+    (kept.workspace / "src").rename(kept.workspace.parent / "aside")
+    os.mkfifo(kept.workspace / "src")
+    own(kept.caller, kept.workspace)
+    pushed = kept.push()
+    assert b"SKIP src" in pushed.stderr and b"0 removed" in pushed.stderr
+    assert kept.shell("cat src/deep.py").stdout == b"deep\n"
+
+
+def small_disk(size: str, place: Path, script: str) -> str:
+    return f"mount -t tmpfs -o size={size} none {place} && {{ {script} }}"
+
+
+def test_a_full_disk_of_the_host_is_told_and_the_rest_is_remembered(root: Caller) -> None:
+    with fresh_directory(root, "workspace") as workspace:
+        place = workspace.parent / "small"
+        place.mkdir()
+        for name, size in (("a", 1000), ("b", 6 << 20), ("c", 1000)):
+            (workspace / name).write_bytes(os.urandom(size))
+        art, database = root.art_program, workspace.parent / "t.db"
+        pull = f"{art} pull -m {place}/out --name workspace -d {database}"
+        script = f"""
+            {art} push -q -m {workspace} -d {database} || exit 9
+            {pull}; echo "status $?"; ls -A {place}/out
+            mount -o remount,size=32M {place}
+            {pull}; echo "status $?"; cmp {workspace}/b {place}/out/b && ls -A {place}/out
+        """
+        done = root.run(["unshare", "--mount", "sh", "-c", small_disk("4M", place, script)])
+    lines = done.stdout.decode().replace(str(place), "").splitlines()
+    first = lines.index("status 1")
+    assert [line.split(" (")[0] for line in lines[2:first]] == ["FILE /out/a", "FILE /out/c"], done
+    assert lines[first + 1 : first + 3] == ["a", "c"], "no temporary file is left"
+    assert b"CONFLICT" not in done.stderr, done.stderr
+    assert lines[-5:-3] == ["FILE /out/b (6291456 bytes)", "status 0"] and lines[-3:] == ["a", "b", "c"]
+    assert "FAIL b: it cannot be written: No space left on device" in done.stderr.decode()
+
+
+def test_a_full_disk_of_the_database_is_told_and_the_next_push_goes_on(root: Caller) -> None:
+    with fresh_directory(root, "workspace") as workspace:
+        place = workspace.parent / "small"
+        place.mkdir()
+        for number in range(40):
+            (workspace / f"{number:02}").write_bytes(os.urandom(1 << 20))
+        art, database = root.art_program, place / "t.db"
+        sides = f"-m {workspace} -d {database}"
+        script = f"""
+            {art} push -q {sides}; echo "status $?"
+            mount -o remount,size=256M {place}
+            {art} push -q {sides}; echo "status $?"
+            mkdir {place}/out && {art} pull -q -m {place}/out --name workspace -d {database} --force
+            diff -r {workspace} {place}/out && echo same
+        """
+        done = root.run(["unshare", "--mount", "sh", "-c", small_disk("24M", place, script)])
+    said = done.stderr.decode()
+    assert done.stdout.split() == [b"status", b"125", b"status", b"0", b"same"], done
+    assert "the database does not take it: No space left on device" in said
+    assert "CONFLICT" not in said and "Traceback" not in said
+
+
+def in_the_middle(kept: Kept, command: str, number: signal.Signals, delay: float) -> int:
+    argv: list[str | Path] = [kept.caller.art_program, command, "-q"]
+    argv += ["-m", kept.workspace, "-d", kept.database]
+    running = kept.caller.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    time.sleep(delay)
+    running.send_signal(number)
+    _, said = running.communicate(timeout=60)
+    assert b"Traceback" not in said
+    return running.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_next_one_goes_on_where_one_was_ended(kept: Kept, number: signal.Signals) -> None:
+    """At any moment, of a push and of a pull, until nothing is left to do."""
+    moments = [0.08, 0.14, 0.18, 0.24, 0.3]
+    for count in range(500):
+        (kept.workspace / f"src/{count}").write_bytes(os.urandom(8000))
+    (kept.workspace / "several transactions").write_bytes(os.urandom(12 << 20))
+    own(kept.caller, kept.workspace)
+    statuses = {in_the_middle(kept, "push", number, moment) for moment in moments}
+    expected = tree(kept.workspace)
+    done = kept.push()
+    assert done.returncode == 0, done.stderr
+    script = (
+        "for f in src/*; do echo changed >>$f; done; echo changed >>'several transactions'; rm main.py link"
+    )
+    changed = kept.shell(script)
+    assert changed.returncode == 0, changed.stderr
+    before = dict(expected)
+    for name, data in before.items():
+        if data is not None and name.startswith(("src/", "several")):
+            expected[name] = data + b"changed\n"
+    del expected["main.py"], expected["link"]
+    for moment in moments:
+        statuses.add(in_the_middle(kept, "pull", number, moment))
+        for path, data in tree(kept.workspace).items():
+            left = path.rpartition("/")[2].startswith(".art-pull-")
+            assert left or data in (before[path], expected.get(path)), path
+    done = kept.pull()
+    assert done.returncode == 0, done.stderr
+    assert tree(kept.workspace) == expected
+    assert kept.shell("true").returncode == 0
+    assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
+    assert statuses != {0}, "no end fell into the work"
