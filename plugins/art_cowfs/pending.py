@@ -28,6 +28,8 @@ class Pending:
         self._wake = wake
         self._free = free
         self._room = free()
+        self.denied = 0
+        """How often there was no room."""
 
     def dirty(self, node: CowNode) -> None:
         """The node's row is to be written, as it is when the batch is handed over."""
@@ -51,6 +53,7 @@ class Pending:
         if 2 * (self.waiting + size) > self._room:
             self._room = self._free()
             if 2 * (self.waiting + size) > self._room:
+                self.denied += 1
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def hand_over(self, done: Callable[[], None] = lambda: None) -> None:

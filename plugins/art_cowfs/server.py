@@ -137,6 +137,7 @@ async def _serve(control: socket.socket) -> None:
         uid=wish["uid"],
         gid=wish["gid"],
         wake=committer.wake,
+        growth=wish["growth"],
     ) as session:
         committer.tree, committer.session = session.tree, session
         receiver = Receiver(fuse_fd)
@@ -147,7 +148,7 @@ async def _serve(control: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
-                nursery.start_soon(_answer, control, operations, nursery.cancel_scope)
+                nursery.start_soon(_answer, control, operations, session, nursery.cancel_scope)
                 _say(control, {"ready": True, "notes": _notes(session)})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
@@ -165,7 +166,9 @@ def _notes(session: Session) -> list[str]:
     return [line for line in lines if line]
 
 
-async def _answer(control: socket.socket, operations: Operations[Any], running: trio.CancelScope) -> None:
+async def _answer(
+    control: socket.socket, operations: Operations[Any], session: Session, running: trio.CancelScope
+) -> None:
     """Do what the supervisor asks; end with it."""
     control.setblocking(False)
     while True:
@@ -178,6 +181,8 @@ async def _answer(control: socket.socket, operations: Operations[Any], running: 
         if request["ask"] == "end":
             running.cancel()
             return
+        if request["ask"] == "full":
+            _say(control, {"full": session.full})
         if request["ask"] == "commit":
             try:
                 await operations.durable()
