@@ -122,6 +122,13 @@ _SIGHT = (
     ),
     Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
 )
+_LIMITS = (
+    Option("memory", ("--memory",), "SIZE", "what all of it together may take: 512M, 4G"),
+    Option("pids", ("--pids",), "N", "how many processes and threads there may be at once"),
+    Option("cpus", ("--cpus",), "N", "how many processors it may keep busy: 2, 0.5"),
+    Option("timeout", ("--timeout",), "TIME", "end it after so long, with status 124: 90, 30s, 10m, 1h"),
+    Option("disk", ("--disk",), "SIZE", "what the database may grow by (with --db)"),
+)
 _TERMINAL = (
     Option(
         "interactive",
@@ -168,6 +175,7 @@ _OTHER = (
 GROUPS = {
     "Workspace": _WORKSPACE,
     "What the command sees": _SIGHT,
+    "Limits": _LIMITS,
     "Terminal": _TERMINAL,
     "Trace": _TRACE,
     "Plugins and settings": _PLUGINS,

@@ -36,6 +36,7 @@ _AS_THEY_ARE = (
         "network",
         "allow_domains",
         "gateway",
+        *("memory", "pids", "cpus", "timeout", "disk"),
         "unprotected",
         "allow_home",
         "no_plugins",

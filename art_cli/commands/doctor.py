@@ -74,6 +74,7 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
             yield Check("a run", "ok", "a command ran in a sandbox")
             yield _own_proc(result.stdout.split())
             yield _filtered(directory, settings, options)
+            yield _limited(directory, settings, options)
     except (ArtError, OSError) as error:
         yield _failed(str(error))
     finally:
@@ -113,6 +114,31 @@ def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Ch
         why = result.exit.why or "the gateway did not get what the sandbox listens on"
         return Check(name, "warning", why, "--network filtered", cure)
     return Check(name, "ok", f"the gateway {settings.gateway} serves a sandbox")
+
+
+def _limited(directory: str, settings: Settings, options: dict[str, Any]) -> Check:
+    """Which limits hold here, and by what; those of time and of a database always do."""
+    from art_core import groups
+    from art_core.sandbox import Sandbox
+
+    places = groups.find()
+    held = [limit for limit in groups.CONTROLLERS if places.holds(limit)]
+    how = "a scope of systemd's" if places.systemd else f"control groups, version {places.version}"
+    cure = "a session of systemd's (loginctl enable-linger), or a control group that you may write to"
+    try:
+        with Sandbox(directory, settings=settings, memory="1G", pids="1000", **options) as box:
+            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
+        why = result.exit.why if result.status else ""
+    except (ArtError, OSError) as error:
+        why = str(error)
+    if why:
+        return Check("limits", "warning", why, "--memory, --pids, --cpus", cure)
+    if len(held) == len(groups.CONTROLLERS):
+        return Check("limits", "ok", f"--memory, --pids, --cpus by {how}; --timeout, --disk")
+    found = "--timeout, --disk" + "".join(f", --{limit}" for limit in held)
+    lost = {"memory": "--memory for all processes together", "cpus": "--cpus", "pids": "the count of --pids"}
+    without = ", ".join(text for limit, text in lost.items() if limit not in held)
+    return Check("limits", "warning", found, without, cure)
 
 
 def _failed(why: str) -> Check:

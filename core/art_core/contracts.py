@@ -171,7 +171,7 @@ class Namespace(Protocol):
 
 
 class Worker(Protocol):
-    """A process that serves a mount."""
+    """A process that serves a mount. It is asked to `commit`, and how often its store was `full`."""
 
     pidfd: int
 
@@ -214,7 +214,7 @@ class Run(NamedTuple):
     Missing parents of a guest path are made, never in a host directory.
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
-    `listen` and `listen_fd` are of a filtered network: see `art_core.gateways`; -1 when only planned.
+    `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
     """
 
     argv: Sequence[bytes]
@@ -231,6 +231,7 @@ class Run(NamedTuple):
     nested: bool = False
     listen: Sequence[int] = ()
     listen_fd: int = -1
+    rlimits: Sequence[tuple[int, int]] = ()
 
 
 class Launch(NamedTuple):
@@ -265,15 +266,13 @@ class Exit(NamedTuple):
     """How a run ended: the exit status for the user, by whom it was decided, and why in words."""
 
     code: int
-    by: Literal["command", "signal", "exec", "isolation", "tracer"]
+    by: Literal["command", "signal", "exec", "isolation", "tracer", "limit"]
     why: str = ""
 
 
 class Isolation(Protocol):
-    """Keeps a command apart from the host.
-
-    Capabilities: `mounts`, `masks`, `pidns`, `terminal`, `network-none`, `network-filtered`, `nested`.
-    """
+    """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
+    `network-none`, `network-filtered`, `nested`, `rlimits`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
@@ -297,11 +296,11 @@ class Store(Protocol):
         """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
 
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]
-    ) -> AbstractContextManager[Mounted]: ...
+        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+    ) -> AbstractContextManager[Mounted]:
+        """With `growth` (a capability) it takes that much more at most; the worker tells when `full`."""
 
     def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
-
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...
 
     def close(self) -> None: ...

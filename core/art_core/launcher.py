@@ -12,14 +12,17 @@ marshalled tuples.
 from __future__ import annotations
 
 import contextlib
+import errno
 import marshal
 import os
 import select
 import signal
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
+    from art_core.groups import Group
     from art_core.order import Socket
 
 _SO_PASSCRED, _SCM_CREDENTIALS = 16, 2
@@ -40,6 +43,8 @@ class Outcome(NamedTuple):
     reports: list[dict[str, Any]]
     diagnostics: bytes
     early_signal: int = 0
+    reached: dict[str, int] | None = None
+    """How often each limit was reached."""
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -146,6 +151,9 @@ class _Launched:
         self.command_pid = 0
         self.early_signal = 0
         self.deadline: float | None = None
+        self.time_out: float | None = None
+        self.reached: dict[str, int] = {}
+        self.group: Group | None = None
         self.held: list[int] = []
 
     def abandon(self) -> None:
@@ -158,6 +166,9 @@ class _Launched:
         from art_core.order import Order, send
 
         order = Order(*marshal.loads(content))
+        if order.limits and not self._set_limits(order.limits):
+            self.orders.close()
+            return
         with contextlib.suppress(OSError):
             send(self.orders, content, descriptors)
         self.orders.close()
@@ -172,6 +183,20 @@ class _Launched:
             self.step = marshal.loads(failure)
             self._let_go()
         os.close(self.failure_fd)
+
+    def _set_limits(self, limits: Mapping[str, Any]) -> bool:
+        """Put the process that becomes the isolation into a group; False when that failed."""
+        if limits["groups"]:
+            from art_core.groups import Group, Places
+
+            try:
+                self.group = Group(Places(*limits["places"]), limits["groups"], self.pid)
+            except (OSError, KeyError) as error:
+                self.step = ("limit", getattr(error, "errno", None) or errno.EACCES)
+                return False
+        if limits["timeout"] is not None:
+            self.time_out = time.monotonic() + limits["timeout"]
+        return True
 
     def watch(self) -> Outcome:
         poll = select.poll()
@@ -198,13 +223,18 @@ class _Launched:
                     self.kill()
                 else:
                     ended = True
+            if self.time_out is not None and time.monotonic() >= self.time_out:
+                self._end_for_time()
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 self.deadline = None
                 self.kill()
         _, status = os.waitpid(self.pid, 0)
         self._kill_init()
         self._drain()
-        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal)
+        if self.group is not None:
+            self.reached |= self.group.reached()
+            self.group.remove()
+        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal, self.reached)
         if not self.may_try_again(outcome):
             self._let_go()
         return outcome
@@ -221,8 +251,21 @@ class _Launched:
             os.close(self.held.pop())
 
     def _patience(self) -> float | None:
-        """Milliseconds until the command's grace is over; None for ever."""
-        return None if self.deadline is None else max(0.0, (self.deadline - time.monotonic()) * 1000)
+        """Milliseconds until the command's time or its grace is over; None for ever."""
+        until = min((at for at in (self.deadline, self.time_out) if at is not None), default=None)
+        # Rounded up: poll(2) would wait for nothing in the last millisecond, again and again.
+        return None if until is None else max(0.0, (until - time.monotonic()) * 1000 + 1)
+
+    def _end_for_time(self) -> None:
+        """Ask the command to end because its time ran out; it has a grace."""
+        self.time_out = None
+        self.reached["timeout"] = 1
+        if self.command_fd < 0:
+            self.kill()
+            return
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.command_fd, signal.SIGTERM)
+        self.deadline = min(self.deadline or float("inf"), time.monotonic() + GRACE_S)
 
     def _obey(self) -> bool:
         """Pass a signal on; False when the supervisor is gone."""

@@ -40,6 +40,9 @@ class Order(NamedTuple):
     for one of its own."""
     worker: int
     """Place of the pidfd of the process that serves the home, -1 without one."""
+    limits: dict[str, Any]
+    """What the launcher holds: `groups`, a limit by its name, in `places` (`groups.Places`), and
+    `timeout`, in seconds."""
 
 
 class Step(NamedTuple):

@@ -15,7 +15,10 @@ _ANSWER_S = 10.0
 class Overlay:
     """The home of one run. Made before the process has threads; `close` commits it."""
 
-    def __init__(self, store: Store, branch: str, workspace: Workspace, owner: tuple[int, int]) -> None:
+    def __init__(
+        self, store: Store, branch: str, workspace: Workspace, owner: tuple[int, int], growth: int = 0
+    ) -> None:
+        """`growth` is how many bytes the store may grow by, 0 for any."""
         self._closing = ExitStack()
         self._owner = owner
         self.store = store
@@ -23,7 +26,7 @@ class Overlay:
         self._closing.callback(store.close)
         try:
             self.mounted: Mounted = self._closing.enter_context(
-                store.mount(branch, workspace, self._namespace)
+                store.mount(branch, workspace, self._namespace, **({"growth": growth} if growth else {}))
             )
         except BaseException:
             self._closing.close()
@@ -49,6 +52,14 @@ class Overlay:
         except (ArtError, OSError):
             return ()
         return [str(line) for line in said] if isinstance(said, list) else ()
+
+    def full(self) -> int:
+        """How often something could not be written because the store may not grow further."""
+        worker = self.mounted.worker
+        if worker is None:
+            return 0
+        found = worker.ask({"ask": "full"}, timeout_s=_ANSWER_S)["full"]
+        return found if isinstance(found, int) else 0
 
     def close(self) -> None:
         """Commit and unmount. Raises StoreError when something was lost. Idempotent."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from art_core import dirs, environment, masks, mounts, network, protect
+from art_core import limits as limiting
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
@@ -57,6 +58,11 @@ class Options(NamedTuple):
     network: Network | None = None
     allow_domains: Sequence[str] = ()
     gateway: str | None = None
+    memory: str | None = None
+    pids: str | None = None
+    cpus: str | None = None
+    timeout: str | None = None
+    disk: str | None = None
     unprotected: Sequence[str] = ()
     trust: Trust = "refuse"
     allow_home: bool = False
@@ -102,6 +108,7 @@ class Preparation:
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = network.chosen(options, self.settings, self.plugins)
+        self.held = limiting.chosen(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"
@@ -124,7 +131,8 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner)
+            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
+            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -158,6 +166,7 @@ class Preparation:
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
         needed["network-none"] = "a network of its own" if self.network == "none" else ""
         needed["network-filtered"] = "a filtered network" if self.network == "filtered" else ""
+        needed["rlimits"] = "limits without a control group" if self.held and self.held.rlimits else ""
         needed["nested"] = "--nested" if self.options.nested else ""
         needed.update(dict.fromkeys(more, "a terminal"))
         for capability, what in needed.items():
@@ -301,6 +310,7 @@ class Preparation:
             nested=self.options.nested,
             listen=() if self.egress is None else self.egress.listen,
             listen_fd=door_fd,
+            rlimits=() if self.held is None else self.held.rlimits,
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -334,6 +344,8 @@ class Preparation:
         """What an outcome (`launcher.Outcome`) means for the user."""
         with self.plugins.guard("isolation", self._isolation_name):
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
+        if self.held is not None:
+            ended = self.held.end(ended, outcome.reached or {})
         if ended.by in ("isolation", "signal") and (early := outcome.early_signal):
             return Exit(128 + early, "signal", f"signal {early} ended it before the command ran")
         if ended.by != "exec":
@@ -365,6 +377,7 @@ class Preparation:
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
+        lines += [] if self.held is None else self.held.notices(self.overlay)
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"

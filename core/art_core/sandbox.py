@@ -117,9 +117,11 @@ class Sandbox:
         return bool(self._passages) and all(passage.served() for passage in self._passages)
 
     def greetings(self) -> Sequence[str]:
-        """What a user should be told before a run: what a store found out when it opened the home."""
-        overlay = self._preparation.overlay
-        return () if overlay is None else overlay.mounted.notes
+        """What a user should be told before a run: what a store found out when it opened the home,
+        and how a limit is held when that is not as one would think."""
+        overlay, held = self._preparation.overlay, self._preparation.held
+        notes = [] if held is None else held.notes
+        return notes if overlay is None else [*notes, *overlay.mounted.notes]
 
     def notices(self, exit: Exit) -> Sequence[str]:
         """What a user should be told after a run that ended so: what a store met, what a filtered network
@@ -229,6 +231,7 @@ class Sandbox:
         tell: Callable[[str], None] | None = None,
     ) -> _Started:
         """Launch; where root's workspace cannot be staged, once more without."""
+        held = self._preparation.held
         passage, egress = None, self._preparation.egress
         if egress is not None:
             passage = egress.open(self._preparation.identity.host_ids, tell)
@@ -246,6 +249,7 @@ class Sandbox:
                     identity=prepared.identity,
                     terminal=state,
                     worker=self._preparation.worker_fd,
+                    limits=None if held is None else held.order,
                 )
             except LaunchFailed as error:
                 launcher.close()

@@ -10,6 +10,10 @@ pass = ["TERM", "LANG"]
 [network]
 allow = ["github.com", "*.githubusercontent.com"]
 
+[limits]
+memory = "4G"
+pids = 512
+
 [plugins]
 disabled = ["binds"]
 
@@ -78,6 +82,7 @@ _VARIABLES = {
 }
 _TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
+LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
 
 
 class WorkspaceDefaults(NamedTuple):
@@ -107,6 +112,7 @@ class Settings(NamedTuple):
     plugins_only: Sequence[str] | None = None
     plugin_settings: Mapping[str, Mapping[str, Any]] = {}
     workspaces: Mapping[str, WorkspaceDefaults] = {}
+    limits: Mapping[str, str] = {}
     sources: Mapping[str, str] = {}
 
     def for_workspace(self, path: str) -> WorkspaceDefaults:
@@ -203,6 +209,7 @@ class _Collected:
         self.sources: dict[str, str] = {}
         self.plugins: dict[str, dict[str, Any]] = {}
         self.workspaces: dict[str, WorkspaceDefaults] = {}
+        self.limits: dict[str, str] = {}
 
     def put(self, name: str, value: object, where: str) -> None:
         self.values[name] = value
@@ -213,6 +220,7 @@ class _Collected:
             **self.values,
             plugin_settings=self.plugins,
             workspaces=self.workspaces,
+            limits=self.limits,
             sources=self.sources,
         )
 
@@ -221,6 +229,7 @@ class _Collected:
             "sandbox": self._take_sandbox,
             "env": self._take_env,
             "network": self._take_network,
+            "limits": self._take_limits,
             "plugins": self._take_plugins,
             "workspace": self._take_workspaces,
         }
@@ -251,6 +260,15 @@ class _Collected:
             if key != "allow":
                 raise SettingsError(f"{where}: unknown key{nearest(key, ['allow'])}")
             self.put("network_allow", _texts(where, value), file)
+
+    def _take_limits(self, file: str, entries: Mapping[str, Any]) -> None:
+        for key, value in entries.items():
+            where = f"{file}: limits.{key}"
+            if key not in LIMITS:
+                raise SettingsError(f"{where}: unknown key{nearest(key, LIMITS)}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            self.limits[key] = str(value) if number else _text(where, value)
+            self.sources["limits"] = file
 
     def _take_plugins(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():

@@ -8,7 +8,7 @@ import marshal
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class LaunchFailed(IsolationError):
 
     def __init__(self, step: str, number: int, program: str) -> None:
         what = {"execute": f"{program} could not be executed", "stage": "the workspace could not be staged"}
+        what["limit"] = "the limits could not be set"
         super().__init__(
             f"{what.get(step, f'the sandbox could not be prepared ({step})')}: {os.strerror(number)}"
         )
@@ -63,6 +64,7 @@ class Launcher:
         identity: tuple[int, int] | None = None,
         terminal: Terminal | None = None,
         worker: int | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
         caller's to close. When the process of the pidfd `worker` ends, so does the sandbox.
@@ -101,6 +103,7 @@ class Launcher:
             terminal_state=[] if terminal is None else terminal.state,
             enter=list(enter_places),
             worker=-1 if worker is None else len(descriptors) - 1,
+            limits=dict(limits or {}),
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)

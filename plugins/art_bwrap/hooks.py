@@ -48,7 +48,16 @@ def art_isolations() -> Iterable[Provider[Isolation]]:
             contract=1,
             create=_create,
             capabilities=frozenset(
-                {"mounts", "masks", "pidns", "terminal", "network-none", "network-filtered", "nested"}
+                {
+                    "mounts",
+                    "masks",
+                    "pidns",
+                    "terminal",
+                    "network-none",
+                    "network-filtered",
+                    "nested",
+                    "rlimits",
+                }
             ),
             settings=Settings,
             probe=_probe,

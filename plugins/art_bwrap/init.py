@@ -23,6 +23,7 @@ def become_command(
     terminal: bool,
     door_fd: int,
     listen: tuple[int, ...],
+    rlimits: tuple[tuple[int, int], ...],
 ) -> None:
     """Execute `argv` in `cwd`; `stderr_fd` becomes 2, and sockets that listen on the loopback ports
     `listen` are sent through `door_fd`. Does not return."""
@@ -67,6 +68,13 @@ def become_command(
             if os.isatty(fd):
                 fcntl.ioctl(fd, 0x540E, 0)  # TIOCSCTTY, tty_ioctl(4)
                 break
+    if rlimits:
+        import resource
+
+        for number, value in rlimits:
+            _, hard = resource.getrlimit(number)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (value, value))
     os.write(report_fd, b'{"exec": true}')
     try:
         os.chdir(cwd)
@@ -120,9 +128,20 @@ def payload(
     terminal: bool,
     door_fd: int = -1,
     listen: Sequence[int] = (),
+    rlimits: Sequence[tuple[int, int]] = (),
 ) -> bytes:
     """The code and its arguments, for `bootstrap`."""
-    what = (list(argv), dict(env), cwd, stderr_fd, report_fd, terminal, door_fd, tuple(listen))
+    what = (
+        list(argv),
+        dict(env),
+        cwd,
+        stderr_fd,
+        report_fd,
+        terminal,
+        door_fd,
+        tuple(listen),
+        tuple(rlimits),
+    )
     return marshal.dumps((become_command.__code__, what))
 
 

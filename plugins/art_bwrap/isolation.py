@@ -71,6 +71,7 @@ class Bubblewrap(NamedTuple):
             terminal=run.terminal,
             door_fd=door,
             listen=run.listen,
+            rlimits=run.rlimits,
         )
         files = descriptors.files
         files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"

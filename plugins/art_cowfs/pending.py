@@ -29,6 +29,8 @@ class Pending:
         self._wake = wake
         self._free = free
         self._room = free()
+        self.denied = 0
+        """How often there was no room."""
 
     @property
     def writes(self) -> bool:
@@ -76,6 +78,7 @@ class Pending:
         if 2 * (self.waiting + size) > self._room:
             self._room = self._free()
             if 2 * (self.waiting + size) > self._room:
+                self.denied += 1
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def hand_over(self, done: Callable[[], None] = lambda: None) -> None:

@@ -153,6 +153,7 @@ async def _serve(control: socket.socket) -> None:
         wake=committer.wake,
         tell=invalidation.tell,
         watching=watching.set,
+        growth=wish["growth"],
     ) as session:
         committer.tree, committer.session = session.tree, session
         operations = Operations(session.tree, committer.room, receiver.pass_on)
@@ -221,6 +222,8 @@ async def _answer(
             return
         if request["ask"] == "notes":
             _say(control, {"notes": session.notes()})
+        if request["ask"] == "full":
+            _say(control, {"full": session.full})
         if request["ask"] == "commit":
             try:
                 await operations.durable()

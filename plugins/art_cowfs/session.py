@@ -64,8 +64,10 @@ class Session:
         wake: Callable[[], None] = lambda: None,
         tell: Tell | None = None,
         watching: Callable[[], None] = lambda: None,
+        growth: int = 0,
     ) -> None:
-        """For `wake`, `tell` and `watching` see `Tree`."""
+        """`growth` is how many bytes the database may take more than now, 0 for any; for the others see
+        `Tree`."""
         self.path = os.path.abspath(path)
         self._branch = branch
         self._place = workspace
@@ -87,6 +89,7 @@ class Session:
         except BaseException:
             self._lock.close()
             raise
+        self._most = self._used() + growth if growth else 0
         self.tree = Tree(
             self.chain,
             self.writer,
@@ -134,7 +137,22 @@ class Session:
         with suppress(apsw.Error):  # The writer will tell.
             pages = self._reading.pragma("freelist_count")
         ballast = min(BALLAST, disk.f_blocks * disk.f_frsize // 4)
-        return disk.f_bavail * disk.f_frsize + pages * PAGE - ballast
+        free = disk.f_bavail * disk.f_frsize + pages * PAGE - ballast
+        # What waits is counted twice against a disk, where it is in the log as well, and once here.
+        return min(free, 2 * (self._most - self._used())) if self._most else free
+
+    def _used(self) -> int:
+        """Bytes of the database that are in use."""
+        try:
+            pages: int = self._reading.pragma("page_count") - self._reading.pragma("freelist_count")
+        except apsw.Error:
+            return 0
+        return pages * PAGE
+
+    @property
+    def full(self) -> int:
+        """How often something could not be kept because the database may not grow further."""
+        return self.tree.pending.denied if self._most else 0
 
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""

@@ -125,7 +125,7 @@ class Database:
 
     @contextmanager
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace]
+        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -141,6 +141,7 @@ class Database:
                 "name": os.fsencode(workspace.name).hex(),
                 "path": os.fsencode(workspace.real).hex(),
                 "moved": workspace.moved,
+                "growth": growth,
                 "uid": uid,
                 "gid": gid,
             }

@@ -152,6 +152,9 @@ def test_a_sandbox_can_run_here(caller: Caller) -> None:
     assert found["works"] is True
     assert states(found)["a run"] == "ok"
     assert states(found)["filtered network"] == "ok"
+    (limits,) = [check for check in found["checks"] if check["name"] == "limits"]
+    assert "--timeout, --disk" in limits["found"]
+    assert (limits["state"] == "ok") is ("--cpus" in limits["found"])
     (isolation,) = [check for check in found["checks"] if check["name"] == "isolation bwrap"]
     assert "bwrap (bubblewrap 0." in isolation["found"]
 
