@@ -25,7 +25,7 @@ def metadata(wheel: Path) -> email.message.Message:
 
 def test_it_holds_the_parts_of_art_and_nothing_else(installed: Installed) -> None:
     tops = {name.partition("/")[0] for name in contents(installed.wheel)}
-    parts = {"art_core", "art_cli", "art_bwrap", "art_binds", "art_cowfs", "art_fusefs"}
+    parts = {"art_core", "art_cli", "art_bwrap", "art_binds", "art_cowfs", "art_fusefs", "art_proxy"}
     assert tops == {*parts, "art_runtime-0.1.0.dist-info"}
 
 
@@ -47,7 +47,7 @@ def test_it_says_what_it_is(installed: Installed) -> None:
     assert said["Description-Content-Type"] == "text/markdown"
     always = {line for line in said.get_all("Requires-Dist", []) if "extra" not in line}
     assert always == {"pluggy>=1.0", "click>=8.1.3"}
-    assert set(said.get_all("Provides-Extra", [])) == {"all", "bwrap", "dev", "overlay", "trace"}
+    assert set(said.get_all("Provides-Extra", [])) == {"all", "bwrap", "dev", "network", "overlay", "trace"}
 
 
 def test_its_licence_comes_along(installed: Installed) -> None:
@@ -67,6 +67,7 @@ def test_its_entry_points_are_the_command_and_the_plugins(installed: Installed) 
         "binds = art_binds.hooks",
         "bwrap = art_bwrap.hooks",
         "cowfs = art_cowfs.hooks",
+        "proxy = art_proxy.hooks",
     ]
 
 
