@@ -268,6 +268,35 @@ def test_what_a_run_holds_is_told_to_the_second(kept: Kept) -> None:
     assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
 
 
+def test_ten_sandboxes_work_on_ten_databases_at_once(kept: Kept) -> None:
+    top = kept.workspace.parent
+    script = (
+        'echo >>main.py; n=0; while [ $n -lt 40 ]; do echo "$0 $n" >>main.py; n=$((n+1)); done; '
+        "cp main.py ~/kept; tail -n1 main.py"
+    )
+    runs = []
+    for number in range(10):
+        sides: list[str | bytes | Path] = [
+            kept.caller.art_program,
+            "-m",
+            kept.workspace,
+            "-d",
+            top / f"{number}.db",
+        ]
+        argv = [*sides, "-i=false", "--", "sh", "-c", script, f"run{number}"]
+        runs.append(kept.caller.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    for number, run in enumerate(runs):
+        out, err = run.communicate(timeout=100)
+        assert (run.returncode, out) == (0, f"run{number} 39\n".encode()), err
+    assert (kept.workspace / "main.py").read_bytes() == b"x" * 1234
+    databases = sorted(f"{number}.db" for number in range(10))
+    assert sorted(os.listdir(top)) == [*databases, "workspace"]
+    again = kept.caller.art(
+        "-m", "workspace", "-d", "7.db", "-i=false", "--", "cat", "/home/agent/kept", cwd=top
+    )
+    assert again.stdout.splitlines()[1:] == [f"run7 {n}".encode() for n in range(40)], again.stderr
+
+
 def test_the_sandbox_ends_with_the_server_of_its_home(kept: Kept) -> None:
     """A command that went on with a dead home would fail in a thousand places."""
     sides: list[str | Path] = ["-m", kept.workspace, "-d", kept.database, "-i=false", "--"]
