@@ -194,9 +194,11 @@ class Contents:
         if not isinstance(present, bytearray):
             present = bytearray(self._chunk(node, idx))
             self._set_chunk(node, idx, present)
-        if len(present) < inside:
-            present.extend(bytes(inside - len(present)))
+        before = len(present)
+        if before < inside:
+            present.extend(bytes(inside - before))
         present[inside : inside + len(data)] = data
+        self._pending.grew(len(present) - before)
 
     def _set_chunk(self, node: CowNode, idx: int, data: bytes | bytearray) -> None:
         self._pending.batch.chunks.setdefault(node.ino, {})[idx] = data
