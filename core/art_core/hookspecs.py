@@ -7,10 +7,12 @@ behind `Provider.create`. `docs/hooks.md` shows a working example of each.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from art_core.contracts import Isolation, MountSource, Provider, Stores, Tracer
-from art_core.gateways import Gateway
+
+if TYPE_CHECKING:
+    from art_core.gateways import Gateway
 
 PROJECT = "art"
 Function = TypeVar("Function", bound=Callable[..., object])

@@ -112,19 +112,6 @@ def sentence(name: str, limits: Limits, count: int) -> str:
     return f"{shown}: time ran out, and the command was ended"
 
 
-def chosen(options: Options, settings: Settings, *, overlay: bool) -> Held | None:
-    """How the limits of a run are held; None without any. Raises what `of` and `Held` do."""
-    if not settings.limits and all(getattr(options, name) is None for name in LIMITS):
-        return None
-    limits = of(options, settings)
-    if options.disk is not None and not overlay:
-        raise UsageError(
-            f"{limits.shown('disk')}: this limits what a database grows by, and in direct mode the workspace "
-            "is the host's own; add --db FILE, or leave it out"
-        )
-    return Held(limits)
-
-
 class Held:
     """How the limits of a run are held on this host: by control groups, or by what a process may have
     (setrlimit(2)) where there are none."""

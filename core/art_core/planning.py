@@ -9,8 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from art_core import dirs, environment, masks, mounts, network, protect
-from art_core import limits as limiting
+from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
 from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
@@ -107,8 +106,8 @@ class Preparation:
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network, self.egress = network.chosen(options, self.settings, self.plugins)
-        self.held = limiting.chosen(options, self.settings, overlay=database is not None)
+        self.network, self.egress = asking.network(options, self.settings, self.plugins)
+        self.held = asking.limits(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"

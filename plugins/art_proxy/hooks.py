@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from art_core.contracts import Context, Provider, Reason
-from art_core.gateways import Gateway
 from art_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from art_core.gateways import Gateway
     from art_proxy.gateway import Proxy
 
 
