@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 CONTROLLERS = {"memory": "memory", "pids": "pids", "cpus": "cpu"}
 """Limit -> the controller that holds it."""
 PREFIX = "art-"
+LEAF = "run"
+"""The group below the limited one that the sandbox is in: it is the top of what a sandbox can ever see
+(cgroup_namespaces(7)), so that even one that mounts control groups cannot change its limits."""
 _PERIOD_US = 100_000
 _GONE_S = 5.0
 _SCOPE_S = 5.0
@@ -137,7 +140,8 @@ class Group:
                 if name in limits:
                     self._limit(name, limits[name])
             for directory in self._made:
-                _write(f"{directory}/cgroup.procs", str(pid))
+                os.mkdir(f"{directory}/{LEAF}")
+                _write(f"{directory}/{LEAF}/cgroup.procs", str(pid))
         except BaseException:
             self.remove()
             raise
@@ -181,16 +185,18 @@ class Group:
             ("pids", "pids", ("pids.events",), "max"),
         ):
             directory = self._by_controller.get(controller)
-            for name in files if directory is not None else ():
-                words = _words(f"{directory}/{name}")
-                count = dict(zip(words[::2], words[1::2], strict=False)).get(key, "0")
-                if int(count):
-                    found[limit] = int(count)
+            if directory is None:
+                continue
+            # Version 1, and version 2's pids before Linux 6.11, count where the process was.
+            paths = [f"{where}/{name}" for where in (directory, f"{directory}/{LEAF}") for name in files]
+            if most := max(_counted(path, key) for path in paths):
+                found[limit] = most
         return found
 
     def remove(self) -> None:
         """End what is left in it, and remove it."""
         for directory in self._made:
+            _remove(f"{directory}/{LEAF}")
             _remove(directory)
         self._made.clear()
 
@@ -233,6 +239,11 @@ def _usable(directory: str) -> Places:
     return Places(2, {name: directory for name in CONTROLLERS.values() if name in usable})
 
 
+def _counted(path: str, key: str) -> int:
+    words = _words(path)
+    return int(dict(zip(words[::2], words[1::2], strict=False)).get(key, "0"))
+
+
 def _write(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
@@ -260,8 +271,9 @@ def _remove(directory: str) -> None:
 def _sweep(above: str) -> None:
     """Remove groups of launchers that were killed."""
     for name in _stale(os.listdir(above)):
-        with contextlib.suppress(OSError):
-            os.rmdir(f"{above}/{name}")
+        for directory in (f"{above}/{name}/{LEAF}", f"{above}/{name}"):
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
 
 
 def _stale(names: Sequence[str]) -> Iterator[str]:

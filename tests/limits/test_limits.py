@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from art_core import groups
 from conftest import Caller, Installed
 from tests.limits.conftest import Limited
 
@@ -174,6 +175,33 @@ def test_without_groups_a_limit_of_processors_is_refused(ungrouped: Limited) -> 
     assert b"--cpus 2: no control group can be made here, and nothing else holds it" in done.stderr
 
 
+def test_limits_cannot_be_changed_from_inside(grouped: Limited) -> None:
+    """Not even where control groups can be mounted: a nested user namespace may."""
+    source = (
+        "import ctypes, glob, os\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "uid = os.getuid()\n"
+        "assert libc.unshare(0x10000000 | 0x20000 | 0x2000000) == 0\n"
+        "open('/proc/self/uid_map', 'w').write(f'0 {uid} 1')\n"
+        "for kind, options in ((b'cgroup2', None), (b'cgroup', b'pids')):\n"
+        "    libc.mount(b'none', b'/tmp', kind, 0, options)\n"
+        "for top in ('/sys/fs/cgroup', '/tmp'):\n"
+        "    for path in glob.glob(f'{top}/**/pids.max', recursive=True):\n"
+        "        try: open(path, 'w').write('max')\n"
+        "        except OSError: pass\n"
+        "made = 0\n"
+        "try:\n"
+        "    while made < 100:\n"
+        "        if os.fork() == 0: os.execvp('sleep', ['sleep', '60'])\n"
+        "        made += 1\n"
+        "except BlockingIOError: pass\n"
+        "print(made)\n"
+    )
+    done = grouped.art("--nested", "--pids", "30", "--", *PYTHON, source)
+    assert done.returncode == 0, done.stderr.decode()
+    assert 20 < int(done.stdout) < 30
+
+
 # --- nothing stays behind ----------------------------------------------------------------------
 
 
@@ -198,7 +226,7 @@ def test_a_group_whose_launcher_was_killed_is_removed_by_the_next_run(grouped: L
     assert process.returncode == 125
     assert grouped.made() == left
     deadline = time.monotonic() + 10
-    while any((group / "cgroup.procs").read_text() for group in left):
+    while any((group / groups.LEAF / "cgroup.procs").read_text() for group in left):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert grouped.art("--memory", "200M", "--", "true").returncode == 0
