@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from art_core import groups
-from conftest import Caller, fresh_directory
+from conftest import Caller, Places, fresh_directory, locked
 
 
 @dataclass(frozen=True)
@@ -62,28 +62,30 @@ class Limited:
 
 
 @pytest.fixture(params=["root", "plain"])
-def grouped(request: pytest.FixtureRequest) -> Iterator[Limited]:
+def grouped(request: pytest.FixtureRequest, places: Places) -> Iterator[Limited]:
     """Root, and a plain user to whom groups were delegated: both may make control groups."""
     if os.geteuid() != 0:
         pytest.fail(
             "this test delegates control groups; run the tests as root: sudo make test", pytrace=False
         )
-    places = groups.find()
-    if not all(places.holds(limit) for limit in groups.CONTROLLERS):
+    found = groups.find()
+    if not all(found.holds(limit) for limit in groups.CONTROLLERS):
         pytest.fail("this test needs control groups for memory, pids and cpu", pytrace=False)
     caller: Caller = request.getfixturevalue(request.param)
     with fresh_directory(caller) as workspace, contextlib.ExitStack() as removing:
         if request.param == "root":
-            yield Limited(caller, workspace, (), [*{Path(above) for above in places.groups.values()}])
+            # Root's groups are made where those of the other workers' root are.
+            removing.enter_context(locked(places.install / "groups"))
+            yield Limited(caller, workspace, (), [*{Path(above) for above in found.groups.values()}])
             return
         joins, above = [], []
-        for directory in sorted(set(places.groups.values())):
+        for directory in sorted(set(found.groups.values())):
             delegated = Path(directory, f"test-{os.getpid()}")
             delegated.mkdir()
             removing.callback(_remove, delegated)
             above.append(delegated)
             joins.append(delegated)
-            if places.version == 2:
+            if found.version == 2:
                 Path(directory, "cgroup.subtree_control").write_text("+memory +pids +cpu")
                 joins[-1] = delegated / "session"
                 joins[-1].mkdir()
