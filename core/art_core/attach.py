@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -117,31 +117,34 @@ def _unwatched(output: bytes) -> None:
 
 
 @contextlib.contextmanager
-def passing_signals(launcher: Launcher) -> Iterator[Callable[[], int]]:
+def passing_signals(launcher: Launcher, woken: relay.Relay) -> Iterator[None]:
     """While inside, signals that would end this program go to the command instead.
 
-    Yields a function that tells the last signal so passed, 0 for none. A signal that was ignored
-    when this program started stays ignored.
+    A signal that comes just before a wait does not interrupt it, and Python runs no handler until
+    the wait is over: so each one is also written to a pipe that the relay waits for (signal.set_wakeup_fd).
+    A signal that was ignored when this program started stays ignored.
     """
     from art_core.launcher import PASSED_ON
 
-    last = 0
-
     def pass_on(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        last = number
         launcher.signal(number)
 
+    woken.signals_fd, written_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(written_fd, warn_on_full_buffer=False)
     previous = {
         number: signal.signal(number, pass_on)
         for number in PASSED_ON
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        yield lambda: last
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(written_fd)
+        os.close(woken.signals_fd)
+        woken.signals_fd = -1
 
 
 class Capture:

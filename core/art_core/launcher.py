@@ -124,6 +124,7 @@ class _Launched:
         self.control = control
         self.report, report_child = pair()
         self.report.setsockopt(_socket.SOL_SOCKET, _SO_PASSCRED, 1)
+        self.report.setblocking(False)
         self.diagnostics_fd, diagnostics_child = os.pipe()
         self.failure_fd, failure_child = os.pipe()
         self.orders, orders_child = pair()
@@ -213,7 +214,7 @@ class _Launched:
                     if not self._obey():
                         poll.unregister(self.control)
                 elif fd == self.report.fileno():
-                    if not self._read_report():
+                    if not self._read_reports():
                         poll.unregister(self.report)
                 elif fd == self.diagnostics_fd:
                     if not self._read_diagnostics():
@@ -306,7 +307,7 @@ class _Launched:
             until = time.monotonic() + 1.0
             while self.init_fd < 0 and time.monotonic() < until:
                 ready = [fd for fd, _ in wait.poll(100)]
-                if self.report.fileno() in ready and not self._read_report():
+                if self.report.fileno() in ready and not self._read_reports():
                     break
                 if self.pidfd in ready:
                     break
@@ -333,13 +334,16 @@ class _Launched:
         return bool(chunk)
 
     def _read_report(self) -> bool:
-        """Take one message. Who sent it is the kernel's word (unix(7), SO_PASSCRED): a process
-        inside can speak for itself, never for the launched process."""
+        """Take one message; False at their end. Raises BlockingIOError when there is none. Who sent it is the
+        kernel's word (unix(7), SO_PASSCRED): a process inside can speak for itself, never for the
+        launched process."""
         import _socket
         import struct
 
         try:
             data, ancillary, _, _ = self.report.recvmsg(4096, _socket.CMSG_SPACE(12))
+        except BlockingIOError:
+            raise
         except OSError:
             return False
         if not data:
@@ -385,12 +389,14 @@ class _Launched:
         elif "exec-errno" in value and sender == self.command_pid:
             self.reports.append(value)
 
-    def _read_reports(self) -> None:
-        """Take what has come, without waiting."""
-        self.report.setblocking(False)
-        while self._read_report():
-            pass
-        self.report.setblocking(True)
+    def _read_reports(self) -> bool:
+        """Take what has come, without waiting: a report may have been taken since poll(2) told of it, to
+        know whether a signal goes to the command. False when no more will come."""
+        with contextlib.suppress(BlockingIOError):
+            while self._read_report():
+                pass
+            return False
+        return True
 
     def _drain(self) -> None:
         self._read_reports()

@@ -123,6 +123,8 @@ class Relay:
     def __init__(self, inputs: list[Channel], outputs: list[Channel]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        self.signals_fd = -1
+        """Readable when a signal came; -1 where none is waited for."""
 
     def run(
         self,
@@ -150,11 +152,15 @@ class Relay:
                     events[wants[0]] = events.get(wants[0], 0) | wants[1]
             if news is not None and (news_fd := news.fileno()) >= 0:
                 events[news_fd] = select.POLLIN
+            if self.signals_fd >= 0:
+                events[self.signals_fd] = select.POLLIN
             poll = select.poll()
             for fd, event in events.items():
                 poll.register(fd, event)
             for fd, ready in poll.poll(self._patience(deadline)):
                 finished = finished or fd == finished_fd
+                if fd == self.signals_fd:
+                    os.read(fd, CHUNK)
                 if news is not None and fd == news.fileno():
                     news.look()
                 for channel in waiting.get(fd, ()):

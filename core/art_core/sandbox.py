@@ -212,7 +212,7 @@ class Sandbox:
                 argv, streams, terminal=terminal, state=state, tell=None if terminal else tell
             )
             try:
-                with passing_signals(started.launcher):
+                with passing_signals(started.launcher, attachment.relay):
                     attachment.launched()
                     attachment.run(started.launcher.fileno(), news=started.passage)
                     return started.exit()

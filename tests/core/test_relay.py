@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from art_core.attach import passing_signals
 from art_core.relay import Channel, Relay, pipe
 
 DATA = bytes(range(256)) * 4096
@@ -132,3 +135,28 @@ def test_sizes_around_the_pipes_limits_arrive_whole(tmp_path: Path, size: int) -
     with open(tmp_path / "out", "wb") as file:
         relay_output(file.fileno(), data)
     assert (tmp_path / "out").read_bytes() == data
+
+
+def test_a_signal_that_interrupts_no_wait_is_passed_on_at_once() -> None:
+    """As one that comes right before the wait: here another thread gets it, so poll(2) goes on."""
+    passed, end = os.pipe()
+
+    class Launcher:
+        def signal(self, number: int) -> None:
+            os.write(end, bytes([number]))
+
+    def send() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    relay = Relay([], [])
+    sender = threading.Thread(target=send)
+    with passing_signals(Launcher(), relay):  # type: ignore[arg-type]
+        sender.start()
+        assert relay.run(passed, deadline=time.monotonic() + 20)
+        sender.join()
+    assert os.read(passed, 10) == bytes([signal.SIGTERM])
+    assert relay.signals_fd == -1
+    os.close(passed)
+    os.close(end)
