@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -80,6 +81,22 @@ class Chain:
             f"WHERE parent = ? AND {self._chosen} GROUP BY name) LIMIT ?",
             (parent, limit),
         )
+
+    def gone(self, parent: int) -> list[tuple[bytes, int | None, bytes | None]]:
+        """The whiteouts of a directory, and its directories that show one of the host, with the path of
+        that; names in order."""
+        origin = (
+            f"SELECT CASE WHEN (mode & {stat.S_IFDIR | stat.S_IFREG}) = {stat.S_IFDIR} THEN origin END "
+            f"FROM inode WHERE inode.ino = d.ino {self._newest}"
+        )
+        rows = self.connection.execute(
+            f"SELECT name, ino, ({origin}) AS shown FROM (SELECT name, ino, max(layer) FROM dentry "
+            f"WHERE parent = ? AND {self._chosen} GROUP BY name) d WHERE ino IS NULL OR shown IS NOT NULL "
+            "ORDER BY name",
+            (parent,),
+        )
+        found: list[Any] = rows.fetchall()
+        return found
 
     def chunk(self, ino: int, idx: int) -> tuple[int, bytes | None] | None:
         """The newest chunk at a place, with the size at which the layers above cut the file (-1 for

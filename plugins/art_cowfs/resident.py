@@ -18,6 +18,7 @@ from art_cowfs.nodes import CowNode
 NODES = 60_000
 """How many are kept; one costs about 500 bytes. A server always keeps directories."""
 NAMES = 200_000
+_FEW_NODES, _FEW_NAMES = 4_000, 50_000
 _HOST_NAME = 4
 """How many names of the database a name of the host, which comes with its attributes, counts for."""
 
@@ -27,16 +28,23 @@ class Resident:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._nodes: dict[int, CowNode] = {}
-        self._limit = NODES
+        self._most = self._limit = NODES
+        self._most_names = NAMES
         self._listed: dict[int, CowNode] = {}
         self._names = 0
-        self.keeps_directories = True
+        self._keeps_directories = True
         self.complete = True
         """Whether nothing was let go of yet."""
         self._connection = connection
         connection.execute(
             "CREATE TEMP TABLE IF NOT EXISTS shown(ino INTEGER PRIMARY KEY, parent INTEGER, name BLOB)"
         )
+
+    def keep_little(self) -> None:
+        """Nobody will ask by number for what was let go of: directories can be let go of, too."""
+        self._keeps_directories = False
+        self._most, self._most_names = min(NODES, _FEW_NODES), min(NAMES, _FEW_NAMES)
+        self._limit = self._most
 
     def get(self, ino: int) -> CowNode | None:
         return self._nodes.get(ino)
@@ -75,7 +83,7 @@ class Resident:
 
     @property
     def crowded(self) -> bool:
-        return len(self._nodes) > self._limit or self._names > NAMES
+        return len(self._nodes) > self._limit or self._names > self._most_names
 
     def settle(self, waiting: Collection[Mapping[int, object]]) -> None:
         """Let go of the oldest that nobody needs. `waiting` is what is not in the database yet, by
@@ -83,12 +91,12 @@ class Resident:
         self.complete = False
         if len(self._nodes) > self._limit:
             self._let_go_of_nodes(waiting)
-        if self._names > NAMES:
+        if self._names > self._most_names:
             self._let_go_of_names(waiting)
 
     def _let_go_of_nodes(self, waiting: Collection[Mapping[int, object]]) -> None:
         aside = []
-        for ino in list(islice(self._nodes, len(self._nodes) - NODES // 2)):
+        for ino in list(islice(self._nodes, len(self._nodes) - self._most // 2)):
             node = self._nodes.pop(ino)
             if self._is_needed(node) or any(ino in numbers for numbers in waiting):
                 self._nodes[ino] = node
@@ -96,7 +104,7 @@ class Resident:
                 aside.append((ino, node.parent.ino, node.name))
         self._connection.executemany("INSERT OR REPLACE INTO temp.shown VALUES(?, ?, ?)", aside)
         # Where most are needed, the next pass comes when there are some more.
-        self._limit = max(NODES, len(self._nodes) + NODES // 4)
+        self._limit = max(self._most, len(self._nodes) + self._most // 4)
 
     def _let_go_of_names(self, waiting: Collection[Mapping[int, object]]) -> None:
         for ino, directory in list(self._listed.items()):
@@ -111,7 +119,7 @@ class Resident:
 
     def _is_needed(self, node: CowNode) -> bool:
         return bool(
-            (stat.S_ISDIR(node.mode) and (self.keeps_directories or not node.held))
+            (stat.S_ISDIR(node.mode) and (self._keeps_directories or not node.held))
             or node.opens
             or node.nlink == 0
             or node.fd >= 0

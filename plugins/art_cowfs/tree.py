@@ -245,19 +245,17 @@ class Tree:
         found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
 
-    def names_kept(self, directory: CowNode) -> list[bytes]:
-        """The names that the database has of a directory, and those that are gone."""
-        if directory.complete:
-            return list(directory.names)
-        return list({name for name, _ in self._chain.names(directory.ino)} | directory.names.keys())
+    def whiteouts(self, directory: int) -> list[tuple[bytes, int | None, bytes | None]]:
+        """See `Chain.gone`; as the database has it."""
+        return self._chain.gone(directory)
 
     def reading(self) -> AbstractContextManager[object]:
         """One transaction for what is read together; for a tree that is only read."""
         return nullcontext() if self.pending.writes else self._chain.connection
 
-    def forget_directories(self) -> None:
-        """Directories may be let go of as files may: nobody asks for them by number."""
-        self._resident.keeps_directories = False
+    def keep_little(self) -> None:
+        """For one who goes through it once: nobody asks for anything by its number later."""
+        self._resident.keep_little()
 
     def is_empty(self, directory: CowNode) -> bool:
         return not self.names(directory)

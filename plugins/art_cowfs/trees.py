@@ -79,7 +79,7 @@ class Reader:
         change: Callable[[Mapping[str, Any]], None] = lambda request: None,
     ) -> None:
         """`change` does something to the branch as it is by then, see `session.Accepted`."""
-        tree.forget_directories()
+        tree.keep_little()
         self._tree = tree
         self._remembering = remembering
         self._change = change
@@ -145,16 +145,15 @@ class Reader:
 
     def removed(self) -> Iterator[bytes]:
         top = self._top()
-        return iter(()) if top is None else self._whiteouts(top, b"")
+        return iter(()) if top is None else self._whiteouts(top.ino, b"")
 
-    def _whiteouts(self, directory: CowNode, path: bytes) -> Iterator[bytes]:
-        for name in sorted(self._tree.names_kept(directory)):
+    def _whiteouts(self, directory: int, path: bytes) -> Iterator[bytes]:
+        for name, ino, origin in self._tree.whiteouts(directory):
             where = joined(path, name)
-            node = self._tree.held(directory, name)
-            if node is None:
+            if ino is None:
                 yield where
-            elif stat.S_ISDIR(node.mode) and node.origin == where:
-                yield from self._whiteouts(node, where)
+            elif origin == where:
+                yield from self._whiteouts(ino, where)
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._tree.node(entry.ino)
