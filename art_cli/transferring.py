@@ -13,11 +13,12 @@ from typing import Any
 from art_cli.commands.sharing import given, settings_with
 from art_cli.console import complain, printable
 from art_cli.progress import Progress
-from art_core.contracts import Entry, Store, Stores, Workspace
+from art_core.contracts import Store, Stores, Workspace
 from art_core.errors import UsageError
 from art_core.plugins import Plugins
 from art_core.settings import Settings
 from art_core.transfer import Action, Totals, Wishes
+from art_core.trees import Entry
 from art_core.workspace import absolute, open_workspace
 
 Move = Callable[[Store, str, Workspace, Wishes, "Telling"], Totals]

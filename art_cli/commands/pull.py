@@ -9,9 +9,10 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.transferring import Telling, carry
-from art_core.contracts import Entry, Store, Workspace
+from art_core.contracts import Store, Workspace
 from art_core.pulling import pull
 from art_core.transfer import Totals, Wishes
+from art_core.trees import Entry
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

@@ -8,9 +8,10 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.transferring import Telling, carry
-from art_core.contracts import Entry, Store, Workspace
+from art_core.contracts import Store, Workspace
 from art_core.pushing import push
 from art_core.transfer import Totals, Wishes
+from art_core.trees import Entry
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

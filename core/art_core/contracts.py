@@ -25,13 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from art_core.trees import Agreed as Agreed
-from art_core.trees import Entry as Entry
-from art_core.trees import Kind as Kind
-from art_core.trees import TreeReader as TreeReader
-from art_core.trees import TreeWriter as TreeWriter
+if TYPE_CHECKING:
+    from art_core.trees import TreeReader, TreeWriter
 
 T_co = TypeVar("T_co", covariant=True)
 CONTRACT_VERSIONS = dict.fromkeys(("store", "isolation", "mount_source", "tracer", "gateway"), 1)

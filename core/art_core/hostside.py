@@ -15,8 +15,8 @@ import stat
 from collections.abc import Collection, Iterator
 
 from art_core import openat
-from art_core.contracts import Agreed, Entry, Kind
 from art_core.errors import TransferError
+from art_core.trees import Agreed, Entry, Kind
 
 _BLOCK = 1 << 20
 _TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")

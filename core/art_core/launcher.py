@@ -52,9 +52,9 @@ def serve(control_fd: int) -> NoReturn:
     status = 1
     try:
         from art_core.order import Socket
+        from art_core.spawn import detach
 
-        os.setsid()
-        _detach(control_fd)
+        detach(control_fd)
         control = Socket(fileno=control_fd)
         launched = _Launched(control)
         # Loaded while the supervisor still plans: the launch itself then costs no import.
@@ -93,24 +93,6 @@ def _tried_again(control: Socket, received: tuple[bytes, list[int]]) -> Outcome 
     launched.launch(*received)
     outcome = launched.watch()
     return outcome if launched.step == ("", 0) else None
-
-
-def _detach(control_fd: int) -> None:
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-        signal.SIGWINCH,
-        signal.SIGTSTP,
-    ):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
-        os.dup2(null, stream)
-    os.closerange(3, control_fd)
-    os.closerange(control_fd + 1, 1 << 20)
 
 
 class _Launched:

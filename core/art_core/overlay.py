@@ -44,22 +44,23 @@ class Overlay:
         return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
 
     def notes(self) -> Sequence[str]:
-        """What the user should know after a run; nothing from a worker that died, `close` tells that."""
-        if self.mounted.worker is None:
-            return ()
-        try:
-            said = self.mounted.worker.ask({"ask": "notes"}, _ANSWER_S).get("notes")
-        except (ArtError, OSError):
-            return ()
+        """What the user should know after a run."""
+        said = self._told("notes")
         return [str(line) for line in said] if isinstance(said, list) else ()
 
     def full(self) -> int:
         """How often something could not be written because the store may not grow further."""
-        worker = self.mounted.worker
-        if worker is None:
-            return 0
-        found = worker.ask({"ask": "full"}, timeout_s=_ANSWER_S)["full"]
-        return found if isinstance(found, int) else 0
+        count = self._told("full")
+        return count if isinstance(count, int) else 0
+
+    def _told(self, what: str) -> object:
+        """The worker's answer; None from one that died: `close` tells that."""
+        if self.mounted.worker is None:
+            return None
+        try:
+            return self.mounted.worker.ask({"ask": what}, _ANSWER_S).get(what)
+        except (ArtError, OSError):
+            return None
 
     def close(self) -> None:
         """Commit and unmount. Raises StoreError when something was lost. Idempotent."""

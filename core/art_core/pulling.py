@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from art_core.contracts import Agreed, Entry, Store, Workspace
+from art_core.contracts import Store, Workspace
 from art_core.hostside import HostTree, alike, checked, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.trees import Agreed, Entry
 from art_core.walking import Backwards, together
 
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import TypeVar
 
-from art_core.contracts import Agreed, Entry, Store, TreeWriter, Workspace
+from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError
 from art_core.hostside import HostTree, Unreadable, alike, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.trees import Agreed, Entry, TreeWriter
 from art_core.walking import Backwards, together
 
 _T = TypeVar("_T")

@@ -177,6 +177,21 @@ def start_process(module: str, control: int) -> int:
     return pid
 
 
+def detach(control_fd: int) -> None:
+    """Leave the caller's session, signals and descriptors: only what comes on `control_fd` ends this
+    process. With ART_DEBUG it can still write to standard error."""
+    os.setsid()
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    for number in (*ending, signal.SIGWINCH, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
+        os.dup2(null, stream)
+    os.closerange(3, control_fd)
+    os.closerange(control_fd + 1, 1 << 20)
+
+
 def _spawn_fresh(module: str, control: int) -> int:
     source = "import sys; sys.path[:] = sys.argv[2:]; from importlib import import_module as load; "
     source += "load(sys.argv[1]).serve(3)"

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from art_core.contracts import Agreed, Entry, Store, TreeReader
+from art_core.contracts import Store
 from art_core.errors import ArtError
+from art_core.trees import Agreed, Entry, TreeReader
 
 Action = Literal["FILE", "DIR", "LINK", "DEL", "SAME", "SKIP", "CONFLICT", "FAIL"]
 Report = Callable[[Action, bytes, Entry | None, str], None]

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import socket
 import sys
 from functools import partial
@@ -21,6 +20,7 @@ import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_core.spawn import detach
 from art_cowfs.below import Below
 from art_cowfs.others import Others
 from art_cowfs.session import Place, Session
@@ -93,7 +93,7 @@ class Committer:
 def serve(control_fd: int) -> NoReturn:
     """Be the server, on a socket to the supervisor. Never returns."""
     status = 1
-    _detach(control_fd)
+    detach(control_fd)
     sys.setswitchinterval(SWITCH_S)
     control = socket.socket(fileno=control_fd)
     try:
@@ -111,18 +111,6 @@ def serve(control_fd: int) -> NoReturn:
         _say(control, {"error": f"the file system's server failed: {error!r}"})
     finally:
         os._exit(status)
-
-
-def _detach(control_fd: int) -> None:
-    """Leave the caller's terminal and descriptors: only the supervisor ends this process."""
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
-        os.dup2(null, stream)
-    os.closerange(3, control_fd)
-    os.closerange(control_fd + 1, 1 << 16)
 
 
 def _say(control: socket.socket, message: dict[str, Any]) -> None:

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core.contracts import Mounted, Namespace, Reason, TreeReader, TreeWriter, Workspace
+from art_core.contracts import Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.spawn import start_process
+from art_core.trees import TreeReader, TreeWriter
 
 LIBRARIES = ("apsw", "pyfuse3", "trio")
 _READY_S = 60.0

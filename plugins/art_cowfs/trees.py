@@ -12,7 +12,8 @@ from typing import Any
 
 import apsw
 
-from art_core.contracts import Agreed, Entry, Kind, Workspace
+from art_core.contracts import Workspace
+from art_core.trees import Agreed, Entry, Kind
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode

@@ -19,6 +19,7 @@ import trio
 from art_core.contracts import Origin
 from art_core.destinations import LOOPBACK
 from art_core.gateways import Destination, Refusal
+from art_core.spawn import detach
 from art_proxy import socks
 from art_proxy.dialing import Dialer, Unreachable, first_of
 from art_proxy.moving import both_ways, receive, send_all
@@ -37,7 +38,8 @@ def serve(control_fd: int) -> NoReturn:
     """Be the proxy, on a socket to the supervisor. Never returns."""
     status = 1
     try:
-        _detach(control_fd)
+        detach(control_fd)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         control = socket.socket(fileno=control_fd)
         data, fds, _, _ = socket.recv_fds(control, 1 << 20, 1)
         if data:
@@ -53,18 +55,6 @@ def serve(control_fd: int) -> NoReturn:
             traceback.print_exc()
     finally:
         os._exit(status)
-
-
-def _detach(control_fd: int) -> None:
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
-        os.dup2(null, stream)
-    os.closerange(3, control_fd)
-    os.closerange(control_fd + 1, 1 << 16)
 
 
 def _room() -> int:

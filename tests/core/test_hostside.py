@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from art_core.contracts import Entry
 from art_core.errors import TransferError
 from art_core.hostside import HostTree, Unreadable, checked
 from art_core.pulling import is_protected
+from art_core.trees import Entry
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from art_core.contracts import Agreed, Entry
 from art_core.testing import StoreContract, StoreExample
+from art_core.trees import Agreed, Entry
 from tests.testing.memory_store import File, Memory, MemoryBackend, MemoryStore, Tree, provider
 
 # --- trees -------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ from typing import Any, Literal, NoReturn
 import pyfuse3
 import trio
 
-from art_core.contracts import Agreed, Entry, Kind, Mounted, Namespace, Provider, Workspace
+from art_core.contracts import Mounted, Namespace, Provider, Workspace
 from art_core.errors import StoreError
 from art_core.spawn import start_process
+from art_core.trees import Agreed, Entry, Kind
 from art_fusefs.backend import ROOT, Node, Space
 from art_fusefs.operations import Operations
 

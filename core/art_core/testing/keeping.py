@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from art_core.contracts import Agreed, Entry, TreeReader
 from art_core.testing.rules import Rule
+from art_core.trees import Agreed, Entry, TreeReader
 
 if TYPE_CHECKING:
     from art_core.testing.store import Kept

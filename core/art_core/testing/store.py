@@ -14,11 +14,12 @@ from typing import Literal, TypeVar
 import pytest
 
 from art_core import kernel
-from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, TreeReader, TreeWriter, Workspace
+from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
 from art_core.testing import keeping, providers, serving
 from art_core.testing.rules import Rule, apply
+from art_core.trees import TreeReader, TreeWriter
 from art_core.workspace import open_workspace
 
 _Result = TypeVar("_Result")
