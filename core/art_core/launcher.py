@@ -1,6 +1,7 @@
 """The launcher: the process between the supervisor and the isolation.
 
-It is started before anything else is loaded, is the parent of the launched process, and is tied
+It is started before anything else is loaded, is the parent of the launched process (in a traced run its
+grandparent: `art_core.tracing` is between them), and is tied
 to the supervisor by a socket: when that closes, however the supervisor ended, it kills the
 sandbox, then the isolation, and puts the terminal back. It holds none of the caller's streams.
 
@@ -34,12 +35,14 @@ _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 
 class Outcome(NamedTuple):
     """How it went: a wait status, all that was reported, what the isolation printed, and the signal
-    that was to end it before the command ran, or 0."""
+    that was to end it before the command ran, or 0. `untraced` is why the tracer ended first, and
+    whether that was a failure of its plugin."""
 
     status: int
     reports: list[dict[str, Any]]
     diagnostics: bytes
     early_signal: int = 0
+    untraced: tuple[str, bool] | None = None
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -61,6 +64,9 @@ def serve(control_fd: int) -> NoReturn:
         if received is None:
             launched.abandon()
         else:
+            if _is_traced(received):
+                launched.abandon()
+                launched = _Launched(control, received)
             launched.launch(*received)
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(launched.step))
@@ -84,10 +90,38 @@ def _tried_again(control: Socket, received: tuple[bytes, list[int]]) -> Outcome 
     for descriptor in received[1]:
         with contextlib.suppress(OSError):
             os.lseek(descriptor, 0, os.SEEK_SET)
-    launched = _Launched(control)
+    launched = _Launched(control, received if _is_traced(received) else None)
     launched.launch(*received)
     outcome = launched.watch()
     return outcome if launched.step == ("", 0) else None
+
+
+def _is_traced(received: tuple[bytes, list[int]]) -> bool:
+    from art_core.order import Order
+
+    return bool(Order(*marshal.loads(received[0])).trace)
+
+
+def _message(channel: Socket) -> list[Any]:
+    """What the tracing process says; `["gone"]` when it says nothing any more."""
+    try:
+        data = channel.recv(1 << 16)
+    except OSError:
+        data = b""
+    return list(marshal.loads(data)) if data else ["gone"]
+
+
+def _trace(
+    channel: Socket, received: tuple[bytes, list[int]], ends: tuple[Socket, int, int, int]
+) -> NoReturn:
+    """Be the process that traces, and forks the launched one."""
+    from art_core import tracing
+    from art_core.become import become
+    from art_core.order import Order
+
+    plan = tracing.Plan(*Order(*marshal.loads(received[0])).trace)
+    out = tracing.out_copy(received[1][plan.out])
+    tracing.trace(channel, plan, out, lambda ready, gate: become(*ends, ready=ready, gate=gate))
 
 
 def _detach(control_fd: int) -> None:
@@ -109,9 +143,10 @@ def _detach(control_fd: int) -> None:
 
 
 class _Launched:
-    """The launched process, from its fork to its end."""
+    """The launched process, from its fork to its end. With `traced`, what was received, the process that
+    is forked here traces and forks it in turn."""
 
-    def __init__(self, control: Socket) -> None:
+    def __init__(self, control: Socket, traced: tuple[bytes, list[int]] | None = None) -> None:
         import _socket
 
         from art_core.order import pair
@@ -122,19 +157,30 @@ class _Launched:
         self.diagnostics_fd, diagnostics_child = os.pipe()
         self.failure_fd, failure_child = os.pipe()
         self.orders, orders_child = pair()
+        self.channel: Socket | None = None
+        channel_child: Socket | None = None
+        if traced:
+            self.channel, channel_child = pair()
         self.pid = os.fork()
         if self.pid == 0:
             # The tie to the supervisor, and our ends of everything, are the launcher's alone.
-            for ours in (control, self.report, self.orders):
-                ours.close()
+            for ours in (control, self.report, self.orders, self.channel):
+                if ours is not None:
+                    ours.close()
+            ends = orders_child, report_child.fileno(), diagnostics_child, failure_child
+            if traced and channel_child is not None:
+                _trace(channel_child, traced, ends)
             from art_core.become import become
 
-            become(orders_child, report_child.fileno(), diagnostics_child, failure_child)
-        for theirs in (report_child, orders_child):
-            theirs.close()
+            become(*ends)
+        for theirs in (report_child, orders_child, channel_child):
+            if theirs is not None:
+                theirs.close()
         os.close(diagnostics_child)
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
+        self.launched_pid, self.launched_fd = self.pid, self.pidfd
+        self.untraced: tuple[str, bool] | None = None
         self.step = ("", 0)
         self.terminal_fd = self.worker_fd = -1
         self.terminal_state: list[Any] = []
@@ -161,6 +207,8 @@ class _Launched:
         with contextlib.suppress(OSError):
             send(self.orders, content, descriptors)
         self.orders.close()
+        if self.channel is not None:
+            self._meet_traced()
         self.held = [fd for at, fd in enumerate(descriptors) if at not in (order.terminal, order.worker)]
         if order.worker >= 0:
             self.worker_fd = descriptors[order.worker]
@@ -202,12 +250,40 @@ class _Launched:
                 self.deadline = None
                 self.kill()
         _, status = os.waitpid(self.pid, 0)
+        if self.channel is not None:
+            status = self._traced_status(self.channel, status)
         self._kill_init()
         self._drain()
-        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal)
+        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal, self.untraced)
         if not self.may_try_again(outcome):
             self._let_go()
         return outcome
+
+    def _meet_traced(self) -> None:
+        """Get to know the launched process, which waits for it."""
+        assert self.channel is not None
+        kind, *rest = _message(self.channel)
+        if kind == "pid":
+            self.launched_pid = rest[0]
+            self.launched_fd = os.pidfd_open(self.launched_pid)
+            with contextlib.suppress(OSError):
+                self.channel.send(b".")
+        else:
+            self._note_untraced(kind, rest)
+
+    def _traced_status(self, channel: Socket, status: int) -> int:
+        """The launched process's wait status, as the tracer told it before it ended with `status`."""
+        kind, *rest = _message(channel)
+        if kind == "ended" and isinstance(rest[0], int):
+            return rest[0]
+        self._note_untraced(kind, rest)
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.launched_fd, signal.SIGKILL)
+        return int(signal.SIGKILL)
+
+    def _note_untraced(self, kind: str, rest: list[Any]) -> None:
+        if self.untraced is None:
+            self.untraced = (rest[0], rest[1]) if kind == "failed" else ("the tracer was killed", False)
 
     def may_try_again(self, outcome: Outcome) -> bool:
         """Whether the isolation failed before the command ran, perhaps because the host changed
@@ -269,7 +345,7 @@ class _Launched:
                     break
         self._kill_init()
         with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self.launched_fd, signal.SIGKILL)
 
     def _kill_init(self) -> None:
         if self.init_fd >= 0:
@@ -327,7 +403,7 @@ class _Launched:
     def _note(self, value: dict[str, Any], sender: int) -> None:
         """Keep an object if its sender may say so: the launched process speaks of the sandbox,
         the process that becomes the command of its own execution."""
-        if sender == self.pid:
+        if sender == self.launched_pid:
             child = value.get("child-pid")
             if isinstance(child, int) and self.init_fd < 0:
                 with contextlib.suppress(OSError):

@@ -40,6 +40,8 @@ class Order(NamedTuple):
     for one of its own."""
     worker: int
     """Place of the pidfd of the process that serves the home, -1 without one."""
+    trace: list[Any]
+    """A `tracing.Plan`, empty in a run that is not traced."""
 
 
 class Step(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from art_core import dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
-from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, PluginError, WorkspaceError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
@@ -24,6 +24,7 @@ from art_core.workspace import absolute, needs_consent, open_workspace, refuse_f
 if TYPE_CHECKING:
     from art_core.contracts import Stores
     from art_core.overlay import Overlay
+    from art_core.recording import Recording
 
 Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
@@ -33,8 +34,8 @@ class Options(NamedTuple):
     """What a caller may ask of a run; the command line's options of the same names.
 
     `binds` are `HOST:GUEST[:ro|rw]`, relative to the current directory. `env` are `NAME`,
-    `NAME=VALUE` or patterns such as `ANTHROPIC_*`. `trust` says what happens to mounts that need
-    approval and have none.
+    `NAME=VALUE` or patterns such as `ANTHROPIC_*`. `trace_syscalls` are names and classes; empty:
+    all calls. `trust` says what happens to mounts that need approval and have none.
     """
 
     workspace: str | None = None
@@ -46,6 +47,10 @@ class Options(NamedTuple):
     isolation: str | None = None
     tracer: str | None = None
     trace: bool = False
+    trace_log: str | None = None
+    trace_syscalls: Sequence[str] = ()
+    trace_format: Literal["text", "jsonl"] = "text"
+    trace_summary: bool = False
     binds: Sequence[str] = ()
     expose: Sequence[str] = ()
     path: Sequence[str] = ()
@@ -95,7 +100,7 @@ class Preparation:
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
         database = options.database or defaults.database or self.settings.database
-        self._refuse_trace()
+        self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
@@ -132,6 +137,8 @@ class Preparation:
         self.state_dir = dirs.state_dir(self._caller_env)
         hidden = self.overlay.store.hidden() if self.overlay is not None else ()
         extra = [*self.settings.masks, self.state_dir, *hidden]
+        if self.recording is not None and self.recording.log is not None:
+            extra.append(self.recording.log)
         self.masks = masks.host_masks(homes, extra) if self.options.masks else []
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
@@ -143,11 +150,10 @@ class Preparation:
 
     # --- what may be asked for -----------------------------------------------------------------
 
-    def _refuse_trace(self) -> None:
-        """Name what is missing for a trace."""
-        if self.options.trace:
-            self.plugins.provider("tracer", self.options.tracer or self.settings.tracer)
-            raise PluginError("--trace: this version of ART does not trace yet; leave --trace out")
+    def _recording(self) -> Recording:
+        from art_core import recording
+
+        return recording.Recording(self.plugins, recording.wanted(self.options, self.settings.tracer))
 
     def _require_capabilities(self, *more: str) -> None:
         """Refuse by name what the isolation cannot do."""
@@ -155,6 +161,7 @@ class Preparation:
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
         needed["network-none"] = "a network of its own" if self.network == "none" else ""
         needed["nested"] = "--nested" if self.options.nested else ""
+        needed["filters"] = "--trace" if self.recording and self.recording.filters else ""
         needed.update(dict.fromkeys(more, "a terminal"))
         for capability, what in needed.items():
             if what and capability not in provider.capabilities:
@@ -236,6 +243,9 @@ class Preparation:
         opened = [mounts.opened(mount) for mount in needed]
         self._fds += {mount.fd for mount in (*opened, *protected)}
         together = [*opened, *shown, *protected, *explicit]
+        if self.recording is not None:
+            writable = [mount for mount in explicit if mount.writable]
+            self.recording.check_log([self.workspace.real, self.workspace.path], writable)
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
 
     def _settle_grants(self) -> None:
@@ -309,6 +319,7 @@ class Preparation:
             network=self.network,
             terminal=terminal,
             nested=self.options.nested,
+            filters=() if self.recording is None else self.recording.filters,
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -340,6 +351,8 @@ class Preparation:
 
     def exit(self, outcome: Any, prepared: Prepared) -> Exit:
         """What an outcome (`launcher.Outcome`) means for the user."""
+        if outcome.untraced is not None and self.recording is not None:
+            return Exit(FAILURE, "tracer", self.recording.failure(outcome.untraced))
         with self.plugins.guard("isolation", self._isolation_name):
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
         if ended.by in ("isolation", "signal") and (early := outcome.early_signal):
@@ -387,6 +400,8 @@ class Preparation:
 
     def close(self) -> None:
         """Commit a mounted home and close all descriptors. Idempotent."""
+        if self.recording is not None:
+            self.recording.close()
         overlay, self.overlay = self.overlay, None
         try:
             if overlay is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
 from art_core.planning import Options, Preparation, Prepared
-from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
+from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -128,7 +128,7 @@ class Sandbox:
         attachment = Attachment(self._preparation.stream_owner)
         capture = Capture(attachment, input)
         try:
-            launcher, exit_of = self._start(argv, capture.streams)
+            launcher, exit_of = self._start(argv, capture.streams, attachment=attachment)
             try:
                 attachment.launched()
                 in_time = attachment.run(launcher.fileno(), deadline=deadline_after(timeout))
@@ -176,7 +176,9 @@ class Sandbox:
         attachment = Attachment(self._preparation.stream_owner)
         try:
             streams, state = attachment.caller_streams(terminal=terminal)
-            launcher, exit_of = self._start(argv, streams, terminal=terminal, state=state)
+            launcher, exit_of = self._start(
+                argv, streams, terminal=terminal, state=state, attachment=attachment
+            )
             try:
                 with passing_signals(launcher):
                     attachment.launched()
@@ -188,9 +190,21 @@ class Sandbox:
             attachment.close()
 
     def _start(
-        self, argv: Command, streams: Streams, *, terminal: bool = False, state: Terminal | None = None
+        self,
+        argv: Command,
+        streams: Streams,
+        *,
+        terminal: bool = False,
+        state: Terminal | None = None,
+        attachment: Attachment | None = None,
     ) -> tuple[Launcher, Callable[[Launcher], Exit]]:
-        """Launch; where root's workspace cannot be staged, once more without."""
+        """Launch; where root's workspace cannot be staged, once more without. A trace that has no log
+        goes to standard error, through the relay of `attachment` where there is one."""
+        recording = self._preparation.recording
+        out_fd = -1
+        if recording is not None:
+            opened = recording.open()
+            out_fd = opened if opened is not None else 2 if attachment is None else attachment.record()
         while True:
             prepared = self._preparation.launch(_encode(argv), terminal=terminal)
             launcher = self._launcher or Launcher()
@@ -203,6 +217,9 @@ class Sandbox:
                     identity=prepared.identity,
                     terminal=state,
                     worker=self._preparation.worker_fd,
+                    trace=None
+                    if recording is None
+                    else Tracing(recording.plan(prepared.launch.execs), out_fd),
                 )
             except LaunchFailed as error:
                 launcher.close()

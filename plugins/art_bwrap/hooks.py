@@ -47,7 +47,9 @@ def art_isolations() -> Iterable[Provider[Isolation]]:
             summary="bubblewrap: namespaces, a rebuilt read-only root and a system call filter",
             contract=1,
             create=_create,
-            capabilities=frozenset({"mounts", "masks", "pidns", "terminal", "network-none", "nested"}),
+            capabilities=frozenset(
+                {"mounts", "masks", "pidns", "terminal", "network-none", "nested", "filters"}
+            ),
             settings=Settings,
             probe=_probe,
         )

@@ -16,7 +16,7 @@ from art_core.testing import observing, providers
 from art_core.testing.driver import Driver, shown
 from art_core.testing.rules import Rule
 
-KNOWN_CAPABILITIES = frozenset({"mounts", "masks", "pidns", "terminal", "network-none", "nested"})
+KNOWN_CAPABILITIES = frozenset({"mounts", "masks", "pidns", "terminal", "network-none", "nested", "filters"})
 """What `art_core.contracts.Isolation` lists."""
 
 
