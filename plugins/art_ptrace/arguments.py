@@ -53,9 +53,13 @@ def _render_path(raw: bytes | None, value: int, values: Values, result: int | No
     return pointer(value) if raw is None else quoted(raw, PATH_MAX)
 
 
-PATH = Argument(
-    fetch=lambda read, value, values, result: fetch_string(read, value), render=_render_path, narrow=True
-)
+def _fetch_path(read: Read, value: int, values: Values, result: int) -> bytes | None:
+    data = read(value, _FIRST_READ)
+    end = data.find(0)
+    return data[:end] if end >= 0 else fetch_string(read, value)
+
+
+PATH = Argument(fetch=_fetch_path, render=_render_path, narrow=True)
 """A path, or another short text, shown whole."""
 
 

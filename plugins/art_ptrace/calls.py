@@ -31,6 +31,8 @@ class Call:
         self.at_exit = tuple((at, argument.fetch) for at, argument in fetches if argument.at == "exit")
         if name in _POLLS and not narrow:
             self.at_exit = (*self.at_exit, (-1, _fetch_polled))
+        if name == "clone" and not narrow:
+            self.at_exit = ((_PARENT_TID, _fetch_tid),)
         self.hex_result = name in prototypes.HEX_RESULT
         self.never_returns = name in prototypes.NEVER_RETURN
         self.wraps = narrow
@@ -53,7 +55,7 @@ class Call:
     ) -> list[str]:
         """The arguments as text; `result` is None for a call that did not end."""
         if self.name == "clone" and not self.wraps:
-            return _clone(values)
+            return _clone(values, found)
         parts = []
         for at, argument in enumerate(self._arguments):
             value = values[at]
@@ -69,7 +71,7 @@ class Call:
             parts += _futex_rest(values, None)
         return parts
 
-    def result(self, result: int, found: dict[int, object] | None) -> str:
+    def result(self, values: Sequence[int], result: int, found: dict[int, object] | None) -> str:
         """The result as it stands after the equals sign."""
         if -4096 < result < 0:
             name = constants.ERRNO.get(-result)
@@ -78,6 +80,10 @@ class Call:
             return f"-1 {name or f'E{-result}'} ({os.strerror(-result)})"
         if self.hex_result:
             return f"{result & _MASK:#x}" if result else "NULL" if self.name == "mremap" else "0"
+        if self.name == "umask":
+            return scalars.octal(result)
+        if self.name == "fcntl" and result:
+            return _fcntl_result(values[1] & 0xFFFFFFFF, result)
         if self.name in _POLLS and found:
             if result == 0:
                 return "0 (Timeout)"
@@ -91,12 +97,30 @@ def _fetch_polled(read: Read, value: int, values: Sequence[int], result: int) ->
     return read(values[0], 8 * min(values[1], 32)) if result > 0 else b""
 
 
-def _clone(values: Sequence[int]) -> list[str]:
+def _fcntl_result(command: int, result: int) -> str:
+    if command == 1:
+        return f"{result:#x} (flags FD_CLOEXEC)" if result == 1 else str(result)
+    return f"{result:#x} (flags {scalars.open_flags(result)})" if command == 3 else str(result)
+
+
+_PARENT_TID = 2
+
+
+def _fetch_tid(read: Read, value: int, values: Sequence[int], result: int) -> bytes | None:
+    """The new thread's id, as it stands in its parent's memory."""
+    return read(value, 4) if values[0] & 0x00100000 and result > 0 else None
+
+
+def _clone(values: Sequence[int], found: dict[int, object] | None) -> list[str]:
     parts = [f"child_stack={pointer(values[1])}", f"flags={scalars.clone_flags(values[0])}"]
     places = prototypes.CLONE_ORDER[_X86_OR_ARM]
     for place, (name, bits) in zip(places, prototypes.NEW_PROCESS_FIELDS, strict=True):
         if values[0] & bits:
-            parts.append(f"{name}={pointer(values[place])}")
+            raw = found.get(place) if found else None
+            shown = pointer(values[place])
+            if isinstance(raw, bytes) and len(raw) == 4:
+                shown = f"[{int.from_bytes(raw, 'little')}]"
+            parts.append(f"{name}={shown}")
     return parts
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 _FILE = """
     access acct chdir chmod chown chroot creat execve execveat faccessat faccessat2 fanotify_mark
-    fchmodat fchmodat2 fchownat file_getattr file_setattr fspick fstatat futimesat getcwd getxattr
+    fchmodat fchmodat2 fchownat file_getattr file_setattr fspick futimesat getcwd getxattr
     getxattrat inotify_add_watch lchown lgetxattr link linkat listxattr listxattrat llistxattr
     lremovexattr lsetxattr lstat mkdir mkdirat mknod mknodat mount mount_setattr move_mount
     name_to_handle_at newfstatat open openat openat2 open_tree open_tree_attr pivot_root quotactl
@@ -19,7 +19,7 @@ _DESC = """
     epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execveat faccessat faccessat2 fadvise64
     fallocate fanotify_init fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl
     fdatasync fgetxattr finit_module flistxattr flock fremovexattr fsconfig fsetxattr fsmount fsopen
-    fspick fstat fstatat fstatfs fsync ftruncate futimesat getdents getdents64 inotify_add_watch
+    fspick fstat fstatfs fsync ftruncate futimesat getdents getdents64 inotify_add_watch
     inotify_init inotify_init1 inotify_rm_watch ioctl io_uring_enter io_uring_register io_uring_setup
     kexec_file_load landlock_add_rule landlock_create_ruleset landlock_restrict_self linkat lseek
     memfd_create memfd_secret mkdirat mknodat mmap mount_setattr move_mount mq_getsetattr mq_notify
@@ -78,8 +78,8 @@ CLASSES: Mapping[str, frozenset[str]] = {
         "pure": _PURE,
         "stat": "stat",
         "lstat": "lstat",
-        "fstat": "fstat fstatat newfstatat",
-        "%stat": "stat lstat fstat fstatat newfstatat statx",
+        "fstat": "fstat newfstatat",
+        "%stat": "stat lstat fstat newfstatat statx",
         "statfs": "statfs",
         "fstatfs": "fstatfs",
         "%statfs": "statfs fstatfs ustat",

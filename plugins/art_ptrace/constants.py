@@ -42,11 +42,13 @@ RESTARTS: Names = {
 }
 SIGNALS: dict[int, str] = {
     **{number.value: number.name for number in signal.Signals},
-    **{number: f"SIGRT_{number - 32}" for number in range(32, 65)},
+    32: "SIGRTMIN",
+    **{number: f"SIGRT_{number - 32}" for number in range(33, 65)},
 }
 SIGNALS |= {6: "SIGABRT", 17: "SIGCHLD", 29: "SIGIO"}
 
 _ARM_OPEN = MACHINE == "aarch64"
+O_DIRECTORY = 0o40000 if _ARM_OPEN else 0o200000
 OPEN_FLAGS: Names = {
     0o100: "O_CREAT",
     0o200: "O_EXCL",
@@ -57,13 +59,13 @@ OPEN_FLAGS: Names = {
     0o4010000: "O_SYNC",
     0o10000: "O_DSYNC",
     0o20000: "O_ASYNC",
-    0o40000 if _ARM_OPEN else 0o200000: "O_DIRECTORY",
-    0o100000 if _ARM_OPEN else 0o400000: "O_NOFOLLOW",
     0o200000 if _ARM_OPEN else 0o40000: "O_DIRECT",
     0o400000 if _ARM_OPEN else 0o100000: "O_LARGEFILE",
+    0o100000 if _ARM_OPEN else 0o400000: "O_NOFOLLOW",
     0o1000000: "O_NOATIME",
     0o2000000: "O_CLOEXEC",
     0o10000000: "O_PATH",
+    O_DIRECTORY: "O_DIRECTORY",
 }
 O_TMPFILE = 0o20000000
 ACCESS_MODES = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE")
@@ -306,6 +308,15 @@ RESOURCES: Names = _numbered(
     "RLIMIT_MEMLOCK RLIMIT_AS RLIMIT_LOCKS RLIMIT_SIGPENDING RLIMIT_MSGQUEUE RLIMIT_NICE RLIMIT_RTPRIO "
     "RLIMIT_RTTIME"
 )
+FILE_SYSTEM_FLAGS: Names = {
+    0x20: "ST_VALID",
+    **_bits("ST_RDONLY ST_NOSUID ST_NODEV ST_NOEXEC ST_SYNCHRONOUS"),
+    0x40: "ST_MANDLOCK",
+    0x400: "ST_NOATIME",
+    0x800: "ST_NODIRATIME",
+    0x1000: "ST_RELATIME",
+    0x2000: "ST_NOSYMFOLLOW",
+}
 SIGNAL_HOW: Names = _numbered("SIG_BLOCK SIG_UNBLOCK SIG_SETMASK")
 ACTION_FLAGS: Names = {
     0x04000000: "SA_RESTORER",

@@ -1,7 +1,8 @@
 """The wait loop: seize the launched process, follow all it starts, record their calls.
 
-Everything here happens while a program stands still, so the order is: fetch what would be gone,
-let the program go on, write afterwards. Stops are those of ptrace(2).
+What would be gone is fetched while the program stands still. A line is written before the program
+goes on, not after: waking it on another processor costs more than the line (docs/decisions.md). Stops
+are those of ptrace(2).
 """
 
 from __future__ import annotations
@@ -52,23 +53,16 @@ class Loop:
 
     def run(self) -> int:
         """Trace until nothing is left; return the launched process's wait status."""
-        if stops.request(stops.SEIZE, self._child.pid, 0, stops.OPTIONS) < 0:
-            number = stops.last_error()
-            if number != errno.ESRCH:  # It ended by itself, and the launcher knows why.
-                raise ArtError(
-                    f"the sandbox cannot be traced: {os.strerror(number)}; `art doctor` tells more"
-                )
+        failed = stops.seize(self._child.pid)
+        if failed not in (0, errno.ESRCH):  # When it ended by itself, the launcher knows why.
+            raise ArtError(f"the sandbox cannot be traced: {os.strerror(failed)}; `art doctor` tells more")
         self._child.release()
         by_tid = self._tracees.by_tid
         waitpid, all_children = os.waitpid, stops.ALL_CHILDREN
-        at_once = all_children | os.WNOHANG
         syscall_stop, seccomp_stop = stops.SYSCALL_STOP, _SECCOMP_STOP
         while True:
             try:
-                tid, status = waitpid(-1, at_once)
-                if not tid:
-                    self._output.flush()
-                    tid, status = waitpid(-1, all_children)
+                tid, status = waitpid(-1, all_children)
             except ChildProcessError:
                 break
             tracee = by_tid.get(tid)
@@ -119,11 +113,11 @@ class Loop:
                 found = call.fetch_exit(tracee.process.read, values, result, found)
             tracee.call = None
             recorded = tracee.recorded
-            request(stops.SYSCALL if recorded and self._everything else stops.CONT, tid, 0, 0)
             if recorded:
                 self._writer.call(tracee, call, values, found, result)
             else:
                 self._tried(tracee, call, values, found, result)
+            request(stops.SYSCALL if recorded and self._everything else stops.CONT, tid, 0, 0)
         elif info[0] == b"\x01":
             if not tracee.recorded:
                 self._go_on(tracee)
@@ -185,11 +179,10 @@ class Loop:
             self._writer.superseded(superseded, tracee.inside)
         if self._execs_left > 0:
             self._execs_left -= 1
-            if not self._execs_left:
-                tracee.recorded = True
-                tracee.attempts.clear()
-                if not self._shown_exec():
-                    tracee.call = None
+            tracee.recorded = not self._execs_left
+            tracee.attempts.clear()
+            if self._execs_left or not self._shown_exec():
+                tracee.call = None
         self._go_on(tracee)
 
     def _shown_exec(self) -> bool:

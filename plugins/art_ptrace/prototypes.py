@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from art_ptrace import constants, scalars, structures
 from art_ptrace.arguments import FILLED_TEXT, PATH, RESULT, TEXT, Argument, Read, Values, data, number
+from art_ptrace.escaping import quoted
 from art_ptrace.scalars import choice, flags
 
 _KINDS: Mapping[str, Argument] = {
@@ -141,6 +142,7 @@ _KINDS: Mapping[str, Argument] = {
     "msghdrout": structures.MESSAGE_OUT,
     "optin": structures.option_value(4),
     "optout": structures.option_value(4, out=True),
+    "clonearguments": structures.CLONE_ARGUMENTS,
     "lock": structures.LOCK,
     "capheader": structures.CAPABILITIES_HEADER,
 }
@@ -270,6 +272,7 @@ memfd_create text memfd
 name_to_handle_at at path ptr ptr atflags
 open_tree at path hex
 move_mount at path at path hex
+clone3 clonearguments size
 execve path argv envp
 execveat at path argv envp atflags
 exit int
@@ -325,15 +328,15 @@ getrusage who rusage
 times ptr
 uname uname
 sysinfo ptr
-prctl prctl hex hex hex hex
+prctl prctl prctlarg hex hex hex
 arch_prctl archprctl ptr
 personality hex
 set_tid_address ptr
 set_robust_list ptr size
 get_robust_list int ptr ptr
-rseq ptr size hex hex
+rseq ptr hex hex hex
 getcpu intout intout ptr
-seccomp seccomp seccompflags ptr
+seccomp seccomp seccompflags seccompprogram
 unshare unshare
 setns fd unshare
 ptrace int int ptr ptr
@@ -412,7 +415,7 @@ rt_sigreturn
 
 _SPECIAL: dict[str, Argument] = {
     "octal": number(scalars.octal),
-    "pipeflags": number(flags({0o2000000: "O_CLOEXEC", 0o4000: "O_NONBLOCK", 0o40000: "O_DIRECT"})),
+    "pipeflags": number(flags({0o4000: "O_NONBLOCK", 0o40000: "O_DIRECT", 0o2000000: "O_CLOEXEC"})),
     "inclose3": number(flags({0o2000000: "O_CLOEXEC"})),
     "socktypeflags": number(flags(constants.SOCKET_FLAGS)),
     "intoutorptr": structures.INT_OUT,
@@ -462,6 +465,31 @@ def _render_fcntl(raw: bytes | None, value: int, values: Values, result: int | N
     return shown.get(command, scalars.pointer)(value)
 
 
+def _fetch_program(read: Read, value: int, values: Values, result: int) -> bytes | None:
+    return read(value, 16) if values[0] & 0xFFFFFFFF == 1 else None
+
+
+def _render_program(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
+    return structures.seccomp_program(raw) if raw and len(raw) == 16 else scalars.pointer(value)
+
+
+_PLAIN_PRCTL = (4, 8, 22, 36, 38)
+
+
+def _fetch_name(read: Read, value: int, values: Values, result: int) -> bytes | None:
+    return read(value, 16) if values[0] & 0xFFFFFFFF == 15 else None
+
+
+def _render_prctl(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
+    """What an option of prctl(2) is set to: a name, a signal, a number, else as it is."""
+    option = values[0] & 0xFFFFFFFF
+    if raw:
+        return quoted(raw.partition(bytes(1))[0])
+    if option == 1:
+        return scalars.signal_number(value)
+    return scalars.unsigned(value) if option in _PLAIN_PRCTL else scalars.hexadecimal(value)
+
+
 def _render_option(raw: object, value: int, values: Values, result: int | None) -> str:
     return choice(constants.SOCKET_OPTIONS.get(values[1] & 0xFFFFFFFF, {}))(value)
 
@@ -475,6 +503,8 @@ def _render_protocol(raw: object, value: int, values: Values, result: int | None
 
 _SPECIAL |= {
     "fcntlarg": Argument(fetch=_fetch_fcntl, render=_render_fcntl),
+    "seccompprogram": Argument(fetch=_fetch_program, render=_render_program),
+    "prctlarg": Argument(fetch=_fetch_name, render=_render_prctl, narrow=True),
     "opt": Argument(render=_render_option, narrow=True),
     "protocol": Argument(render=_render_protocol, narrow=True),
 }

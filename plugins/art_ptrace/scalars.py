@@ -104,12 +104,10 @@ def open_flags(value: int) -> str:
     value &= 0xFFFFFFFF
     parts = [constants.ACCESS_MODES[value & 3]]
     left = value & ~3
-    if left & constants.O_TMPFILE:
-        # O_TMPFILE is a bit of its own together with O_DIRECTORY.
-        directory_bit = next(bit for bit, name in constants.OPEN_FLAGS.items() if name == "O_DIRECTORY")
-        if left & directory_bit:
-            left &= ~(constants.O_TMPFILE | directory_bit)
-            parts.append("O_TMPFILE")
+    temporary = constants.O_TMPFILE | constants.O_DIRECTORY
+    if left & temporary == temporary:
+        left &= ~temporary
+        parts.append("O_TMPFILE")
     for bits, name in constants.OPEN_FLAGS.items():
         if left & bits == bits:
             parts.append(name)

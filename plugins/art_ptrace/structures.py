@@ -100,6 +100,9 @@ def _statx(raw: bytes) -> str:
 STATX = record(256, _statx, at="exit", narrow=True)
 
 
+_MOUNTED = scalars.flags(constants.FILE_SYSTEM_FLAGS)
+
+
 def _file_system(raw: bytes) -> str:
     kind, block, blocks, free, available, files, spare = struct.unpack_from("7Q", raw)
     first, second = struct.unpack_from("ii", raw, 56)
@@ -108,7 +111,7 @@ def _file_system(raw: bytes) -> str:
     return (
         f"{{f_type={names.get(kind, f'{kind:#x}')}, f_bsize={block}, f_blocks={blocks}, f_bfree={free}, "
         f"f_bavail={available}, f_files={files}, f_ffree={spare}, f_fsid={{val=[{first:#x}, {second:#x}]}}, "
-        f"f_namelen={name}, f_frsize={fragment}, f_flags={flags:#x}}}"
+        f"f_namelen={name}, f_frsize={fragment}, f_flags={_MOUNTED(flags)}}}"
     )
 
 
@@ -244,7 +247,28 @@ def signal_info(raw: bytes) -> str:
 
 
 SIGNAL_INFO_OUT = record(128, signal_info, at="exit")
-CPU_SET = Argument(show=pointer)
+
+
+def seccomp_program(raw: bytes) -> str:
+    return "{{len={}, filter={:#x}}}".format(*struct.unpack("H6xQ", raw))
+
+
+_CLONE = scalars.flags(constants.CLONE_FLAGS)
+
+
+def _clone_arguments(raw: bytes) -> str:
+    flags, pidfd, child, parent, ends, stack, size, tls = struct.unpack("8Q", raw)
+    parts = [f"flags={_CLONE(flags)}"]
+    parts += [f"pidfd={pointer(pidfd)}"] if flags & 0x1000 else []
+    parts += [f"child_tid={pointer(child)}"] if flags & 0x01200000 else []
+    parts += [f"parent_tid={pointer(parent)}"] if flags & 0x00100000 else []
+    parts += [f"exit_signal={scalars.signal_number(ends)}", f"stack={pointer(stack)}"]
+    parts.append(f"stack_size={scalars.hexadecimal(size)}")
+    parts += [f"tls={pointer(tls)}"] if flags & 0x00080000 else []
+    return f"{{{', '.join(parts)}}}"
+
+
+CLONE_ARGUMENTS = record(64, _clone_arguments, narrow=True)
 
 
 def _uname(raw: bytes) -> str:
@@ -252,7 +276,6 @@ def _uname(raw: bytes) -> str:
 
 
 UNAME = record(390, _uname, at="exit", narrow=True)
-THREE_IDS = INT_OUT
 
 
 # --- polling -----------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Text:
 
     def call(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found, result: int) -> None:
         line = f"{tracee.prefix}{call.name}({', '.join(call.arguments(values, found, result))})"
-        self._write(f"{line:<{_COLUMN}} = {call.result(result, found)}\n")
+        self._write(f"{line:<{_COLUMN}} = {call.result(values, result, found)}\n")
 
     def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found) -> None:
         line = f"{tracee.prefix}{call.name}({', '.join(call.arguments(values, found, None))})"
