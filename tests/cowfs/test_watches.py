@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -172,10 +173,10 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_each_change_of_the_host_is_seen(bench: Bench) -> None:
     """One after the other on one mount, each undone again: what was seen once is seen again."""
     mount = bench.mount()
+    assert believed(mount)
     for change in CHANGES.values():
         kept = bench.top / "kept"
         shutil.copytree(bench.host, kept, symlinks=True)
-        assert believed(mount)
         change(bench.host)
         until_alike(mount, bench.host)
         for name in os.listdir(bench.host):
@@ -186,6 +187,7 @@ def test_each_change_of_the_host_is_seen(bench: Bench) -> None:
         until_alike(mount, bench.host)
         shutil.rmtree(kept)
         shutil.rmtree(bench.top / "elsewhere", ignore_errors=True)
+    assert believed(mount)
 
 
 def test_who_works_in_a_directory_that_the_host_renames_finds_its_files(bench: Bench) -> None:
@@ -269,6 +271,24 @@ def test_without_watches_it_is_believed_for_a_moment(
     for change in ("contents", "mode of a directory", "new name below", "another directory in its place"):
         CHANGES[change](bench.host)
         until_alike(mount, bench.host)
+
+
+def test_where_the_user_may_watch_no_more_the_rest_is_not_watched(bench: Bench) -> None:
+    source = """
+import os, sys
+from art_cowfs.lower import Lower
+from art_cowfs.watches import Watches
+lost = []
+watches = Watches(Lower(os.open(sys.argv[1], os.O_RDONLY)), lambda: None, lost.append)
+names = [b"", b"dir", b"dir/sub", b"more", b"most"]
+print([name.decode() for name in names if watches.add(name)], lost)
+"""
+    for name in ("more", "most"):
+        (bench.host / name).mkdir()
+    limited = 'echo 3 >/proc/sys/user/max_inotify_watches && exec "$@"'
+    argv = ["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh", sys.executable, "-c", source]
+    done = subprocess.run([*argv, bench.host], capture_output=True, timeout=60)
+    assert (done.stdout, done.stderr) == (b"['', 'dir', 'dir/sub'] []\n", b"")
 
 
 def test_a_file_system_that_others_can_change_is_not_watched(
