@@ -330,6 +330,7 @@ def _overflow(mount: Mount, file: Path) -> Iterator[None]:
         os.kill(mount.server.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_when_events_are_lost_everything_is_looked_at_again(bench: Bench) -> None:
     mount = bench.mount()
     (bench.host / "busy").mkdir()
@@ -345,6 +346,7 @@ def test_when_events_are_lost_everything_is_looked_at_again(bench: Bench) -> Non
     until_alike(mount, bench.host)
 
 
+@pytest.mark.slow
 def test_a_process_keeps_its_directory_when_events_are_lost(bench: Bench) -> None:
     mount = bench.mount()
     seen(mount.workspace)
@@ -412,7 +414,7 @@ def test_a_checkout_on_the_host_is_seen(bench: Bench) -> None:
     git("init", "-q", "-b", "main")
     for branch in ("one", "two"):
         git("checkout", "-q", "--orphan", branch)
-        for number in range(1500):
+        for number in range(600):
             path = bench.host / f"{number % 40 if branch == 'one' else number % 60}/{number}"
             path.parent.mkdir(exist_ok=True)
             path.write_text(f"{branch} {number}")
@@ -422,5 +424,5 @@ def test_a_checkout_on_the_host_is_seen(bench: Bench) -> None:
     until_alike(mount, bench.host)
     for branch in ("one", "two", "one"):
         git("checkout", "-q", branch)
-        assert run(mount, "find", "ws", "-name", "1499").returncode == 0
+        assert run(mount, "find", "ws", "-name", "599").returncode == 0
         until_alike(mount, bench.host)
