@@ -66,6 +66,8 @@ class Preparation:
         self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
+        if database is None and options.snapshot:
+            raise PluginError("--snapshot: snapshots need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = asking.network(options, self.settings, self.plugins)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
@@ -84,6 +86,7 @@ class Preparation:
             raise
 
     def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.history import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -91,8 +94,11 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
+            provider = self.plugins.provider("store", name)
+            growth = 0 if self.held is None else self.held.growth(provider)
+            history = keeps_history(provider, asked="--snapshot" if self.options.snapshot else "")
+            branch = self.options.branch or _MAIN_BRANCH
+            return Overlay(store, branch, self.workspace, owner, growth=growth, history=history)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
