@@ -106,7 +106,7 @@ def carry(
     verb: str,
 ) -> int:
     """Carry a workspace; return the exit status. `make` makes a host directory that is missing."""
-    settings, plugins, directory, locator = _sides(options)
+    settings, plugins, directory, locator = sides(options)
     if make and not os.path.lexists(absolute(directory)):
         os.makedirs(absolute(directory))
         wishes = wishes._replace(anew=True)
@@ -149,7 +149,7 @@ def _signals(telling: Telling) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
+def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
     chosen = given(options)
     settings = settings_with(chosen.get("overrides", ()))
     plugins = Plugins.load(settings, disabled=chosen.get("no_plugins", ()), env=os.environ)
