@@ -29,11 +29,17 @@ class Page:
 
     def line(self, text: bytes, colour: str = "") -> None:
         """Write a line without its end, in a colour (the parameters of SGR, as in `1;31`)."""
+        self._out.write(self._shown(text, colour) + b"\n")
+
+    def text(self, text: bytes, colour: str = "") -> None:
+        """Write something that the user shall see at once, and go on in the same line."""
+        self._out.write(self._shown(text, colour))
+        self._out.flush()
+
+    def _shown(self, text: bytes, colour: str) -> bytes:
         if self._bare:
             text = _CONTROL.sub(lambda found: b"^%c" % (found[0][-1] ^ 0x40 & 0x7F), text)
-        if colour and self.colour:
-            text = b"\x1b[%sm%s\x1b[m" % (colour.encode(), text)
-        self._out.write(text + b"\n")
+        return b"\x1b[%sm%s\x1b[m" % (colour.encode(), text) if colour and self.colour else text
 
 
 def coloured(env: Mapping[str, str] = os.environ) -> bool:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 from art_cli.lines import Block, Compared, compared
 from art_cli.paging import Page
 from art_cli.quoting import quoted
-from art_core import changes
 from art_core.blocks import Blocks, contiguous
-from art_core.changes import Change, Side
+from art_core.changes import Change, Side, Sides
 from art_core.trees import Entry
 
 TEXT_LIMIT = 32 << 20
@@ -58,10 +57,10 @@ class Pair(NamedTuple):
     differ: bool
 
 
-def pairs(change: Change, found: changes.Compared) -> list[Pair]:
+def pairs(change: Change, sides: Sides) -> list[Pair]:
     """The patches that a change takes: none for a directory, two where a file became a link."""
-    before = _half(change.before, found.before)
-    after = _half(change.after, found.after)
+    before = _half(change.before, sides.before)
+    after = _half(change.after, sides.after)
     if before is not None and after is not None and before.entry.kind != after.entry.kind:
         return [Pair(before, None, True), Pair(None, after, True)]
     if before is None and after is None:

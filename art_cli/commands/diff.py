@@ -57,7 +57,7 @@ def command(
     with opened(options, words, since) as found, paged(wanted=not as_json) as page:
         if name_only:
             for change in found.compared.changes:
-                if pairs(change, found.compared):
+                if pairs(change, found.compared.sides):
                     page.line(quoted(change.path).encode())
         elif as_json or stat:
             counts = _counted(found.compared, unread)
@@ -82,15 +82,15 @@ def _pairs(found: Compared) -> Iterator[tuple[Change, Pair]]:
     for change in found.changes:
         while waiting and not change.path.startswith(waiting[-1].path + b"/"):
             done = waiting.pop()
-            for pair in pairs(done, found):
+            for pair in pairs(done, found.sides):
                 yield done, pair
         if change.before is not None and change.before.kind == "dir":
             waiting.append(change)
             continue
-        for pair in pairs(change, found):
+        for pair in pairs(change, found.sides):
             yield change, pair
     for done in reversed(waiting):
-        for pair in pairs(done, found):
+        for pair in pairs(done, found.sides):
             yield done, pair
 
 
@@ -109,7 +109,7 @@ class Counts(NamedTuple):
 
 def _counted(found: Compared, unread: list[str]) -> Iterator[Counts]:
     for change in found.changes:
-        some = pairs(change, found)
+        some = pairs(change, found.sides)
         try:
             texts = [text_of(pair, 0) for pair in some if pair.differ]
         except OSError as error:

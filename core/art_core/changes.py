@@ -56,11 +56,17 @@ class MovedOn(NamedTuple):
     what: str
 
 
-class Compared(NamedTuple):
-    """Changes in the order of a walk, and what they are read from."""
+class Sides(NamedTuple):
+    """What both states are read from."""
 
     before: Side
     after: Side
+
+
+class Compared(NamedTuple):
+    """Changes in the order of a walk, and what they are read from."""
+
+    sides: Sides
     changes: list[Change]
     moved_on: list[MovedOn]
 
@@ -69,9 +75,9 @@ class Compared(NamedTuple):
 def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) -> Iterator[Compared]:
     """What a pull of `at` would change on the host. Raises ArtError."""
     with store.reader(at, workspace) as tree, HostTree(workspace.fd, hidden(store)) as host:
-        found = _Found(_Host(host), _Point(tree, host))
+        found = _Found(host_and_point(host, tree))
         moved_on = _ask(found, tree, host, wishes)
-        yield Compared(found.before, found.after, found.sorted(), moved_on)
+        yield Compared(found.sides, found.sorted(), moved_on)
 
 
 @contextmanager
@@ -84,8 +90,8 @@ def between(
         store.reader(second, workspace) as other,
         HostTree(workspace.fd, hidden(store)) as host,
     ):
-        found = _Found(_Point(one, host), _Point(other, host))
-        for path, before, after, _ in together(_all_of(one, host), _all_of(other, host), ()):
+        found = _Found(Sides(_Point(one, host), _Point(other, host)))
+        for path, before, after, _ in together(all_of(one, host), all_of(other, host), ()):
             if before is not None and after is not None and _is_same(before, after):
                 continue
             entry = after or before
@@ -94,7 +100,12 @@ def between(
                 number = before.ino if before is not None and after is None else 0
                 lower = None if before is None else before.lower
                 found.add(before, after, number, lower)
-        yield Compared(found.before, found.after, found.sorted(), [])
+        yield Compared(found.sides, found.sorted(), [])
+
+
+def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
+    """What a pull has before it, and after it."""
+    return Sides(_Host(host), _Point(tree, host))
 
 
 def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes) -> list[MovedOn]:
@@ -130,8 +141,8 @@ def _with_what_is_below(removed: Iterable[bytes], host: HostTree) -> Iterator[tu
             yield below, True
 
 
-def _all_of(tree: TreeReader, host: HostTree) -> Iterator[tuple[bytes, Entry]]:
-    """All that a point shows; one that did not know the workspace yet shows the host's."""
+def all_of(tree: TreeReader, host: HostTree) -> Iterator[tuple[bytes, Entry]]:
+    """All that a point shows, by its path; one that did not know the workspace yet shows the host's."""
     empty = True
     for entry in tree.walk(shown=True):
         empty = False
@@ -146,6 +157,91 @@ def _is_same(before: Entry, after: Entry) -> bool:
     if before.shown or after.shown:
         return before.shown and after.shown
     return (before.ino, before.version, before.mode) == (after.ino, after.version, after.mode)
+
+
+class _Found:
+    """Collects what changed, and brings together the two halves of a rename."""
+
+    def __init__(self, sides: Sides) -> None:
+        self.sides = sides
+        self._changes: list[Change] = []
+        self._by_number: dict[int, Change] = {}
+        self._by_lower: dict[bytes, Change] = {}
+        """What was deleted, by its number in the store and by its path on the host."""
+
+    def add(
+        self,
+        before: Entry | None,
+        after: Entry | None,
+        number: int = 0,
+        lower: bytes | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        """`number` and `lower` tell what was deleted when it is found again under another name."""
+        what = what_changed(before, after, self.sides)
+        if not what:
+            return
+        change = Change(before, after, what)
+        if decision is not None:
+            change = change._replace(verdict=decision.verdict, why=decision.why)
+        self._changes.append(change)
+        if after is None:
+            if number:
+                self._by_number.setdefault(number, change)
+            if lower is not None:
+                self._by_lower.setdefault(lower, change)
+
+    def sorted(self) -> list[Change]:
+        """All changes, each renamed file as one of them."""
+        gone: set[bytes] = set()
+        changes = []
+        for change in self._changes:
+            was = self._was(change)
+            if was is None or was.before is None or was.before.path in gone:
+                changes.append(change)
+                continue
+            gone.add(was.before.path)
+            worse = was if was.verdict in ("conflict", "protected") else change
+            what = what_changed(was.before, change.after, self.sides)
+            changes.append(Change(was.before, change.after, what, worse.verdict, worse.why))
+        left = (one for one in changes if one.after is not None or one.path not in gone)
+        return sorted(left, key=lambda change: place(change.path))
+
+    def _was(self, change: Change) -> Change | None:
+        """What was deleted and stands here now."""
+        after = change.after
+        if change.before is not None or after is None:
+            return None
+        was = None if after.lower is None else self._by_lower.get(after.lower)
+        was = was or self._by_number.get(after.ino)
+        return was if was is not None and was.before is not None and was.before.kind == after.kind else None
+
+
+def what_changed(before: Entry | None, after: Entry | None, sides: Sides) -> tuple[str, ...]:
+    """See `Change.what`; empty when nothing did."""
+    if before is None:
+        return ("added",)
+    if after is None:
+        return ("deleted",)
+    renamed = ("renamed",) * (before.path != after.path)
+    if before.kind != after.kind:
+        return ("type",)
+    if after.kind == "link":
+        what = ("modified",) * (before.target != after.target)
+    else:
+        what = _contents(before, after, sides) if after.kind == "file" else ()
+        what += ("mode",) * (before.mode != after.mode)
+    times = ("times",) * (after.kind != "dir" and before.mtime_ns != after.mtime_ns)
+    return renamed + what or times
+
+
+def _contents(before: Entry, after: Entry, sides: Sides) -> tuple[str, ...]:
+    marked = sides.before.xattrs(before) != sides.after.xattrs(after)
+    try:
+        alike = before.size == after.size and equal(sides.before.blocks(before), sides.after.blocks(after))
+    except OSError:
+        alike = False  # What cannot be read is told where it is shown.
+    return ("modified",) * (not alike) + ("attributes",) * marked
 
 
 class _Host:
@@ -173,86 +269,3 @@ class _Point:
 
     def xattrs(self, entry: Entry) -> Mapping[bytes, bytes]:
         return self._host.xattrs(entry.path) if entry.shown else entry.xattrs
-
-
-class _Found:
-    """Collects what changed, and brings together the two halves of a rename."""
-
-    def __init__(self, before: Side, after: Side) -> None:
-        self.before = before
-        self.after = after
-        self._changes: list[Change] = []
-        self._by_number: dict[int, Change] = {}
-        self._by_lower: dict[bytes, Change] = {}
-        """What was deleted, by its number in the store and by its path on the host."""
-
-    def add(
-        self,
-        before: Entry | None,
-        after: Entry | None,
-        number: int = 0,
-        lower: bytes | None = None,
-        decision: Decision | None = None,
-    ) -> None:
-        """`number` and `lower` tell what was deleted when it is found again under another name."""
-        what = self._what(before, after)
-        if not what:
-            return
-        change = Change(before, after, what)
-        if decision is not None:
-            change = change._replace(verdict=decision.verdict, why=decision.why)
-        self._changes.append(change)
-        if after is None:
-            if number:
-                self._by_number.setdefault(number, change)
-            if lower is not None:
-                self._by_lower.setdefault(lower, change)
-
-    def sorted(self) -> list[Change]:
-        """All changes, each renamed file as one of them."""
-        gone: set[bytes] = set()
-        changes = []
-        for change in self._changes:
-            was = self._was(change)
-            if was is None or was.before is None or was.before.path in gone:
-                changes.append(change)
-                continue
-            gone.add(was.before.path)
-            worse = was if was.verdict in ("conflict", "protected") else change
-            what = self._what(was.before, change.after)
-            changes.append(Change(was.before, change.after, what, worse.verdict, worse.why))
-        left = (one for one in changes if one.after is not None or one.path not in gone)
-        return sorted(left, key=lambda change: place(change.path))
-
-    def _was(self, change: Change) -> Change | None:
-        """What was deleted and stands here now."""
-        after = change.after
-        if change.before is not None or after is None:
-            return None
-        was = None if after.lower is None else self._by_lower.get(after.lower)
-        was = was or self._by_number.get(after.ino)
-        return was if was is not None and was.before is not None and was.before.kind == after.kind else None
-
-    def _what(self, before: Entry | None, after: Entry | None) -> tuple[str, ...]:
-        if before is None:
-            return ("added",)
-        if after is None:
-            return ("deleted",)
-        renamed = ("renamed",) * (before.path != after.path)
-        if before.kind != after.kind:
-            return ("type",)
-        if after.kind == "link":
-            what = ("modified",) * (before.target != after.target)
-        else:
-            what = self._contents(before, after) if after.kind == "file" else ()
-            what += ("mode",) * (before.mode != after.mode)
-        times = ("times",) * (after.kind != "dir" and before.mtime_ns != after.mtime_ns)
-        return renamed + what or times
-
-    def _contents(self, before: Entry, after: Entry) -> tuple[str, ...]:
-        marked = self.before.xattrs(before) != self.after.xattrs(after)
-        try:
-            alike = before.size == after.size and equal(self.before.blocks(before), self.after.blocks(after))
-        except OSError:
-            alike = False  # What cannot be read is told where it is shown.
-        return ("modified",) * (not alike) + ("attributes",) * marked
