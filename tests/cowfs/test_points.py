@@ -310,28 +310,31 @@ class Work(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def branch_off(self, data: st.DataObject) -> None:
-        name, at = self._name("b"), data.draw(st.sampled_from(sorted(self.states)))
+        name, at = self._name("b"), data.draw(st.sampled_from(list(self.states)))
         with self.let_go():
             points.make_branch(self.database, name, at)
         self.states[name], self.kinds[name] = self.states[at].copy(), "branch"
 
     @rule(data=st.data())
     def switch(self, data: st.DataObject) -> None:
-        branches = sorted(name for name, kind in self.kinds.items() if kind == "branch")
+        branches = [name for name, kind in self.kinds.items() if kind == "branch"]
         with self.let_go():
             self.branch = data.draw(st.sampled_from(branches))
 
     @precondition(lambda self: len(self.states) > 2)
     @rule(data=st.data())
     def remove_point(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sorted(set(self.states) - {"main", self.branch})))
+        others = [name for name in self.states if name not in ("main", self.branch)]
+        if not others:
+            return
+        name = data.draw(st.sampled_from(others))
         points.remove(self.database, name)
         del self.states[name], self.kinds[name]
 
     @precondition(lambda self: len(self.states) > 1)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        at = data.draw(st.sampled_from(sorted(set(self.states) - {self.branch})))
+        at = data.draw(st.sampled_from([name for name in self.states if name != self.branch]))
         with self.let_go():
             kept = points.restore(self.database, self.branch, at, (), self.workspace)
         self.states[kept.name], self.kinds[kept.name] = self.state, "snapshot"
@@ -340,7 +343,7 @@ class Work(RuleBasedStateMachine):
     @precondition(lambda self: len(self.states) > 1)
     @rule(data=st.data())
     def restore_path(self, data: st.DataObject) -> None:
-        at = data.draw(st.sampled_from(sorted(set(self.states) - {self.branch})))
+        at = data.draw(st.sampled_from([name for name in self.states if name != self.branch]))
         wanted = self.states[at]
         known = sorted(wanted.names.keys() | self.state.names.keys())
         if not known:
