@@ -41,9 +41,9 @@ def command(
       art branch -d workspace.db try-2 --from before
       art branch --db workspace.db -d try-1
     """
-    if bool(deleted) and name is not None:
+    if bool(deleted) and point is not None:
         raise click.UsageError("choose one of NAME and --delete NAME", context)
-    if at is not None and name is None:
+    if at is not None and point is None:
         raise click.UsageError(
             f"--from {at} needs a name for the branch: art branch NAME --from {at}", context
         )
@@ -51,17 +51,17 @@ def command(
         if deleted:
             for one in deleted:
                 _remove(history, one, in_json=in_json)
-        elif name is None:
+        elif point is None:
             _list(history, in_json=in_json)
         else:
-            point = history.make_branch(name, at or options["branch"] or MAIN)
-            print(as_json(point).decode() if in_json else f"branch {name}: goes on from {point.parent}")
+            made = history.make_branch(point, at or options["branch"] or MAIN)
+            print(as_json(made).decode() if in_json else f"branch {made.name}: goes on from {made.parent}")
 
 
 def _remove(history: HistoryStore, name: str, *, in_json: bool) -> None:
     kinds = {point.name: point.kind for point in history.points()}
     if kinds.get(name) == "snapshot":
-        raise StoreError(f"{name!r} is a snapshot; `art snapshot -d {name}` removes it")
+        raise StoreError(f"{name!r} is a snapshot; `art snapshot --delete {name}` removes it")
     point = history.remove(name)
     print(as_json(point, removed=True).decode() if in_json else f"branch {name} is removed; {REMOVED}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -50,13 +50,21 @@ def command(in_json: bool, session: int | None, **options: Any) -> None:
     branch = options["branch"]
     entries: list[Session | Point] = [one for one in sessions if branch in (None, one.branch)]
     entries += [one for one in points if one.kind == "snapshot" and branch in (None, one.branch)]
-    entries.sort(key=lambda one: one.started_ns if isinstance(one, Session) else one.created_ns, reverse=True)
+    begun = {one.before: one.started_ns for one in sessions if one.before}
+    entries.sort(key=lambda one: _moment(one, begun), reverse=True)
     with paged(wanted=not in_json) as page:
         if in_json:
             for one in entries:
                 page.line(as_json(one, kind="session" if isinstance(one, Session) else "snapshot"))
         else:
             _write_all(page, entries)
+
+
+def _moment(one: Session | Point, begun: Mapping[str, int]) -> float:
+    """When it was, to be sorted by; a snapshot that was taken for a session comes before it."""
+    if isinstance(one, Session):
+        return one.started_ns
+    return begun.get(one.name, one.created_ns + 1) - 1
 
 
 def _write_all(page: Page, entries: list[Session | Point]) -> None:

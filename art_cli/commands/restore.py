@@ -21,9 +21,9 @@ from art_core.workspace import absolute, open_workspace
 @click.command(cls=Command, context_settings=CONTEXT)
 @shared("restore")
 @click.option("--json", "in_json", is_flag=True, help="print one JSON object")
-@click.argument("name")
+@click.argument("point", metavar="NAME")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-def command(in_json: bool, name: str, paths: Sequence[str], **options: Any) -> None:
+def command(in_json: bool, point: str, paths: Sequence[str], **options: Any) -> None:
     """Put the branch back to what NAME has, a snapshot or another branch; with PATHs only what they name.
 
     Nothing is lost: what the branch had until now is kept under a name that is printed, and
@@ -42,14 +42,14 @@ def command(in_json: bool, name: str, paths: Sequence[str], **options: Any) -> N
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
         try:
             wanted = [path for path in (_in_home(path, workspace) for path in paths) if path]
-            kept = history.restore(branch, name, wanted if len(wanted) == len(paths) else (), workspace)
+            kept = history.restore(branch, point, wanted if len(wanted) == len(paths) else (), workspace)
         finally:
             os.close(workspace.fd)
     if in_json:
         print(as_json(kept).decode())
         return
     what = branch if not paths else f"{', '.join(paths)} of {branch}"
-    print(f"{what}: as in {name} now; what {branch} had before is the snapshot {kept.name}")
+    print(f"{what}: as in {point} now; what {branch} had before is the snapshot {kept.name}")
 
 
 def _in_home(path: str, workspace: Workspace) -> bytes:

@@ -41,7 +41,7 @@ def command(
       art snapshot -d workspace.db --list
       art snapshot --db workspace.db -d before
     """
-    if (name is not None) + listing + bool(deleted) > 1:
+    if (point is not None) + listing + bool(deleted) > 1:
         raise click.UsageError("choose one of NAME, --list and --delete NAME", context)
     with opened(options) as history:
         if deleted:
@@ -50,10 +50,9 @@ def command(
         elif listing:
             _list(history, options["branch"], in_json=in_json)
         else:
-            point = _taken(history, options["branch"] or MAIN, name)
-            print(
-                as_json(point).decode() if in_json else f"snapshot {point.name}: {point.branch} as it is now"
-            )
+            taken = _taken(history, options["branch"] or MAIN, point)
+            said = f"snapshot {taken.name}: {taken.branch} as it is now"
+            print(as_json(taken).decode() if in_json else said)
 
 
 def _taken(history: HistoryStore, branch: str, name: str | None) -> Point:
@@ -70,7 +69,7 @@ def _taken(history: HistoryStore, branch: str, name: str | None) -> Point:
 def _remove(history: HistoryStore, name: str, *, in_json: bool) -> None:
     kinds = {point.name: point.kind for point in history.points()}
     if kinds.get(name) == "branch":
-        raise StoreError(f"{name!r} is a branch; `art branch -d {name}` removes it")
+        raise StoreError(f"{name!r} is a branch; `art branch --delete {name}` removes it")
     point = history.remove(name)
     print(as_json(point, removed=True).decode() if in_json else f"snapshot {name} is removed; {REMOVED}")
 
