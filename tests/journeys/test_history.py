@@ -41,7 +41,7 @@ def objects(kept: Kept, command: str, *words: str) -> list[dict[str, Any]]:
 
 
 def start(kept: Kept, *words: str) -> subprocess.Popen[bytes]:
-    argv = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false", *words]
+    argv: list[str | Path] = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false", *words]
     return kept.caller.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -83,7 +83,8 @@ def test_three_agents_work_at_once_and_the_best_is_kept(kept: Kept) -> None:
         assert line.startswith(f"branch {name} is removed; what only it had stays in the database until")
     assert [line.split()[0] for line in said(kept, "branch")] == ["BRANCH", "main", "try-2"]
     assert kept.art("-i=false", "-b", "try-2", "--", "cat", "try-2").stdout == b"try-2\ntry-2 again\n"
-    assert kept.shell("ls").stdout == b"link\nmain.py\nsrc\n"
+    # What is new on the host is seen in every branch; what main has is as it was.
+    assert kept.shell("ls; wc -c <main.py").stdout == b"link\nmain.py\nsrc\ntry-1\ntry-2\n1234\n"
 
 
 def test_a_run_is_undone_and_what_it_did_is_still_there(kept: Kept) -> None:
