@@ -101,7 +101,7 @@ def _before(text: bytes, at: int, around: int) -> list[bytes]:
 
 def _after(text: bytes, at: int, around: int) -> list[bytes]:
     """The lines from a place on."""
-    lines = []
+    lines: list[bytes] = []
     while at < len(text) and len(lines) < around:
         end = text.find(b"\n", at) + 1 or len(text)
         lines.append(text[at:end])
