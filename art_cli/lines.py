@@ -41,19 +41,27 @@ class Compared(NamedTuple):
 def compared(old: bytes, new: bytes, around: int) -> Compared | None:
     """Compare two texts; keep so many lines `around` the differences where there are that many. None when
     they differ in more than is sensibly compared by lines."""
-    start = _start(old, new, around)
-    tail = _tail(old, new, start, around)
+    start = _start(old, new)
+    tail = _tail(old, new, start)
     middles = old[start : len(old) - tail], new[start : len(new) - tail]
     if sum(middle.count(b"\n") for middle in middles) > _MOST_LINES:
         return None
     old_lines, new_lines = (io.BytesIO(middle).readlines() for middle in middles)
     blocks = _Comparing(old_lines, new_lines).blocks()
     gone = sum(len(line) for block in blocks for line in old_lines[block.old_start : block.old_end])
-    return Compared(old.count(b"\n", 0, start), old_lines, new_lines, blocks, len(old) - gone)
+    before, after = _before(old, start, around), _after(old, len(old) - tail, around)
+    shift = len(before)
+    return Compared(
+        before=old.count(b"\n", 0, start) - shift,
+        old=[*before, *old_lines, *after],
+        new=[*before, *new_lines, *after],
+        blocks=[Block(*(number + shift for number in block)) for block in blocks],
+        same=len(old) - gone,
+    )
 
 
-def _start(old: bytes, new: bytes, around: int) -> int:
-    """Where the first line that differs begins, `around` lines before it."""
+def _start(old: bytes, new: bytes) -> int:
+    """Where the first line that differs begins."""
     at, limit = 0, min(len(old), len(new))
     while at < limit and old[at : at + _CHUNK] == new[at : at + _CHUNK]:
         at += _CHUNK
@@ -63,15 +71,11 @@ def _start(old: bytes, new: bytes, around: int) -> int:
         if at + size <= limit and old[at : at + size] == new[at : at + size]:
             at += size
         size >>= 1
-    at = old.rfind(b"\n", 0, at) + 1
-    for _ in range(around):
-        at = old.rfind(b"\n", 0, max(0, at - 1)) + 1
-    return at
+    return old.rfind(b"\n", 0, at) + 1
 
 
-def _tail(old: bytes, new: bytes, start: int, around: int) -> int:
-    """How many bytes at the end both have, from a line on that is `around` lines after the last that
-    differs."""
+def _tail(old: bytes, new: bytes, start: int) -> int:
+    """How many bytes of whole lines both have at the end."""
     limit = min(len(old), len(new)) - start
     tail = 0
     size = _CHUNK
@@ -81,13 +85,28 @@ def _tail(old: bytes, new: bytes, start: int, around: int) -> int:
             tail += size
         else:
             size >>= 1
-    at_a_line = all(text[len(text) - tail - 1 : len(text) - tail] in (b"\n", b"") for text in (old, new))
-    for _ in range(around if at_a_line else around + 1):
-        end = old.find(b"\n", len(old) - tail)
-        if end < 0:
-            return 0
-        tail = len(old) - end - 1
-    return tail
+    if all(text[len(text) - tail - 1 : len(text) - tail] in (b"\n", b"") for text in (old, new)):
+        return tail
+    end = old.find(b"\n", len(old) - tail)
+    return 0 if end < 0 else len(old) - end - 1
+
+
+def _before(text: bytes, at: int, around: int) -> list[bytes]:
+    """The lines before the one that begins at a place."""
+    start = at
+    for _ in range(around):
+        start = text.rfind(b"\n", 0, max(0, start - 1)) + 1
+    return io.BytesIO(text[start:at]).readlines()
+
+
+def _after(text: bytes, at: int, around: int) -> list[bytes]:
+    """The lines from a place on."""
+    lines: list[bytes] = []
+    while at < len(text) and len(lines) < around:
+        end = text.find(b"\n", at) + 1 or len(text)
+        lines.append(text[at:end])
+        at = end
+    return lines
 
 
 class _Comparing:

@@ -64,7 +64,7 @@ def command(
             _write_objects(page, counts) if as_json else _write_stat(page, list(counts))
         else:
             patches = Patches(page, binary=binary, around=unified)
-            for change, pair in _pairs(found.compared):
+            for change, pair in in_order(found.compared):
                 try:
                     text = text_of(pair, unified) if pair.differ else None
                 except OSError as error:
@@ -76,7 +76,7 @@ def command(
     return 1 if unread else 0
 
 
-def _pairs(found: Compared) -> Iterator[tuple[Change, Pair]]:
+def in_order(found: Compared) -> Iterator[tuple[Change, Pair]]:
     """All patches; a file that takes the place of a directory comes after what was in it."""
     waiting: list[Change] = []
     for change in found.changes:

@@ -23,7 +23,7 @@ def export(
     report: Report = lambda *_: None,
     moved: Moved = lambda _: None,
 ) -> Totals:
-    """Write the workspace as it is at a point, with what shows through from the host, to an empty directory.
+    """Write all of the workspace that a point shows, the host's too, into an empty directory.
 
     `into` is a descriptor of it; None for a trial, which writes nothing. Neither the host's workspace nor
     what was agreed on is touched. What is protected is carried only where it is the host's own. Raises

@@ -41,7 +41,15 @@ def objects(kept: Kept, command: str, *words: str) -> list[dict[str, Any]]:
 
 
 def start(kept: Kept, *words: str) -> subprocess.Popen[bytes]:
-    argv: list[str | Path] = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false", *words]
+    argv: list[str | Path] = [
+        kept.caller.art_program,
+        "-m",
+        kept.workspace,
+        "-d",
+        kept.database,
+        "-i=false",
+        *words,
+    ]
     return kept.caller.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
