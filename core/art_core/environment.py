@@ -35,7 +35,7 @@ def build(
     """
     env: dict[bytes, bytes] = {}
     for pattern in keep:
-        env.update(_matching(caller, os.fsencode(pattern)))
+        env.update(matching(caller, os.fsencode(pattern)))
     env.update(
         {
             b"PATH": PATH.encode(),
@@ -57,7 +57,8 @@ def build(
     return env
 
 
-def _matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, bytes]:
+def matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, bytes]:
+    """The caller's variables that a name, or a pattern such as `LC_*`, means."""
     if b"*" not in pattern:
         return {pattern: caller[pattern]} if pattern in caller else {}
     parts = re.compile(b".*".join(map(re.escape, pattern.split(b"*"))), re.DOTALL)
@@ -67,7 +68,7 @@ def _matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, byte
 def _requested(caller: Mapping[bytes, bytes], request: str) -> dict[bytes, bytes]:
     name, given, value = os.fsencode(request).partition(b"=")
     _check(name, f"-e {request.partition('=')[0]}")
-    return {name: value} if given else _matching(caller, name)
+    return {name: value} if given else matching(caller, name)
 
 
 def _check(name: bytes, where: str) -> None:
