@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
-from art_core.planning import Options, Preparation, Prepared
-from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
+from art_core.options import Options
+from art_core.planning import Preparation, Prepared
+from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +68,7 @@ class Sandbox:
 
     `workspace` is the host directory to work in (None: what the settings say, else the current
     one); the keyword arguments are the fields of
-    `art_core.planning.Options`, named as the command line's options are. Raises ArtError for
+    `art_core.options.Options`, named as the command line's options are. Raises ArtError for
     everything a user can act on; nothing is started and nothing is changed then.
     """
 
@@ -152,7 +153,7 @@ class Sandbox:
         attachment = Attachment(self._preparation.stream_owner)
         capture = Capture(attachment, input)
         try:
-            started = self._start(argv, capture.streams)
+            started = self._start(argv, capture.streams, attachment=attachment)
             launcher, passage = started.launcher, started.passage
             try:
                 attachment.launched()
@@ -209,7 +210,12 @@ class Sandbox:
         try:
             streams, state = attachment.caller_streams(terminal=terminal)
             started = self._start(
-                argv, streams, terminal=terminal, state=state, tell=None if terminal else tell
+                argv,
+                streams,
+                terminal=terminal,
+                state=state,
+                tell=None if terminal else tell,
+                attachment=attachment,
             )
             try:
                 with passing_signals(started.launcher, attachment.relay):
@@ -229,14 +235,21 @@ class Sandbox:
         terminal: bool = False,
         state: Terminal | None = None,
         tell: Callable[[str], None] | None = None,
+        attachment: Attachment | None = None,
     ) -> _Started:
-        """Launch; where root's workspace cannot be staged, once more without."""
+        """Launch; where root's workspace cannot be staged, once more without. A trace that has no log
+        goes to standard error, through the relay of `attachment` where there is one."""
         held = self._preparation.held
         passage, egress = None, self._preparation.egress
         if egress is not None:
             passage = egress.open(self._preparation.identity.host_ids, tell)
             self._passages.append(passage)
         door_fd = -1 if passage is None else passage.door_fd
+        recording = self._preparation.recording
+        out_fd = -1
+        if recording is not None:
+            opened = recording.open()
+            out_fd = opened if opened is not None else 2 if attachment is None else attachment.record()
         while True:
             prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
             launcher = self._launcher or Launcher()
@@ -250,6 +263,9 @@ class Sandbox:
                     terminal=state,
                     worker=self._preparation.worker_fd,
                     limits=None if held is None else held.order,
+                    trace=None
+                    if recording is None
+                    else Tracing(recording.plan(prepared.launch.execs), out_fd),
                 )
             except LaunchFailed as error:
                 launcher.close()
