@@ -66,6 +66,18 @@ _WORKSPACE = (
     ),
     Option("allow_home", ("--allow-home",), "", "accept a workspace that is a home or a system directory"),
 )
+_AGENT = (
+    Option(
+        "agent",
+        ("--agent",),
+        "NAME",
+        "give the command what this agent needs of yours (claude, codex, ...; `art agents` lists them); "
+        "without COMMAND it is started",
+    ),
+    Option(
+        "explain", ("--explain",), "", "print what would be granted, why, and what could leak; run nothing"
+    ),
+)
 _SIGHT = (
     Option(
         "binds",
@@ -174,6 +186,7 @@ _OTHER = (
 
 GROUPS = {
     "Workspace": _WORKSPACE,
+    "Agents": _AGENT,
     "What the command sees": _SIGHT,
     "Limits": _LIMITS,
     "Terminal": _TERMINAL,
@@ -199,6 +212,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     for command in (
         Subcommand(RUN, "run a command in the sandbox: the same as art itself"),
         Subcommand("trust", "show what the workspace asks to have mounted, and approve it", _OF_TRUST),
+        Subcommand("agents", "list the presets of agents, and what one grants"),
         Subcommand("plugins", "list the plugins: what each provides, and why one is not there", _SETTINGS),
         Subcommand("doctor", "tell what this machine lacks, and what cures it", _SETTINGS | {"isolation"}),
         Subcommand("completion", "print the completion script of a shell"),
@@ -211,7 +225,6 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         Subcommand("snapshot", "keep the state of now under a name", _OF_STORE, True),
         Subcommand("branch", "lines of work that part and go on", _OF_STORE, True),
         Subcommand("restore", "go back to an earlier state", _OF_STORE, True),
-        Subcommand("agents", "several runs on branches of their own", _OF_STORE, True),
         Subcommand("fs", "files in a database", _OF_STORE, True),
         Subcommand("db", "care for a database", _OF_STORE, True),
     )

@@ -1,7 +1,8 @@
-"""Which network and which limits were asked for; what serves them is loaded for those who ask."""
+"""Which preset, network and limits were asked for; what serves them is loaded for those who ask."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from art_core.contracts import Network
@@ -10,14 +11,34 @@ from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
     from art_core.egress import Egress
+    from art_core.granted import Granted
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
+    from art_core.settings import WorkspaceDefaults
+
+NO_PRESET = "none"
+"""What is typed to have no preset where the settings choose one."""
 
 
-def network(options: Options, settings: Settings, plugins: Plugins) -> tuple[Network, Egress | None]:
+def preset(
+    options: Options, settings: Settings, defaults: WorkspaceDefaults, env: Mapping[str, str]
+) -> Granted | None:
+    """The preset that was asked for, and what it grants here. Raises what `presets.find` raises."""
+    name = options.agent or defaults.agent
+    if name in (None, NO_PRESET):
+        return None
+    from art_core import presets
+    from art_core.granted import Granted
+
+    return Granted(presets.find(name, settings, env, typed=options.agent is not None), env)
+
+
+def network(
+    options: Options, settings: Settings, plugins: Plugins, granted: Granted | None
+) -> tuple[Network, Egress | None]:
     """The network that was asked for, and the way out of one that is filtered; rules that were typed
-    ask for such a one. Raises UsageError, and what `Egress` raises."""
+    ask for such a one, those of a preset do not. Raises UsageError, and what `Egress` raises."""
     if options.allow_domains and options.network not in (None, "filtered"):
         raise UsageError(
             f"--allow-domain needs --network filtered, and --network {options.network} was given"
@@ -28,7 +49,8 @@ def network(options: Options, settings: Settings, plugins: Plugins) -> tuple[Net
     from art_core.egress import Egress
 
     gateway = options.gateway or settings.gateway
-    return chosen, Egress(plugins, gateway, options.allow_domains, settings)
+    more = () if granted is None else granted.domains()
+    return chosen, Egress(plugins, gateway, options.allow_domains, settings, more)
 
 
 def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | None:

@@ -25,13 +25,14 @@ def build(
     requests: Sequence[str] = (),
     files: Sequence[str] = (),
     path_first: Sequence[str] = (),
+    path_last: Sequence[str] = (),
 ) -> dict[bytes, bytes]:
     """The whole environment.
 
     `keep` are names or patterns (`LC_*`) of the caller's variables that are always passed; `given`
     wins over them.
     `files` (lines NAME=VALUE) and `requests` (NAME, NAME=VALUE or a pattern) come after, each
-    winning over what came before; `path_first` goes in front of PATH. Raises UsageError.
+    winning over what came before; `path_first` goes in front of PATH, `path_last` behind. Raises UsageError.
     """
     env: dict[bytes, bytes] = {}
     for pattern in keep:
@@ -50,8 +51,8 @@ def build(
         env.update(_read(name))
     for request in requests:
         env.update(_requested(caller, request))
-    if path_first:
-        env[b"PATH"] = b":".join([*map(os.fsencode, path_first), env[b"PATH"]])
+    if path_first or path_last:
+        env[b"PATH"] = b":".join([*map(os.fsencode, path_first), env[b"PATH"], *map(os.fsencode, path_last)])
     env[b"HOME"] = os.fsencode(home)
     env[b"PWD"] = os.fsencode(cwd)
     return env

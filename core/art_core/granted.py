@@ -10,12 +10,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from art_core.contracts import Mount
 from art_core.environment import matching
+from art_core.errors import SettingsError
 from art_core.hosttree import within
 from art_core.presets import FLAGS, Entry, Preset
+
+if TYPE_CHECKING:
+    from art_core.gateways import Destination
+    from art_core.options import Options
 
 _NUMBERS = re.compile(r"(\d+)")
 
@@ -45,32 +50,30 @@ class Granted:
         if entry.key == "pass":
             caller = {os.fsencode(name): b"" for name in self._env}
             return sorted(os.fsdecode(name) for name in matching(caller, os.fsencode(entry.text)))
-        if entry.key in ("path", "expose"):
-            return [path for path in self._expanded(entry.text) if os.path.isdir(path) or entry.key == "expose"]
-        if entry.key in ("seeds", "shares"):
+        if entry.key == "path":
+            return [path for path in self._expanded(entry.text) if os.path.isdir(path)]
+        if entry.key in ("expose", "seeds", "shares"):
             return self._expanded(entry.text)
+        if entry.key == "set" and entry.value.startswith("~/"):
+            return [entry.text] if self._expanded(entry.value) else []
         if entry.key == "devices" and entry.text.startswith("/"):
             return [entry.text] if os.path.exists(entry.text) else []
         return [entry.text]
 
     def _expanded(self, text: str) -> list[str]:
-        """The paths of the host that an entry means: what is on the caller's PATH first, as it is there,
-        then the newest version."""
+        """The paths of the host that an entry means, the newest version first."""
         if text.startswith("~/") and not self._home.startswith("/"):
             return []
         top, rest = (self._home, text[2:]) if text.startswith("~/") else ("/", text[1:])
         if "*" not in rest:
             path = os.path.join(top, rest)
             return [path] if os.path.exists(path) else []
-        on_path = [os.path.realpath(directory) for directory in self._env.get("PATH", "").split(":") if directory]
 
-        def order(path: str) -> tuple[int, list[tuple[int, str]]]:
-            real = os.path.realpath(path)
-            parts = [(-int(part), "") if part.isdigit() else (0, part) for part in _NUMBERS.split(path)]
-            return on_path.index(real) if real in on_path else len(on_path), parts
+        def newest_first(path: str) -> list[tuple[int, str]]:
+            return [(-int(part), "") if part.isdigit() else (0, part) for part in _NUMBERS.split(path)]
 
         pattern = os.path.join(glob.escape(top), "*".join(map(glob.escape, rest.split("*"))))
-        return sorted(glob.glob(pattern), key=order)
+        return sorted(glob.glob(pattern), key=newest_first)
 
     # --- what a run does about them --------------------------------------------------------------
 
@@ -81,16 +84,24 @@ class Granted:
 
     @property
     def variables(self) -> dict[bytes, bytes]:
-        """Variables to set."""
-        return {
-            os.fsencode(entry.text): os.fsencode(entry.value)
-            for entry in self.preset.entries
-            if entry.key == "set"
-        }
+        """Variables to set; a value in the home is where it is on the host."""
+        found = {}
+        for row in self.rows:
+            if row.entry.key == "set" and row.found:
+                value = row.entry.value
+                found[os.fsencode(row.entry.text)] = os.fsencode(
+                    self._expanded(value)[0] if value.startswith("~/") else value
+                )
+        return found
 
-    def path(self) -> list[str]:
-        """Directories for PATH."""
-        return list(dict.fromkeys(path for row in self.rows if row.entry.key == "path" for path in row.found))
+    def path(self) -> tuple[list[str], list[str]]:
+        """Directories for PATH: in front what is on the caller's, in that order, and behind the rest."""
+        found = dict.fromkeys(path for row in self.rows if row.entry.key == "path" for path in row.found)
+        theirs = [
+            os.path.realpath(directory) for directory in self._env.get("PATH", "").split(":") if directory
+        ]
+        places = {path: theirs.index(real) for path in found if (real := os.path.realpath(path)) in theirs}
+        return sorted(places, key=places.__getitem__), [path for path in found if path not in places]
 
     def mounts(self, hidden: Sequence[str], taken: Sequence[str], workspace: str) -> list[Mount]:
         """What is shown read-only at its own place: where it is `hidden`, and not shown already by what is
@@ -112,17 +123,23 @@ class Granted:
             and not within(workspace, guest)
         ]
 
-    def domains(self) -> list[str]:
-        """Rules for a network that is filtered."""
-        return self.preset.texts("domains")
+    def domains(self) -> list[Destination]:
+        """Rules for a network that is filtered. Raises SettingsError that names the file and the key."""
+        from art_core.destinations import parse
 
-    def asked(self, options: Any) -> dict[str, Any]:
+        entries = [entry for entry in self.preset.entries if entry.key == "domains"]
+        return [parse(entry.text, entry.origin, SettingsError) for entry in entries]
+
+    def asked(self, options: Options) -> dict[str, Any]:
         """The options of a run that the preset adds to, those of `options` after its own."""
         found: dict[str, list[str]] = {}
         for row in self.rows:
             if row.entry.key in ("seeds", "shares", "devices"):
                 found.setdefault(row.entry.key, []).extend(row.found)
         changed: dict[str, Any] = {
-            key: [*dict.fromkeys((*paths, *getattr(options, key)))] for key, paths in found.items() if paths
+            key: [*dict.fromkeys((*paths, *getattr(options, key, ())))]
+            for key, paths in found.items()
+            if paths
         }
-        return changed | {key: True for key in FLAGS if self.preset.texts(key)}
+        changed |= {key: True for key in FLAGS if self.preset.texts(key)}
+        return {key: value for key, value in changed.items() if key in options._fields}

@@ -15,7 +15,8 @@ class Options(NamedTuple):
 
     `binds` are `HOST:GUEST[:ro|rw]`, relative to the current directory. `env` are `NAME`,
     `NAME=VALUE` or patterns such as `ANTHROPIC_*`. `trace_syscalls` are names and classes; empty:
-    all calls. `trust` says what happens to mounts that need approval and have none.
+    all calls. `agent` names a preset (`art_core.presets`). `trust` says what happens to mounts that need
+    approval and have none.
     """
 
     workspace: str | None = None
@@ -31,6 +32,7 @@ class Options(NamedTuple):
     trace_syscalls: Sequence[str] = ()
     trace_format: Literal["text", "jsonl"] = "text"
     trace_summary: bool = False
+    agent: str | None = None
     binds: Sequence[str] = ()
     expose: Sequence[str] = ()
     path: Sequence[str] = ()

@@ -24,6 +24,7 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
+    from art_core.hints import Hints
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
@@ -50,8 +51,10 @@ class Preparation:
         options: Options,
         settings: Settings | None = None,
         ask: Callable[[str], bool] | None = None,
+        *,
+        only_look: bool = False,
     ) -> None:
-        self.options = options
+        """`only_look` opens no database, and is not for a run."""
         self._ask = ask
         self._fds: list[int] = []
         self.overlay: Overlay | None = None
@@ -62,12 +65,17 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        database = options.database or defaults.database or self.settings.database
+        self.granted = asking.preset(options, self.settings, defaults, self._caller_env)
+        if self.granted is not None:
+            options = options._replace(**self.granted.asked(options))
+        self.options = options
+        self._preset_named = bool(options.agent or defaults.agent)
+        self.database = database = options.database or defaults.database or self.settings.database
         self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network, self.egress = asking.network(options, self.settings, self.plugins)
+        self.network, self.egress = asking.network(options, self.settings, self.plugins, self.granted)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
@@ -76,7 +84,7 @@ class Preparation:
         self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
         try:
-            if database is not None:
+            if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
@@ -110,7 +118,7 @@ class Preparation:
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
         self._gather()
-        patterns = self.settings.protect if self.overlay is None else ()  # Nothing reaches the host.
+        patterns = self.settings.protect if self.database is None else ()  # Nothing reaches the host.
         self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
         self._watch = protect.Watch.start(self.workspace, self._protected)
 
@@ -152,24 +160,30 @@ class Preparation:
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
         offers: list[Mount] = []
-        if self.overlay is None and os.path.isfile(f"{self.workspace.real}/.git"):
+        if self.database is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core import worktree
 
             offers = worktree.offer(self.workspace)
         chains: list[Mount] = []
         self.path_first: list[str] = []
+        self.path_last: list[str] = []
         if self.settings.toolchains == "auto":
             from art_core import toolchain
 
             chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
-        self._gathered = mounts.gather(
+        if self.granted is not None:
+            taken = [mount.guest for mount in (*offers, *chains, *asked)]
+            chains += self.granted.mounts(self.hidden, taken, self.workspace.real)
+            first, self.path_last = self.granted.path()
+            self.path_first += first
+        self.gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
-        self._fds += [mount.fd for mount in self._gathered.mounts]
-        self.evidence = self._gathered.evidence
+        self._fds += [mount.fd for mount in self.gathered.mounts]
+        self.evidence = self.gathered.evidence
         self.grants = [
             grant
-            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.hidden)
+            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden)
             if grant.mount.origin not in {chain.origin for chain in chains}
         ]
         self._offered = {offer.origin for offer in offers}
@@ -181,7 +195,7 @@ class Preparation:
         if self.grants:
             self._settle_grants()
         left_out = self._offered if self.left_out is not None else set()
-        explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
+        explicit = [mount for mount in self.gathered.mounts if mount.origin not in left_out]
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
@@ -231,18 +245,28 @@ class Preparation:
                 return shell
         return "/bin/sh"
 
-    def _environment(self, requests: Sequence[str], files: Sequence[str]) -> dict[bytes, bytes]:
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent that was asked for, else a shell."""
+        granted = self.granted if self.options.agent is not None else None
+        commands = () if granted is None else granted.preset.commands
+        return [os.fsencode(commands[0] if commands else self.shell())]
+
+    def variables(self, *, plain: bool = False) -> dict[bytes, bytes]:
+        """The command's variables; `plain` leaves out those of the caller that were asked for."""
+        granted, options = self.granted, self.options
+        given = {} if granted is None else granted.variables
         return environment.build(
             os.environb,
             home=HOME,
             cwd=self.guest,
             user=self.identity.user,
             shell=self.shell(),
-            keep=self.settings.env_pass,
-            given={} if self.egress is None else self.egress.variables(),
-            requests=requests,
-            files=files,
-            path_first=[*map(_expanded, self.options.path), *self.path_first],
+            keep=[*self.settings.env_pass, *(() if granted is None or plain else granted.passed)],
+            given=given if self.egress is None else {**given, **self.egress.variables()},
+            requests=() if plain else options.env,
+            files=() if plain else options.env_files,
+            path_first=[*map(_expanded, options.path), *self.path_first],
+            path_last=self.path_last,
         )
 
     def launch(
@@ -252,9 +276,9 @@ class Preparation:
         what the isolation listens on."""
         if terminal:
             self._require_capabilities("terminal")
-        env = self._environment(self.options.env, self.options.env_files)
+        env = self.variables()
         if hide_values:
-            plain = self._environment((), ())
+            plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
         host_ids = self.identity.host_ids
         stage: list[int] = []
@@ -320,27 +344,24 @@ class Preparation:
             return ended
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        hint = self._hint(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
+        hint = self._hints().not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
         return ended._replace(why=f"{why}; {hint}" if hint else why)
 
-    def _hint(self, name: str) -> str | None:
-        """What would show a program that was not found."""
-        if self.settings.toolchains == "off":
-            return None
-        from art_core import toolchain
+    def _hints(self) -> Hints:
+        from art_core.hints import Hints
 
-        path = self._caller_env.get("PATH", "")
-        real = self.workspace.real
-        return toolchain.hint(name, caller_path=path, hidden=self.hidden, workspace=real)
-
-    def resolution_note(self, argv: Sequence[bytes]) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        from art_core import toolchain
-
-        inside = ":".join([*map(_expanded, self.options.path), *self.path_first, environment.PATH])
-        return toolchain.difference(
-            os.fsdecode(argv[0]), caller_path=self._caller_env.get("PATH", ""), inside=inside
+        return Hints(
+            self.settings,
+            self._caller_env,
+            hidden=self.hidden,
+            workspace=self.workspace.real,
+            path_first=[*map(_expanded, self.options.path), *self.path_first],
+            preset_named=self._preset_named,
         )
+
+    def failure_note(self, argv: Sequence[bytes]) -> str | None:
+        """One line on what may be behind the failure of a command."""
+        return self._hints().failed(os.fsdecode(argv[0]))
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""

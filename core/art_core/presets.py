@@ -29,14 +29,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from art_core import dirs
+from art_core.asking import NO_PRESET
 from art_core.contracts import Origin
 from art_core.errors import ArtError, SettingsError, UsageError
 from art_core.settings import Settings, nearest, read_toml
 
 BUILT_IN = os.path.join(os.path.dirname(__file__), "agents")
-NO_PRESET = "none"
-"""What is typed to have none where the settings choose one."""
-
 LISTS = ("pass", "path", "expose", "seeds", "shares", "domains", "devices")
 FLAGS = ("git", "ssh_agent", "gpg_agent")
 KEYS = ("summary", "commands", "extends", *LISTS, *FLAGS, "set", "leaks")
@@ -70,6 +68,14 @@ class Preset(NamedTuple):
     commands: Sequence[str] = ()
     entries: Sequence[Entry] = ()
     bases: Sequence[str] = ()
+
+    def check(self) -> None:
+        """Raises SettingsError for a domain that is none; the rest is checked when it is read."""
+        from art_core.destinations import parse
+
+        for entry in self.entries:
+            if entry.key == "domains":
+                parse(entry.text, entry.origin, SettingsError)
 
     def texts(self, key: str) -> list[str]:
         """What it grants under one key."""
@@ -105,7 +111,7 @@ def names(settings: Settings, env: Mapping[str, str]) -> list[str]:
         except OSError:
             continue
         found |= {name.removesuffix(".toml") for name in listed if name.endswith(".toml")}
-    return sorted(name for name in found if _NAME.match(name))
+    return sorted(name for name in found if _NAME.match(name) and name != NO_PRESET)
 
 
 def exists(name: str, settings: Settings, env: Mapping[str, str]) -> bool:
@@ -174,7 +180,9 @@ def _built(
         raise SettingsError(f"{where}: {name!r} and {base_name!r} extend each other")
     bases = _sources(base_name, settings, env) if _NAME.match(base_name) else []
     if not bases:
-        raise SettingsError(f"{where}: there is no preset {base_name!r}{nearest(base_name, names(settings, env))}")
+        raise SettingsError(
+            f"{where}: there is no preset {base_name!r}{nearest(base_name, names(settings, env))}"
+        )
     return _joined(_built(base_name, bases, settings, env, [*above, name]), preset)
 
 

@@ -132,13 +132,15 @@ class Sandbox:
         refused = [line for passage in self._passages for line in passage.lines]
         return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0)]
 
-    def resolution_note(self, argv: Command) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        return self._preparation.resolution_note(_encode(argv))
+    def failure_note(self, argv: Command) -> str | None:
+        """One line on what may be behind the failure of a command: there is a preset for it, or its name
+        means another program inside than for the caller."""
+        return self._preparation.failure_note(_encode(argv))
 
-    def shell_command(self) -> list[bytes]:
-        """The command of an interactive shell: the caller's if it is there inside, else bash, else sh."""
-        return [os.fsencode(self._preparation.shell())]
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent whose preset was asked for, else an interactive
+        shell: the caller's if it is there inside, else bash, else sh."""
+        return self._preparation.default_command()
 
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
         """What would be executed, with the values of variables that were asked for left out.
