@@ -168,8 +168,8 @@ def _built(
     """The preset of the last source, on top of what it extends."""
     *earlier, source = sources
     preset = _parsed(name, source)
-    base_name = source.table.get("extends")
-    if base_name is None:
+    base_name = _text(source, "extends")
+    if not base_name:
         return preset
     where = source.origin("extends")
     if base_name == name:
@@ -228,7 +228,7 @@ def _parsed(name: str, source: _Source) -> Preset:
         source.file,
         _text(source, "summary"),
         [text for text, _ in _texts(source, "commands")],
-        entries if "extends" in source.table else [e for e in entries if e.key not in FLAGS or e.value],
+        entries if source.table.get("extends") else [e for e in entries if e.key not in FLAGS or e.value],
     )
 
 
