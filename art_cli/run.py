@@ -37,6 +37,7 @@ _AS_THEY_ARE = (
         "allow_domains",
         "gateway",
         *("memory", "pids", "cpus", "timeout", "disk"),
+        *("seeds", "shares", "git", "ssh_agent", "gpg_agent", "devices"),
         "unprotected",
         "allow_home",
         "no_plugins",

@@ -1,4 +1,5 @@
-"""Which network and which limits were asked for; what serves them is loaded for those who ask."""
+"""Which network, which limits and what of the caller's own were asked for; what serves them is loaded for
+those who ask."""
 
 from __future__ import annotations
 
@@ -9,7 +10,11 @@ from art_core.errors import UsageError
 from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from art_core.contracts import Workspace
     from art_core.egress import Egress
+    from art_core.lending import Lent, Wish
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
@@ -44,3 +49,30 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
             "is the host's own; add --db FILE, or leave it out"
         )
     return Held(found)
+
+
+def lent(
+    options: Options,
+    settings: Settings,
+    workspace: Workspace,
+    env: Mapping[str, str],
+    *,
+    stand_in: bool,
+    wishes: Sequence[Wish] = (),
+) -> Lent | None:
+    """What of the caller's own is lent to the sandbox, opened; None for nothing. `wishes` are more than
+    the options and the settings have. Raises what `lending.lend` does."""
+    typed = (
+        options.seeds,
+        options.shares,
+        options.devices,
+        options.git,
+        options.ssh_agent,
+        options.gpg_agent,
+    )
+    if not any((*typed, settings.for_workspace(workspace.path).seeds, wishes)):
+        return None
+    from art_core import lending
+
+    asked = [*lending.wishes_of(options, settings, workspace), *wishes]
+    return lending.lend(asked, workspace, env, stand_in=stand_in)

@@ -24,6 +24,7 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
+    from art_core.lending import Lent
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
@@ -75,13 +76,22 @@ class Preparation:
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
         self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
+        self.lent: Lent | None = None
         try:
+            self._borrow()
             if database is not None:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
             self.close()
             raise
+
+    def _borrow(self) -> None:
+        """Open what of the caller's own the sandbox gets."""
+        stand_in = self.identity.host_ids is not None
+        self.lent = asking.lent(
+            self.options, self.settings, self.workspace, self._caller_env, stand_in=stand_in
+        )
 
     def _mounted_home(self, locator: str) -> Overlay:
         from art_core.overlay import Overlay
@@ -92,7 +102,8 @@ class Preparation:
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
             growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
+            lent = None if self.lent is None else self.lent.into(self.plugins.provider("store", name))
+            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth, lent)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -162,6 +173,8 @@ class Preparation:
             from art_core import toolchain
 
             chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
+        if self.lent is not None:
+            asked += self.lent.asked()
         self._gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
@@ -182,6 +195,8 @@ class Preparation:
             self._settle_grants()
         left_out = self._offered if self.left_out is not None else set()
         explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
+        if self.lent is not None and self.overlay is not None:
+            explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
@@ -239,7 +254,10 @@ class Preparation:
             user=self.identity.user,
             shell=self.shell(),
             keep=self.settings.env_pass,
-            given={} if self.egress is None else self.egress.variables(),
+            given={
+                **({} if self.egress is None else self.egress.variables()),
+                **({} if self.lent is None else self.lent.variables),
+            },
             requests=requests,
             files=files,
             path_first=[*map(_expanded, self.options.path), *self.path_first],
@@ -357,6 +375,8 @@ class Preparation:
         """Commit a mounted home and close all descriptors. Idempotent."""
         if self.recording is not None:
             self.recording.close()
+        if self.lent is not None:
+            self.lent.close()
         overlay, self.overlay = self.overlay, None
         try:
             if overlay is not None:

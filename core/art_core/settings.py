@@ -22,6 +22,7 @@ tmp_size = "2G"
 
 [workspace."/home/ann/project"]
 db = "/home/ann/project.db"
+seed = ["~/.config/gh"]
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ _VARIABLES = {
 }
 _TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
+_OF_WORKSPACE = ("db", "name", "seed")
 LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
 
 
@@ -90,6 +92,7 @@ class WorkspaceDefaults(NamedTuple):
 
     database: str | None = None
     name: str | None = None
+    seeds: Sequence[str] = ()
 
 
 class Settings(NamedTuple):
@@ -288,10 +291,14 @@ class _Collected:
                 raise SettingsError(f"{where}: a workspace is named by its absolute path")
             table = _table(file, f'workspace."{path}"', value)
             for key in table:
-                if key not in ("db", "name"):
-                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, ['db', 'name'])}")
-            texts = {key: _text(f"{where}.{key}", value) for key, value in table.items()}
-            self.workspaces[os.path.normpath(path)] = WorkspaceDefaults(texts.get("db"), texts.get("name"))
+                if key not in _OF_WORKSPACE:
+                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, _OF_WORKSPACE)}")
+            texts = {key: _text(f"{where}.{key}", table[key]) for key in ("db", "name") if key in table}
+            seeds = _texts(f"{where}.seed", table.get("seed", []))
+            top = os.path.normpath(path)
+            self.workspaces[top] = WorkspaceDefaults(texts.get("db"), texts.get("name"), seeds)
+            if seeds:
+                self.sources[f"workspace.{top}.seed"] = file
 
 
 def _table(file: str, name: str, value: object) -> Mapping[str, Any]:
