@@ -10,9 +10,9 @@ from typing import NamedTuple
 from art_core import trust
 from art_core.contracts import Mount, Origin
 from art_core.environment import matching
-from art_core.granted import Row
 from art_core.planning import Preparation
 from art_core.presets import BUILT_IN, Entry
+from art_core.provision import LENT, Row
 
 
 class Shown(NamedTuple):
@@ -104,17 +104,34 @@ def explained(run: Preparation, command: str) -> list[str]:
     lines = [f"nothing was run; {command} would be given, besides the host's system to read:"]
     sections = {
         "files": [*_workspace(run), *_mounts(run)],
+        "lent": list(_lent(run)),
         "variables": list(_variables(run)),
         "network": list(_network(run)),
         "more": list(_more(run)),
     }
-    rows = [] if run.granted is None else list(run.granted.rows)
     for title, shown in sections.items():
         if shown:
             lines += ["", title, *_written(shown)]
-    if absent := _absent(rows):
+    if absent := _absent(_rows(run)):
         lines += ["", *absent]
     return lines
+
+
+def _rows(run: Preparation) -> list[Row]:
+    """What the preset grants; what is lent as it was found when it was opened."""
+    rows = [] if run.provision is None else list(run.provision.rows)
+    lent = set() if run.lent is None else {one.origin for one in run.lent.granted}
+    return [
+        row if row.entry.key not in LENT or row.entry.origin in lent else row._replace(found=())
+        for row in rows
+    ]
+
+
+def _approvals(run: Preparation) -> Mapping[str, str]:
+    """What is to be said of mounts that need approval, by their guest paths."""
+    if run.grants and trust.Approvals(run.state_dir).holds(run.workspace, run.evidence, run.grants):
+        return {grant.mount.guest: " (approved)" for grant in run.grants}
+    return {grant.mount.guest: f" (asked for first: {grant.why})" for grant in run.grants}
 
 
 def _workspace(run: Preparation) -> Iterator[Shown]:
@@ -134,33 +151,37 @@ def _workspace(run: Preparation) -> Iterator[Shown]:
 
 
 def _mounts(run: Preparation) -> Iterator[Shown]:
-    approvals = trust.Approvals(run.state_dir)
-    waiting = {grant.mount.guest: grant.why for grant in run.grants}
-    if waiting and approvals.holds(run.workspace, run.evidence, run.grants):
-        waiting = dict.fromkeys(waiting, "approved")
-    rows = [] if run.granted is None else list(run.granted.rows)
-    of_preset = {row.entry.origin: row.entry for row in rows}
+    approvals = _approvals(run)
+    of_preset = {row.entry.origin: row.entry for row in _rows(run)}
+    lent = set() if run.lent is None else {one.origin for one in run.lent.granted}
     for mount in run.gathered.mounts:
+        if mount.origin in lent:
+            continue
         entry = of_preset.get(mount.origin)
         if entry is None:
-            yield _of_mount(mount, waiting.get(mount.guest, ""))
+            yield _of_mount(mount, approvals.get(mount.guest, ""))
         else:
             words = _WORDS["expose"]
             yield Shown(
                 words.what.format(_short(mount.guest)), _place(mount.origin), entry.leaks or words.leak
             )
-    for row in rows:
-        if row.entry.key in ("seeds", "shares", "devices"):
-            yield from _of_row(row)
 
 
 def _of_mount(mount: Mount, approval: str) -> Shown:
     at = "its own place" if mount.guest == mount.source else mount.guest
-    what = f"{_short(mount.source)} at {at}, {'read-write' if mount.writable else 'read-only'}"
-    if approval:
-        what += " (approved)" if approval == "approved" else f" (asked for first: {approval})"
+    mode = "read-write" if mount.writable else "read-only"
     leak = "what stands in it" + ("; what is written is on the host at once" if mount.writable else "")
-    return Shown(what, _place(mount.origin), leak)
+    return Shown(f"{_short(mount.source)} at {at}, {mode}{approval}", _place(mount.origin), leak)
+
+
+def _lent(run: Preparation) -> Iterator[Shown]:
+    approvals = _approvals(run)
+    leaks = {row.entry.origin: row.entry.leaks for row in _rows(run)}
+    for one in () if run.lent is None else run.lent.granted:
+        approval = approvals.get(one.guest, "")
+        yield Shown(
+            f"{one.what} at {one.guest}{approval}", _place(one.origin), leaks.get(one.origin) or one.risk
+        )
 
 
 def _variables(run: Preparation) -> Iterator[Shown]:
@@ -175,7 +196,7 @@ def _variables(run: Preparation) -> Iterator[Shown]:
     kept = run.settings.sources.get("env_pass", "ART's own list")
     for pattern in run.settings.env_pass:
         passed(pattern, f"{kept}: env.pass")
-    for row in () if run.granted is None else run.granted.rows:
+    for row in _rows(run):
         if row.entry.key in ("pass", "set"):
             for name in row.found:
                 (told[os.fsencode(name)],) = _of_row(row._replace(found=[name]))
@@ -183,7 +204,7 @@ def _variables(run: Preparation) -> Iterator[Shown]:
         first, last = (
             ", ".join(map(_short, paths)) or "nothing" for paths in (run.path_first, run.path_last)
         )
-        source = "" if run.granted is None else f", and path of the preset {run.granted.preset.name}"
+        source = "" if run.provision is None else f", and path of the preset {run.provision.preset.name}"
         told[b"PATH"] = Shown(f"the variable PATH, in front: {first}; behind: {last}", f"--path{source}")
     plain, asked = run.variables(plain=True), run.variables()
     for variable in asked:
@@ -217,10 +238,6 @@ def _network(run: Preparation) -> Iterator[Shown]:
 
 
 def _more(run: Preparation) -> Iterator[Shown]:
-    rows = () if run.granted is None else run.granted.rows
-    for row in rows:
-        if row.entry.key in ("git", "ssh_agent", "gpg_agent"):
-            yield from _of_row(row)
     if not run.options.masks:
         yield Shown("no masks", "--no-masks", "homes, keys, and the sockets of the host's services")
     if run.options.nested:

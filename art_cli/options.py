@@ -134,6 +134,38 @@ _SIGHT = (
     ),
     Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
 )
+_LENT = (
+    Option(
+        "seeds",
+        ("--seed",),
+        "PATH[:GUEST]",
+        "a private view of a host file or directory in the home (~/.claude): changes stay inside",
+        many=True,
+        path="file",
+    ),
+    Option(
+        "shares",
+        ("--share",),
+        "PATH[:GUEST]",
+        "the host's own file or directory in the home, written as well; asked once",
+        many=True,
+        path="file",
+    ),
+    Option(
+        "git", ("--git",), "", "your name and e-mail for commits, and nothing else of git's configuration"
+    ),
+    Option("ssh_agent", ("--ssh-agent",), "", "your ssh agent and known hosts, never a key"),
+    Option(
+        "gpg_agent", ("--gpg-agent",), "", "your gpg agent (restricted) and public keys, never a secret one"
+    ),
+    Option(
+        "devices",
+        ("--device",),
+        "/dev/kvm|/dev/dri|nvidia",
+        "a device, with access: virtual machines (kvm), graphics (dri), NVIDIA's",
+        many=True,
+    ),
+)
 _LIMITS = (
     Option("memory", ("--memory",), "SIZE", "what all of it together may take: 512M, 4G"),
     Option("pids", ("--pids",), "N", "how many processes and threads there may be at once"),
@@ -188,6 +220,7 @@ GROUPS = {
     "Workspace": _WORKSPACE,
     "Agents": _AGENT,
     "What the command sees": _SIGHT,
+    "Credentials and devices": _LENT,
     "Limits": _LIMITS,
     "Terminal": _TERMINAL,
     "Trace": _TRACE,

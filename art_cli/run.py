@@ -41,6 +41,7 @@ _AS_THEY_ARE = (
         "gateway",
         *("memory", "pids", "cpus", "timeout", "disk"),
         "agent",
+        *("seeds", "shares", "git", "ssh_agent", "gpg_agent", "devices"),
         "unprotected",
         "allow_home",
         "no_plugins",

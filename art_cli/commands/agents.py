@@ -12,8 +12,8 @@ from art_cli.explaining import of_rows
 from art_core import presets
 from art_core import settings as settings_module
 from art_core.errors import SettingsError
-from art_core.granted import Granted
 from art_core.presets import Preset
+from art_core.provision import Provision
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -47,7 +47,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _show(preset: Preset, *, as_json: bool) -> None:
-    rows = Granted(preset, os.environ).rows
+    rows = Provision(preset, os.environ).rows
     if as_json:
         grants = [
             {

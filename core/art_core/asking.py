@@ -1,4 +1,5 @@
-"""Which preset, network and limits were asked for; what serves them is loaded for those who ask."""
+"""Which preset, network and limits, and what of the caller's own were asked for; what serves them is loaded
+for those who ask."""
 
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ from art_core.errors import UsageError
 from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from art_core.contracts import Mount, Workspace
     from art_core.egress import Egress
-    from art_core.granted import Granted
+    from art_core.lending import Lent, Wish
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
+    from art_core.provision import Provision
     from art_core.settings import WorkspaceDefaults
 
 NO_PRESET = "none"
@@ -23,19 +28,42 @@ NO_PRESET = "none"
 
 def preset(
     options: Options, settings: Settings, defaults: WorkspaceDefaults, env: Mapping[str, str]
-) -> Granted | None:
+) -> Provision | None:
     """The preset that was asked for, and what it grants here. Raises what `presets.find` raises."""
     name = options.agent or defaults.agent
     if name in (None, NO_PRESET):
         return None
     from art_core import presets
-    from art_core.granted import Granted
+    from art_core.provision import Provision
 
-    return Granted(presets.find(name, settings, env, typed=options.agent is not None), env)
+    return Provision(presets.find(name, settings, env, typed=options.agent is not None), env)
+
+
+def tools(
+    settings: Settings,
+    provision: Provision | None,
+    env: Mapping[str, str],
+    hidden: Sequence[str],
+    taken: Sequence[str],
+    workspace: Workspace,
+) -> tuple[list[Mount], list[str], list[str]]:
+    """The caller's own toolchains: what shows them, less what is mounted at a guest path of `taken`, and what
+    goes in front of PATH and behind it."""
+    shown: list[Mount] = []
+    first: list[str] = []
+    if settings.toolchains == "auto":
+        from art_core import toolchain
+
+        shown, first = toolchain.exposed(env, hidden)
+    if provision is None:
+        return shown, first, []
+    shown += provision.mounts(hidden, [*taken, *(mount.guest for mount in shown)], workspace.real)
+    in_front, behind = provision.path()
+    return shown, [*first, *in_front], behind
 
 
 def network(
-    options: Options, settings: Settings, plugins: Plugins, granted: Granted | None
+    options: Options, settings: Settings, plugins: Plugins, provision: Provision | None
 ) -> tuple[Network, Egress | None]:
     """The network that was asked for, and the way out of one that is filtered; rules that were typed
     ask for such a one, those of a preset do not. Raises UsageError, and what `Egress` raises."""
@@ -49,7 +77,7 @@ def network(
     from art_core.egress import Egress
 
     gateway = options.gateway or settings.gateway
-    more = () if granted is None else granted.domains()
+    more = () if provision is None else provision.domains()
     return chosen, Egress(plugins, gateway, options.allow_domains, settings, more)
 
 
@@ -66,3 +94,30 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
             "is the host's own; add --db FILE, or leave it out"
         )
     return Held(found)
+
+
+def lent(
+    options: Options,
+    settings: Settings,
+    workspace: Workspace,
+    env: Mapping[str, str],
+    *,
+    stand_in: bool,
+    wishes: Sequence[Wish] = (),
+) -> Lent | None:
+    """What of the caller's own is lent to the sandbox, opened; None for nothing. `wishes` are more than
+    the options and the settings have. Raises what `lending.lend` does."""
+    typed = (
+        options.seeds,
+        options.shares,
+        options.devices,
+        options.git,
+        options.ssh_agent,
+        options.gpg_agent,
+    )
+    if not any((*typed, settings.for_workspace(workspace.path).seeds, wishes)):
+        return None
+    from art_core import lending
+
+    asked = [*lending.wishes_of(options, settings, workspace), *wishes]
+    return lending.lend(asked, workspace, env, stand_in=stand_in)

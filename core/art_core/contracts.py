@@ -119,7 +119,8 @@ class Mount(NamedTuple):
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
     between the check and the mount; -1 where nothing was opened yet. A mount source opens what it
     has to check itself (a path that may not leave the workspace); core opens the rest, and closes all.
-    `directory` says which of the two the source is, once core has opened it.
+    `directory` says which of the two the source is, once core has opened it. `device`: it is a device
+    node, or a directory of them, that the command may use.
     """
 
     source: str
@@ -128,6 +129,7 @@ class Mount(NamedTuple):
     writable: bool = False
     fd: int = -1
     directory: bool = True
+    device: bool = False
 
 
 class MountSet(NamedTuple):
@@ -298,9 +300,21 @@ class Store(Protocol):
         """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
 
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> AbstractContextManager[Mounted]:
-        """With `growth` (a capability) it takes that much more at most; the worker tells when `full`."""
+        """With `growth` (a capability) it takes that much more at most; the worker tells when `full`.
+
+        `seeds` (a capability) are host files and directories that show through at their guest paths in the
+        home, as the workspace does, and are never written. `shares` (a capability) are files of the host
+        that are read and written themselves, also when a program replaces one by renaming; nothing
+        beside them is. The descriptors stay the caller's.
+        """
 
     def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...

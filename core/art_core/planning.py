@@ -24,7 +24,7 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
-    from art_core.hints import Hints
+    from art_core.lending import Lent
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
@@ -55,6 +55,7 @@ class Preparation:
         only_look: bool = False,
     ) -> None:
         """`only_look` opens no database, and is not for a run."""
+        self.options = options
         self._ask = ask
         self._fds: list[int] = []
         self.overlay: Overlay | None = None
@@ -65,17 +66,13 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        self.granted = asking.preset(options, self.settings, defaults, self._caller_env)
-        if self.granted is not None:
-            options = options._replace(**self.granted.asked(options))
-        self.options = options
-        self._preset_named = bool(options.agent or defaults.agent)
+        self.provision = asking.preset(options, self.settings, defaults, self._caller_env)
         self.database = database = options.database or defaults.database or self.settings.database
         self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network, self.egress = asking.network(options, self.settings, self.plugins, self.granted)
+        self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
@@ -83,13 +80,23 @@ class Preparation:
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
         self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
+        self.lent: Lent | None = None
         try:
+            self._borrow()
             if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
             self.close()
             raise
+
+    def _borrow(self) -> None:
+        """Open what of the caller's own the sandbox gets."""
+        stand_in = self.identity.host_ids is not None
+        wishes = () if self.provision is None else self.provision.wishes()
+        self.lent = asking.lent(
+            self.options, self.settings, self.workspace, self._caller_env, stand_in=stand_in, wishes=wishes
+        )
 
     def _mounted_home(self, locator: str) -> Overlay:
         from art_core.overlay import Overlay
@@ -100,7 +107,8 @@ class Preparation:
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
             growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
+            lent = None if self.lent is None else self.lent.into(self.plugins.provider("store", name))
+            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth, lent)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -164,18 +172,12 @@ class Preparation:
             from art_core import worktree
 
             offers = worktree.offer(self.workspace)
-        chains: list[Mount] = []
-        self.path_first: list[str] = []
-        self.path_last: list[str] = []
-        if self.settings.toolchains == "auto":
-            from art_core import toolchain
-
-            chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
-        if self.granted is not None:
-            taken = [mount.guest for mount in (*offers, *chains, *asked)]
-            chains += self.granted.mounts(self.hidden, taken, self.workspace.real)
-            first, self.path_last = self.granted.path()
-            self.path_first += first
+        taken = [mount.guest for mount in (*offers, *asked)]
+        chains, self.path_first, self.path_last = asking.tools(
+            self.settings, self.provision, self._caller_env, self.hidden, taken, self.workspace
+        )
+        if self.lent is not None:
+            asked += self.lent.asked()
         self.gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
@@ -196,6 +198,8 @@ class Preparation:
             self._settle_grants()
         left_out = self._offered if self.left_out is not None else set()
         explicit = [mount for mount in self.gathered.mounts if mount.origin not in left_out]
+        if self.lent is not None and self.overlay is not None:
+            explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
@@ -247,22 +251,24 @@ class Preparation:
 
     def default_command(self) -> list[bytes]:
         """What runs when no command is given: the agent that was asked for, else a shell."""
-        granted = self.granted if self.options.agent is not None else None
-        commands = () if granted is None else granted.preset.commands
+        provision = self.provision if self.options.agent is not None else None
+        commands = () if provision is None else provision.preset.commands
         return [os.fsencode(commands[0] if commands else self.shell())]
 
     def variables(self, *, plain: bool = False) -> dict[bytes, bytes]:
         """The command's variables; `plain` leaves out those of the caller that were asked for."""
-        granted, options = self.granted, self.options
-        given = {} if granted is None else granted.variables
+        provision, options = self.provision, self.options
+        given = {} if provision is None else provision.variables
+        given |= {} if self.egress is None else self.egress.variables()
+        given |= {} if self.lent is None else self.lent.variables
         return environment.build(
             os.environb,
             home=HOME,
             cwd=self.guest,
             user=self.identity.user,
             shell=self.shell(),
-            keep=[*self.settings.env_pass, *(() if granted is None or plain else granted.passed)],
-            given=given if self.egress is None else {**given, **self.egress.variables()},
+            keep=[*self.settings.env_pass, *(() if provision is None or plain else provision.passed)],
+            given=given,
             requests=() if plain else options.env,
             files=() if plain else options.env_files,
             path_first=[*map(_expanded, options.path), *self.path_first],
@@ -344,24 +350,16 @@ class Preparation:
             return ended
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        hint = self._hints().not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
-        return ended._replace(why=f"{why}; {hint}" if hint else why)
-
-    def _hints(self) -> Hints:
         from art_core.hints import Hints
 
-        return Hints(
-            self.settings,
-            self._caller_env,
-            hidden=self.hidden,
-            workspace=self.workspace.real,
-            path_first=[*map(_expanded, self.options.path), *self.path_first],
-            preset_named=self._preset_named,
-        )
+        hint = Hints(self).not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
+        return ended._replace(why=f"{why}; {hint}" if hint else why)
 
     def failure_note(self, argv: Sequence[bytes]) -> str | None:
         """One line on what may be behind the failure of a command."""
-        return self._hints().failed(os.fsdecode(argv[0]))
+        from art_core.hints import Hints
+
+        return Hints(self).failed(os.fsdecode(argv[0]))
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
@@ -378,6 +376,8 @@ class Preparation:
         """Commit a mounted home and close all descriptors. Idempotent."""
         if self.recording is not None:
             self.recording.close()
+        if self.lent is not None:
+            self.lent.close()
         overlay, self.overlay = self.overlay, None
         try:
             if overlay is not None:

@@ -18,7 +18,7 @@ git = true                      # also ssh_agent, gpg_agent
 set = { IS_SANDBOX = "1" }      # variables
 leaks = { "~/.claude.json" = "what stands in it" }
 
-A workspace is never read for presets. What one grants on a host is in `art_core.granted`.
+A workspace is never read for presets. What one grants on a host is in `art_core.provision`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ tmp_size = "2G"
 
 [workspace."/home/ann/project"]
 db = "/home/ann/project.db"
+seed = ["~/.config/gh"]
 agent = "claude"
 
 [agents]
@@ -90,7 +91,7 @@ _VARIABLES = {
 }
 _TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
-_OF_WORKSPACE = {"db": "database", "name": "name", "agent": "agent"}
+_OF_WORKSPACE = ("db", "name", "agent", "seed")
 LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
 
 
@@ -99,6 +100,7 @@ class WorkspaceDefaults(NamedTuple):
 
     database: str | None = None
     name: str | None = None
+    seeds: Sequence[str] = ()
     agent: str | None = None
 
 
@@ -305,9 +307,15 @@ class _Collected:
             table = _table(file, f'workspace."{path}"', value)
             for key in table:
                 if key not in _OF_WORKSPACE:
-                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, list(_OF_WORKSPACE))}")
-            texts = {_OF_WORKSPACE[key]: _text(f"{where}.{key}", value) for key, value in table.items()}
-            self.workspaces[os.path.normpath(path)] = WorkspaceDefaults(**texts)
+                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, _OF_WORKSPACE)}")
+            texts = {key: _text(f"{where}.{key}", value) for key, value in table.items() if key != "seed"}
+            seeds = _texts(f"{where}.seed", table.get("seed", []))
+            top = os.path.normpath(path)
+            self.workspaces[top] = WorkspaceDefaults(
+                texts.get("db"), texts.get("name"), seeds, texts.get("agent")
+            )
+            if seeds:
+                self.sources[f"workspace.{top}.seed"] = file
 
     def _take_agents(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():

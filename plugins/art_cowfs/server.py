@@ -23,6 +23,7 @@ from art_core.errors import ArtError
 from art_core.spawn import detach
 from art_cowfs.below import Below
 from art_cowfs.others import Others
+from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
 from art_cowfs.tree import Tree
 from art_fusefs.invalidation import Invalidation
@@ -40,6 +41,8 @@ LOOK_S = 0.8
 """How often open files of the host that are not watched are looked at."""
 ENDING_S = 2.0
 """How long the thread that tells the kernel may need to end."""
+WISH_BYTES, WISH_FDS = 1 << 20, 250
+"""The most that is told at the start. The kernel hands over no more than 253 descriptors (unix(7))."""
 SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
 
@@ -119,12 +122,16 @@ def _say(control: socket.socket, message: dict[str, Any]) -> None:
 
 
 async def _serve(control: socket.socket) -> None:
-    data, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
+    data, fds, _, _ = socket.recv_fds(control, WISH_BYTES, WISH_FDS)
     if not data:
         return
     wish = json.loads(data)
     committer = Committer()
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
+    seeds = [
+        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
+        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=True)
+    ]
     workspace = None
     if workspace_fd >= 0:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
@@ -142,6 +149,7 @@ async def _serve(control: socket.socket) -> None:
         tell=invalidation.tell,
         watching=watching.set,
         growth=wish["growth"],
+        seeds=seeds,
     ) as session:
         committer.tree, committer.session = session.tree, session
         operations = Operations(session.tree, committer.room, receiver.pass_on)
@@ -157,7 +165,7 @@ async def _serve(control: socket.socket) -> None:
                 session.tree.below.look_after = partial(nursery.start_soon, _look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
-                _say(control, {"ready": True, "notes": _notes(session)})
+                _say(control, {"ready": True, "notes": session.greetings()})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
@@ -182,15 +190,6 @@ async def _look_after(below: Below) -> None:
     while below.unwatched:
         await trio.sleep(LOOK_S)
         below.look_at_unwatched()
-
-
-def _notes(session: Session) -> list[str]:
-    lines = [session.drift()]
-    if left_by := session.left_by:
-        lines.append(
-            f"the last run on this database ({left_by}) was killed; what it had answered was recovered"
-        )
-    return [line for line in lines if line]
 
 
 async def _answer(

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
@@ -36,6 +36,11 @@ def reasons() -> Sequence[Reason]:
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found
+
+
+def _told(mount: Mount) -> tuple[str, str]:
+    """What the server is told of a seed: its path in the home, and that on the host."""
+    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
 
 
 class Databases:
@@ -126,7 +131,13 @@ class Database:
 
     @contextmanager
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -143,11 +154,12 @@ class Database:
                 "path": os.fsencode(workspace.real).hex(),
                 "moved": workspace.moved,
                 "growth": growth,
+                "seeds": [_told(seed) for seed in seeds],
                 "uid": uid,
                 "gid": gid,
             }
             try:
-                notes = server.start(wish, [fuse_fd, workspace.fd])
+                notes = server.start(wish, [fuse_fd, workspace.fd, *(seed.fd for seed in seeds)])
             finally:
                 os.close(fuse_fd)
         except BaseException:

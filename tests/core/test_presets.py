@@ -10,9 +10,8 @@ import pytest
 from art_core import settings as settings_module
 from art_core.contracts import Origin
 from art_core.errors import SettingsError, UsageError
-from art_core.granted import Granted
-from art_core.options import Options
 from art_core.presets import BUILT_IN, Preset, exists, find, names, of_command
+from art_core.provision import Provision
 from art_core.settings import Settings
 
 SHIPPED = ("aider", "claude", "codex", "gemini", "opencode", "tools")
@@ -225,9 +224,9 @@ def test_settings_about_agents_are_checked(text: str, says: str, env: dict[str, 
 # --- what is granted on a host -----------------------------------------------------------------
 
 
-def granted(env: dict[str, str], write: Write, text: str) -> Granted:
+def granted(env: dict[str, str], write: Write, text: str) -> Provision:
     write("agents/mine.toml", text)
-    return Granted(found("mine", env), env)
+    return Provision(found("mine", env), env)
 
 
 def make(env: dict[str, str], *paths: str) -> list[str]:
@@ -281,7 +280,7 @@ def test_a_home_with_signs_of_a_pattern_is_taken_as_it_is(env: dict[str, str], w
     file = Path(env["HOME"], ".config/art/agents/mine.toml")
     file.parent.mkdir(parents=True)
     file.write_text('expose = ["~/n/*", "~/n"]')
-    assert [list(row.found) for row in Granted(found("mine", env), env).rows] == [
+    assert [list(row.found) for row in Provision(found("mine", env), env).rows] == [
         [there],
         [str(Path(there).parent)],
     ]
@@ -289,7 +288,7 @@ def test_a_home_with_signs_of_a_pattern_is_taken_as_it_is(env: dict[str, str], w
 
 def test_without_a_home_nothing_of_one_is_granted(env: dict[str, str], write: Write) -> None:
     mine = granted(env, write, 'expose = ["~/x"]\nset = { X = "~/y" }')
-    assert [row.found for row in Granted(mine.preset, {"HOME": "relative"}).rows] == [[], []]
+    assert [row.found for row in Provision(mine.preset, {"HOME": "relative"}).rows] == [[], []]
 
 
 def test_variables_are_told_by_name(env: dict[str, str], write: Write) -> None:
@@ -305,4 +304,16 @@ def test_domains_keep_where_they_were_written(env: dict[str, str], write: Write)
     mine = granted(env, write, 'domains = ["a.example"]')
     (rule,) = mine.domains()
     assert (rule.host, str(rule.origin)) == ("a.example", f"{mine.preset.file}: domains[0]")
-    assert mine.asked(Options()) == {}
+
+
+def test_what_is_lent_is_wished_for_as_far_as_it_is_there(env: dict[str, str], write: Write) -> None:
+    (there,) = make(env, "there")
+    text = (
+        'seeds = ["~/there", "~/gone"]\nshares = ["~/gone"]\ndevices = ["/dev/null", "/dev/gone"]\ngit = true'
+    )
+    wishes = granted(env, write, text).wishes()
+    assert [(wish.kind, wish.text, wish.optional) for wish in wishes] == [
+        ("seed", there, True),
+        ("device", "/dev/null", True),
+        ("git", "", True),
+    ]

@@ -71,13 +71,14 @@ def test_all_tables(tmp_path: Path) -> None:
         [workspace."/srv/ws/"]
         db = "/srv/ws.db"
         name = "other"
+        seed = ["~/.x", "/srv/y"]
         """,
     )
     assert (found.toolchains, found.root_as, found.masks) == ("auto", "root", ("/srv/secret",))
     assert (found.protect, found.env_pass) == ((".envrc",), ("TERM",))
     assert (found.plugins_disabled, found.plugins_only) == (("binds",), ("bwrap",))
     assert found.plugin_settings == {"bwrap": {"tmp_size": "1G"}}
-    assert found.for_workspace("/srv/ws") == WorkspaceDefaults("/srv/ws.db", "other")
+    assert found.for_workspace("/srv/ws") == WorkspaceDefaults("/srv/ws.db", "other", ("~/.x", "/srv/y"))
     assert found.for_workspace("/srv/else") == WorkspaceDefaults()
 
 

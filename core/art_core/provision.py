@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from art_core.contracts import Mount
 from art_core.environment import matching
@@ -20,8 +20,17 @@ from art_core.presets import FLAGS, Entry, Preset
 
 if TYPE_CHECKING:
     from art_core.gateways import Destination
-    from art_core.options import Options
+    from art_core.lending import Wish
 
+LENT: Mapping[str, Literal["seed", "share", "device", "git", "ssh-agent", "gpg-agent"]] = {
+    "seeds": "seed",
+    "shares": "share",
+    "devices": "device",
+    "git": "git",
+    "ssh_agent": "ssh-agent",
+    "gpg_agent": "gpg-agent",
+}
+"""What each key of a preset is called by `art_core.lending`."""
 _NUMBERS = re.compile(r"(\d+)")
 
 
@@ -33,7 +42,7 @@ class Row(NamedTuple):
     found: Sequence[str]
 
 
-class Granted:
+class Provision:
     """What a preset grants to a caller. It looks at the host when it is asked, and changes nothing."""
 
     def __init__(self, preset: Preset, env: Mapping[str, str]) -> None:
@@ -130,16 +139,13 @@ class Granted:
         entries = [entry for entry in self.preset.entries if entry.key == "domains"]
         return [parse(entry.text, entry.origin, SettingsError) for entry in entries]
 
-    def asked(self, options: Options) -> dict[str, Any]:
-        """The options of a run that the preset adds to, those of `options` after its own."""
-        found: dict[str, list[str]] = {}
-        for row in self.rows:
-            if row.entry.key in ("seeds", "shares", "devices"):
-                found.setdefault(row.entry.key, []).extend(row.found)
-        changed: dict[str, Any] = {
-            key: [*dict.fromkeys((*paths, *getattr(options, key, ())))]
-            for key, paths in found.items()
-            if paths
-        }
-        changed |= {key: True for key in FLAGS if self.preset.texts(key)}
-        return {key: value for key, value in changed.items() if key in options._fields}
+    def wishes(self) -> list[Wish]:
+        """What is lent of the caller's own, as far as it is there."""
+        from art_core.lending import Wish
+
+        return [
+            Wish(LENT[row.entry.key], "" if row.entry.key in FLAGS else text, row.entry.origin, True)
+            for row in self.rows
+            if row.entry.key in LENT
+            for text in row.found
+        ]
