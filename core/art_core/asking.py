@@ -3,7 +3,7 @@ those who ask."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from art_core.contracts import Network
 from art_core.errors import UsageError
@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
     from art_core.contracts import Workspace
     from art_core.egress import Egress
+    from art_core.identity import Identity
     from art_core.lending import Lent, Wish
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
+
+
+class Asking(Protocol):
+    """Who asks: `planning.Preparation`."""
+
+    options: Options
+    settings: Settings
+    identity: Identity
 
 
 def network(options: Options, settings: Settings, plugins: Plugins) -> tuple[Network, Egress | None]:
@@ -52,16 +61,11 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
 
 
 def lent(
-    options: Options,
-    settings: Settings,
-    workspace: Workspace,
-    env: Mapping[str, str],
-    *,
-    stand_in: bool,
-    wishes: Sequence[Wish] = (),
+    asking: Asking, workspace: Workspace, env: Mapping[str, str], wishes: Sequence[Wish] = ()
 ) -> Lent | None:
     """What of the caller's own is lent to the sandbox, opened; None for nothing. `wishes` are more than
     the options and the settings have. Raises what `lending.lend` does."""
+    options, settings = asking.options, asking.settings
     typed = (
         options.seeds,
         options.shares,
@@ -75,4 +79,4 @@ def lent(
     from art_core import lending
 
     asked = [*lending.wishes_of(options, settings, workspace), *wishes]
-    return lending.lend(asked, workspace, env, stand_in=stand_in)
+    return lending.lend(asked, workspace, env, stand_in=asking.identity.host_ids is not None)
