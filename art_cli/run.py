@@ -73,15 +73,20 @@ def run(chosen: Split, launcher: Launcher) -> int:
         if options.get("print_command"):
             launch = box.plan(argv, terminal=wants_terminal(interactive))
             _print_words(launch.shown or launch.argv)
+            for grant in box.grants():
+                _print_comment(str(grant))
             return 0
         for line in box.greetings():
             console.note(line)
         ended = box.execute(argv, interactive=interactive, tell=console.note)
+        hint = None
         if ended.by not in ("command", "signal"):
             console.complain(ended.why)
-        elif ended.code and (hint := box.failure_note(argv)) is not None:
+        elif ended.code and (failure := box.failure_note(argv)) is not None:
+            console.note(failure)
+        elif ended.code and (hint := box.hint(argv, ended)) is not None:
             console.note(hint)
-        for line in box.notices(ended):
+        for line in box.notices(ended, explained=hint is not None):
             console.note(line)
     return ended.code
 
@@ -136,6 +141,12 @@ def quoted(word: str) -> str:
         return shlex.quote(word)
     plain = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\")
     return "$'" + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(word)) + "'"
+
+
+def _print_comment(text: str) -> None:
+    """A line that a shell skips and a terminal only shows."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    sys.stdout.buffer.write(os.fsencode(f"# {shown}\n"))
 
 
 def _print_words(words: Sequence[str]) -> None:

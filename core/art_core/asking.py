@@ -3,8 +3,7 @@ for those who ask."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from art_core.contracts import Network
 from art_core.errors import UsageError
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
 
     from art_core.contracts import Mount, Workspace
     from art_core.egress import Egress
-    from art_core.lending import Lent, Wish
+    from art_core.identity import Identity
+    from art_core.lending import Lent
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
@@ -26,12 +26,21 @@ NO_PRESET = "none"
 """What is typed to have no preset where the settings choose one."""
 
 
+class Asking(Protocol):
+    """Who asks: `planning.Preparation`."""
+
+    options: Options
+    settings: Settings
+    identity: Identity
+    provision: Provision | None
+
+
 def preset(
     options: Options, settings: Settings, defaults: WorkspaceDefaults, env: Mapping[str, str]
 ) -> Provision | None:
     """The preset that was asked for, and what it grants here. Raises what `presets.find` raises."""
     name = options.agent or defaults.agent
-    if name in (None, NO_PRESET):
+    if name is None or name == NO_PRESET:
         return None
     from art_core import presets
     from art_core.provision import Provision
@@ -40,25 +49,21 @@ def preset(
 
 
 def tools(
-    settings: Settings,
-    provision: Provision | None,
-    env: Mapping[str, str],
-    hidden: Sequence[str],
-    taken: Sequence[str],
-    workspace: Workspace,
+    asking: Asking, workspace: Workspace, env: Mapping[str, str], hidden: Sequence[str], taken: Sequence[str]
 ) -> tuple[list[Mount], list[str], list[str]]:
     """The caller's own toolchains: what shows them, less what is mounted at a guest path of `taken`, and what
     goes in front of PATH and behind it."""
     shown: list[Mount] = []
     first: list[str] = []
-    if settings.toolchains == "auto":
+    if asking.settings.toolchains == "auto":
         from art_core import toolchain
 
         shown, first = toolchain.exposed(env, hidden)
-    if provision is None:
+    if asking.provision is None:
         return shown, first, []
-    shown += provision.mounts(hidden, [*taken, *(mount.guest for mount in shown)], workspace.real)
-    in_front, behind = provision.path()
+    taken = [*taken, *(mount.guest for mount in shown)]
+    shown += asking.provision.mounts(hidden, taken, workspace.real)
+    in_front, behind = asking.provision.path()
     return shown, [*first, *in_front], behind
 
 
@@ -96,17 +101,11 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
     return Held(found)
 
 
-def lent(
-    options: Options,
-    settings: Settings,
-    workspace: Workspace,
-    env: Mapping[str, str],
-    *,
-    stand_in: bool,
-    wishes: Sequence[Wish] = (),
-) -> Lent | None:
-    """What of the caller's own is lent to the sandbox, opened; None for nothing. `wishes` are more than
-    the options and the settings have. Raises what `lending.lend` does."""
+def lent(asking: Asking, workspace: Workspace, env: Mapping[str, str]) -> Lent | None:
+    """What of the caller's own is lent to the sandbox, opened; None for nothing. Raises what `lending.lend`
+    does."""
+    options, settings = asking.options, asking.settings
+    wishes = () if asking.provision is None else asking.provision.wishes()
     typed = (
         options.seeds,
         options.shares,
@@ -120,4 +119,4 @@ def lent(
     from art_core import lending
 
     asked = [*lending.wishes_of(options, settings, workspace), *wishes]
-    return lending.lend(asked, workspace, env, stand_in=stand_in)
+    return lending.lend(asked, workspace, env, stand_in=asking.identity.host_ids is not None)

@@ -214,6 +214,7 @@ class Run(NamedTuple):
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
+    `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.seeding`).
     `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
     """
 
@@ -232,6 +233,7 @@ class Run(NamedTuple):
     listen: Sequence[int] = ()
     listen_fd: int = -1
     rlimits: Sequence[tuple[int, int]] = ()
+    seeds_fd: int = -1
     filters: Sequence[bytes] = ()
 
 
@@ -276,7 +278,7 @@ class Exit(NamedTuple):
 
 class Isolation(Protocol):
     """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
-    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`."""
+    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation

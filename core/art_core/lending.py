@@ -19,6 +19,7 @@ from art_core.hosttree import within
 
 if TYPE_CHECKING:
     from art_core.options import Options
+    from art_core.seeding import Archive
     from art_core.settings import Settings
 
 SEEDS_LIMIT = 100
@@ -58,9 +59,13 @@ class Lent:
         """What the isolation shows beside them: sockets of agents, devices."""
         self.variables: dict[bytes, bytes] = {}
         self.granted: list[Granted] = []
+        self._archive: Archive | None = None
 
     def close(self) -> None:
         """Close the descriptors. Idempotent."""
+        if self._archive is not None:
+            os.close(self._archive.fd)
+            self._archive = None
         for held in (self.seeds, self.shares, self.mounts):
             while held:
                 if (fd := held.pop().fd) >= 0:
@@ -70,6 +75,40 @@ class Lent:
         """What is checked together with all other mounts, with descriptors of its own."""
         found = [*self.shares, *self.mounts]
         return [one._replace(fd=os.dup(one.fd)) if one.fd >= 0 else one for one in found]
+
+    def needs(self, *, kept: bool) -> dict[str, str]:
+        """What the isolation has to be able to do, by capability; `kept` says that a store has the home."""
+        devices = [mount for mount in self.mounts if mount.device]
+        needed = {"devices": str(devices[0].origin)} if devices else {}
+        if self.seeds and not kept:
+            needed["seeds"] = str(self.seeds[0].origin)
+        return needed
+
+    def archive(self, mounts: Sequence[Mount], *, kept: bool) -> int:
+        """A descriptor of the seeds for a home that is not kept, -1 without any. It holds until the next
+        call. Raises MountError where they are too large."""
+        if kept or not self.seeds:
+            return -1
+        from art_core.seeding import Archive
+
+        made = Archive(self.seeds, [mount.guest for mount in mounts])
+        if self._archive is not None:
+            os.close(self._archive.fd)
+        self._archive = made
+        return made.fd
+
+    def notices(self, *, kept: bool) -> list[str]:
+        """What the user should know after a run."""
+        lines = []
+        if self._archive is not None and self._archive.left_out:
+            lines.append(f"{self._archive.left_out} entries of the seeds could not be read and were left out")
+        files = [] if kept else self.in_store()
+        return lines + [
+            f"{share.source} was replaced on the host during the run, and the sandbox went on with the old "
+            "file: what it wrote there is lost; with --db FILE both sides see each other's"
+            for share in files
+            if _replaced(share)
+        ]
 
     def is_in_store(self, mount: Mount) -> bool:
         """Whether a mounted home has it already: a file that programs may replace by renaming."""
@@ -136,6 +175,16 @@ class Lent:
                 "it can be read, sent away, changed and emptied",
             )
         )
+
+
+def _replaced(share: Mount) -> bool:
+    """Whether another file stands at the path of a file that is shared."""
+    pinned = os.fstat(share.fd)
+    try:
+        found = os.lstat(share.source)
+    except OSError:
+        return True
+    return (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -82,21 +82,15 @@ class Preparation:
         self._fds.append(self.workspace.fd)
         self.lent: Lent | None = None
         try:
-            self._borrow()
+            self.lent = asking.lent(self, self.workspace, self._caller_env)
+            if self.lent is not None:
+                self._require_capabilities(self.lent.needs(kept=database is not None))
             if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
             self.close()
             raise
-
-    def _borrow(self) -> None:
-        """Open what of the caller's own the sandbox gets."""
-        stand_in = self.identity.host_ids is not None
-        wishes = () if self.provision is None else self.provision.wishes()
-        self.lent = asking.lent(
-            self.options, self.settings, self.workspace, self._caller_env, stand_in=stand_in, wishes=wishes
-        )
 
     def _mounted_home(self, locator: str) -> Overlay:
         from art_core.overlay import Overlay
@@ -137,7 +131,7 @@ class Preparation:
 
         return recording.Recording(self.plugins, recording.wanted(self.options, self.settings.tracer))
 
-    def _require_capabilities(self, *more: str) -> None:
+    def _require_capabilities(self, more: Mapping[str, str] = {}) -> None:
         """Refuse by name what the isolation cannot do."""
         provider = self.plugins.provider("isolation", self._isolation_name)
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
@@ -146,7 +140,7 @@ class Preparation:
         needed["rlimits"] = "limits without a control group" if self.held and self.held.rlimits else ""
         needed["nested"] = "--nested" if self.options.nested else ""
         needed["filters"] = "--trace" if self.recording and self.recording.filters else ""
-        needed.update(dict.fromkeys(more, "a terminal"))
+        needed.update(more)
         for capability, what in needed.items():
             if what and capability not in provider.capabilities:
                 raise IsolationError(
@@ -174,19 +168,21 @@ class Preparation:
             offers = worktree.offer(self.workspace)
         taken = [mount.guest for mount in (*offers, *asked)]
         chains, self.path_first, self.path_last = asking.tools(
-            self.settings, self.provision, self._caller_env, self.hidden, taken, self.workspace
+            self, self.workspace, self._caller_env, self.hidden, taken
         )
+        approved = {chain.origin for chain in chains}  # By who typed it.
         if self.lent is not None:
             asked += self.lent.asked()
+            approved |= {mount.origin for mount in self.lent.mounts}
         self.gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
-        self._fds += [mount.fd for mount in self.gathered.mounts]
+        self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
         self.evidence = self.gathered.evidence
         self.grants = [
             grant
             for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden)
-            if grant.mount.origin not in {chain.origin for chain in chains}
+            if grant.mount.origin not in approved
         ]
         self._offered = {offer.origin for offer in offers}
         self.left_out: str | None = None
@@ -281,12 +277,12 @@ class Preparation:
         """What runs a command; `hide_values` leaves out what the user's variables hold. `door_fd` takes
         what the isolation listens on."""
         if terminal:
-            self._require_capabilities("terminal")
+            self._require_capabilities({"terminal": "a terminal"})
         env = self.variables()
         if hide_values:
             plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
-        host_ids = self.identity.host_ids
+        host_ids, kept = self.identity.host_ids, self.overlay is not None
         stage: list[int] = []
         if host_ids is not None:
             stage = list(dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0))
@@ -307,6 +303,7 @@ class Preparation:
             listen_fd=door_fd,
             rlimits=() if self.held is None else self.held.rlimits,
             filters=() if self.recording is None else self.recording.filters,
+            seeds_fd=-1 if self.lent is None or hide_values else self.lent.archive(self._mounts, kept=kept),
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -365,6 +362,7 @@ class Preparation:
         """What a user should be told after a run."""
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
         lines += [] if self.held is None else self.held.notices(self.overlay)
+        lines += [] if self.lent is None else self.lent.notices(kept=self.overlay is not None)
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"

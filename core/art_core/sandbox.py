@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from art_core.egress import Watched
     from art_core.gateways import Refusal
+    from art_core.lending import Granted
     from art_core.settings import Settings
 
 Command = Sequence[str | bytes]
@@ -124,13 +125,25 @@ class Sandbox:
         notes = [] if held is None else held.notes
         return notes if overlay is None else [*notes, *overlay.mounted.notes]
 
-    def notices(self, exit: Exit) -> Sequence[str]:
+    def notices(self, exit: Exit, *, explained: bool = False) -> Sequence[str]:
         """What a user should be told after a run that ended so: what a store met, what a filtered network
-        refused and nobody was told of, protected files that are new or changed, mounts left out."""
+        refused and nobody was told of, protected files that are new or changed, mounts left out. `explained`:
+        why it failed was told."""
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
         refused = [line for passage in self._passages for line in passage.lines]
-        return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0)]
+        return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0 and not explained)]
+
+    def grants(self) -> Sequence[Granted]:
+        """What of the caller's own is lent to the sandbox, each with who asked for it."""
+        lent = self._preparation.lent
+        return [] if lent is None else lent.granted
+
+    def hint(self, argv: Command, exit: Exit) -> str | None:
+        """One line when a command failed that needs something which could have been lent."""
+        from art_core.missing import hint
+
+        return hint(_encode(argv), exit.code, self._preparation.options, os.environ)
 
     def failure_note(self, argv: Command) -> str | None:
         """One line on what may be behind the failure of a command: there is a preset for it, or its name
