@@ -223,6 +223,7 @@ class Preparation:
                 self.grants,
                 mode=self.options.trust,
                 ask=self._ask,
+                agent=self.options.agent,
             )
         except ApprovalNeeded as error:
             # The user asked nothing for a worktree: the run goes on without the offer.
@@ -319,7 +320,8 @@ class Preparation:
 
         With root's own uid the kernel hides nothing that others may not read: it is masked.
         """
-        closed = {closed_directory(mount.guest, self.identity) for mount in self._mounts}
+        places = [*(mount.guest for mount in self._mounts), *self.masks]
+        closed = {closed_directory(path, self.identity) for path in places}
         found = [*self.masks, *sorted(path for path in closed if path is not None)]
         if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
             found += masks.private_paths()
