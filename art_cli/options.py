@@ -235,7 +235,7 @@ BY_DEST = {option.dest: option for option in OPTIONS}
 
 _SETTINGS = frozenset({"overrides", "no_plugins"})
 _OF_STORE = _SETTINGS | {"mount", "name", "database", "branch", "moved", "store"}
-_OF_TRUST = _SETTINGS | {"mount", "name", "binds", "agent"}
+_OF_TRUST = _SETTINGS | {"mount", "name", "agent", "binds", "shares"}
 
 RUN = "run"
 """`art run` is `art`, spelled out."""

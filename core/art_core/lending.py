@@ -97,6 +97,15 @@ class Lent:
         self._archive = made
         return made.fd
 
+    def greetings(self, *, kept: bool) -> list[str]:
+        """What the user should know before a run."""
+        files = [] if kept else self.in_store()
+        return [
+            f"{share.origin}: without a database this file can be written but not replaced: a program that "
+            "renames another one onto it fails (EBUSY); add --db FILE for those"
+            for share in files
+        ]
+
     def notices(self, *, kept: bool) -> list[str]:
         """What the user should know after a run."""
         lines = []

@@ -123,6 +123,8 @@ class Sandbox:
         and how a limit is held when that is not as one would think."""
         overlay, held = self._preparation.overlay, self._preparation.held
         notes = [] if held is None else held.notes
+        if (lent := self._preparation.lent) is not None:
+            notes = [*notes, *lent.greetings(kept=overlay is not None)]
         return notes if overlay is None else [*notes, *overlay.mounted.notes]
 
     def notices(self, exit: Exit, *, explained: bool = False) -> Sequence[str]:

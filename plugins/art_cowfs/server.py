@@ -13,8 +13,10 @@ import json
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyfuse3
 import trio
@@ -25,10 +27,15 @@ from art_cowfs.below import Below
 from art_cowfs.others import Others
 from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
+from art_cowfs.shares import Share
 from art_cowfs.tree import Tree
+from art_fusefs.backend import ROOT, Tell
 from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
 from art_fusefs.receiving import Receiver
+
+if TYPE_CHECKING:
+    from art_cowfs.nodes import CowNode
 
 BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
@@ -130,7 +137,11 @@ async def _serve(control: socket.socket) -> None:
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
     seeds = [
         Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
-        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=True)
+        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
+    ]
+    shares = [
+        Share(bytes.fromhex(guest), fd, os.path.basename(bytes.fromhex(path)))
+        for (guest, path), fd in zip(wish["shares"], fds[2 + len(seeds) :], strict=True)
     ]
     workspace = None
     if workspace_fd >= 0:
@@ -152,7 +163,7 @@ async def _serve(control: socket.socket) -> None:
         seeds=seeds,
     ) as session:
         committer.tree, committer.session = session.tree, session
-        operations = Operations(session.tree, committer.room, receiver.pass_on)
+        operations = _operations(session, shares, committer.room, receiver.pass_on, invalidation.tell)
         others = Others(
             session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
         )
@@ -173,6 +184,23 @@ async def _serve(control: socket.socket) -> None:
             if invalidation.close(ENDING_S):
                 pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
+
+
+def _operations(
+    session: Session,
+    shares: Sequence[Share],
+    room: Callable[[], trio.Event | None],
+    waits: Callable[[], None],
+    tell: Tell,
+) -> Operations[CowNode]:
+    """The file system's answers; more has to be seen to where it shows seeds or shares."""
+    if not shares and session.tree.node(ROOT).origin is None:
+        return Operations(session.tree, room, waits)
+    from art_cowfs.homefs import HomeOperations
+    from art_cowfs.shares import Sharing
+
+    backend = Sharing(session.tree, shares, time.time_ns())
+    return HomeOperations(backend, room, waits, session.workspace_name, tell)
 
 
 async def _watch(below: Below, watching: trio.Event) -> None:

@@ -126,6 +126,10 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def workspace_name(self) -> bytes:
+        return b"" if self._place is None else self._place.name
+
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""
         place = self._place

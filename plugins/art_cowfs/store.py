@@ -7,7 +7,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -39,8 +39,26 @@ def reasons() -> Sequence[Reason]:
 
 
 def _told(mount: Mount) -> tuple[str, str]:
-    """What the server is told of a seed: its path in the home, and that on the host."""
+    """What the server is told of a seed or a share: its path in the home, and that on the host."""
     return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
+
+
+def _parent_of(share: Mount, held: ExitStack) -> int:
+    """A descriptor of the directory that a shared file is in. Raises StoreError."""
+    directory, name = os.path.split(share.source)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        found, pinned = os.lstat(name, dir_fd=fd), os.fstat(share.fd)
+    except OSError as error:
+        raise StoreError(f"{share.origin}: {share.source}: {error.strerror}") from None
+    if (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino):
+        raise StoreError(f"{share.origin}: {share.source} was replaced at this moment; start again")
+    if not os.access(f"/proc/self/fd/{fd}", os.W_OK):
+        raise StoreError(
+            f"{share.origin}: you may not write to {directory}, and programs replace such a file by renaming"
+        )
+    return fd
 
 
 class Databases:
@@ -155,13 +173,15 @@ class Database:
                 "moved": workspace.moved,
                 "growth": growth,
                 "seeds": [_told(seed) for seed in seeds],
+                "shares": [_told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
             }
-            try:
-                notes = server.start(wish, [fuse_fd, workspace.fd, *(seed.fd for seed in seeds)])
-            finally:
-                os.close(fuse_fd)
+            with ExitStack() as held:
+                held.callback(os.close, fuse_fd)
+                parents = [_parent_of(share, held) for share in shares]
+                lower = [workspace.fd, *(seed.fd for seed in seeds), *parents]
+                notes = server.start(wish, [fuse_fd, *lower])
         except BaseException:
             server.abandon()
             raise

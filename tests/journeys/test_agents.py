@@ -247,7 +247,7 @@ HIDDEN_VARIABLES = (
 )
 SEARCH = r"""
 import os, re, sys
-canary, found = re.compile(b"CANARY<([^>]*)>"), set()
+canary, found = re.compile(b"CANAR[Y]<([^>]*)>"), set()
 def look(path):
     try:
         with open(path, "rb") as file:
@@ -265,28 +265,19 @@ print("\n".join(sorted(map(os.fsdecode, found))))
 """
 
 
-def plant(user: User, path: str) -> str:
-    """A file with a canary in the home; what the canary says."""
-    user.write(path, f"CANARY<{path}>", 0o600)
-    return path
-
-
 @pytest.mark.parametrize("name", ["aider", "claude", "codex", "gemini", "opencode", "tools"])
 @pytest.mark.parametrize("kept", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_from_inside_nothing_is_found_that_no_grant_names(user: User, name: str, kept: bool) -> None:
     preset = find(name, Settings(), {})
-    for path in SECRETS:
-        plant(user, path)
-    granted = set()
+    planted, grants = list(SECRETS), []
     for key in ("path", "expose", "seeds", "shares"):
         for number, text in enumerate(preset.texts(key)):
-            path = text.removeprefix("~/").replace("*", "v1")
+            grants.append(text.removeprefix("~/").replace("*", "v1"))
             is_file = key == "shares" or (key == "seeds" and number % 2 == 0)
-            file = path if is_file else f"{path}/in/it"
-            if (user.home / path).is_file():
-                continue  # As a part of another grant.
-            granted.add(plant(user, file))
-            plant(user, f"{path}-beside")
+            planted += [grants[-1] if is_file else f"{grants[-1]}/in/it", f"{grants[-1]}-beside"]
+    for path in planted:
+        user.write(path, f"CANARY<{path}>", 0o600)
+    granted = {path for path in planted if any(f"{path}/".startswith(f"{grant}/") for grant in grants)}
     user.write(".gitconfig", "[user]\nname = CANARY<name>\nemail = CANARY<email>\n[x]\ny = CANARY<git>\n")
     env = {variable: f"CANARY<{variable}>" for variable in HIDDEN_VARIABLES}
     named = [text.replace("*", "MODEL") for text in preset.texts("pass")]
