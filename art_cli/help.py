@@ -10,7 +10,7 @@ import click
 from art_cli.options import BY_DEST, GROUPS, SUBCOMMANDS, Option
 
 _WIDTH = 100
-_SHORT = ("mount", "database", "agent", "explain", "interactive", "env", "binds", "expose", "network")
+_SHORT = ("mount", "database", "agent", "explain", "env", "binds", "expose", "network", "interactive")
 
 _USAGE = """\
 Usage: art [OPTIONS] [--] [COMMAND [ARG...]]

@@ -80,6 +80,21 @@ _AGENT = (
 )
 _SIGHT = (
     Option(
+        "env",
+        ("-e", "--env"),
+        "NAME[=VALUE]",
+        "pass a variable, or set one; patterns such as 'ANTHROPIC_*' pass several",
+        many=True,
+    ),
+    Option(
+        "env_files",
+        ("--env-file",),
+        "FILE",
+        "set the variables that stand in FILE, one NAME=VALUE a line",
+        many=True,
+        path="file",
+    ),
+    Option(
         "binds",
         ("--bind",),
         "HOST:GUEST[:ro|rw]",
@@ -98,26 +113,14 @@ _SIGHT = (
         many=True,
         path="file",
     ),
+    Option("path", ("--path",), "DIR", "put DIR in front of PATH", many=True, path="dir"),
     Option(
         "masks", (), "", "hide nothing: homes, keys and sockets of the host are seen", off=("--no-masks",)
     ),
     Option("alias", (), "", "do not show the workspace at its own host path, too", off=("--no-alias",)),
-    Option("path", ("--path",), "DIR", "put DIR in front of PATH", many=True, path="dir"),
-    Option(
-        "env",
-        ("-e", "--env"),
-        "NAME[=VALUE]",
-        "pass a variable, or set one; patterns such as 'ANTHROPIC_*' pass several",
-        many=True,
-    ),
-    Option(
-        "env_files",
-        ("--env-file",),
-        "FILE",
-        "set the variables that stand in FILE, one NAME=VALUE a line",
-        many=True,
-        path="file",
-    ),
+    Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
+)
+_NETWORK = (
     Option(
         "network",
         ("--network",),
@@ -132,7 +135,6 @@ _SIGHT = (
         "a name ('*.example.com'), or address, that the command may reach; implies a filtered network",
         many=True,
     ),
-    Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
 )
 _LENT = (
     Option(
@@ -221,6 +223,7 @@ GROUPS = {
     "Agents": _AGENT,
     "What the command sees": _SIGHT,
     "Credentials and devices": _LENT,
+    "Network": _NETWORK,
     "Limits": _LIMITS,
     "Terminal": _TERMINAL,
     "Trace": _TRACE,
