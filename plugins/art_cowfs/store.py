@@ -43,7 +43,7 @@ def _told(mount: Mount) -> tuple[str, str]:
     return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
 
 
-def _parent_of(share: Mount, held: ExitStack) -> int:
+def parent_of(share: Mount, held: ExitStack) -> int:
     """A descriptor of the directory that a shared file is in. Raises StoreError."""
     directory, name = os.path.split(share.source)
     try:
@@ -179,7 +179,7 @@ class Database:
             }
             with ExitStack() as held:
                 held.callback(os.close, fuse_fd)
-                parents = [_parent_of(share, held) for share in shares]
+                parents = [parent_of(share, held) for share in shares]
                 lower = [workspace.fd, *(seed.fd for seed in seeds), *parents]
                 notes = server.start(wish, [fuse_fd, *lower])
         except BaseException:
