@@ -1,5 +1,5 @@
-"""The real agents, from npm and PyPI, with their presets: on demand (`make agents`), for it needs npm, Node.js
-and what only registries have.
+"""The real agents, from npm and PyPI, with their presets: on demand (`make agents`), for it needs npm and
+what only registries have.
 
 Each is installed as its makers say, shows its version and its help, and has a session with a model server on
 the loopback, whose network is filtered; as root and as a plain user.
@@ -21,7 +21,8 @@ from tests.journeys.test_inside import own
 
 PACKAGES = ("@anthropic-ai/claude-code", "@openai/codex", "@google/gemini-cli", "opencode-ai")
 CODEX = "model_providers.x={name='x',base_url='{url}/v1',wire_api='responses',env_key='CODEX_API_KEY'}"
-OPENCODE = '{"model":"local/x","provider":{"local":{"npm":"@ai-sdk/openai-compatible","options":{"baseURL":"URL/v1","apiKey":"k"},"models":{"x":{}}}}}'
+OPENCODE = """{"model": "local/x", "provider": {"local": {"npm": "@ai-sdk/openai-compatible",
+"options": {"baseURL": "URL/v1", "apiKey": "k"}, "models": {"x": {}}}}}"""
 
 
 class Session(NamedTuple):
