@@ -37,7 +37,7 @@ from typing import Literal, NamedTuple
 
 import apsw
 
-from art_core.errors import ArtError
+from art_core.errors import StoreError
 
 APPLICATION_ID = 0x41525400
 FORMAT = 2
@@ -91,7 +91,7 @@ CREATE TABLE session(
 """
 
 
-class DatabaseError(ArtError):
+class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
 
 
