@@ -66,7 +66,7 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        self.provision = asking.preset(options, self.settings, defaults, self._caller_env)
+        self.provision = asking.preset(options, self.settings, absolute(directory), self._caller_env)
         self.database = database = options.database or defaults.database or self.settings.database
         self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
