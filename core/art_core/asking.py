@@ -1,12 +1,12 @@
-"""Which preset, network and limits, and what of the caller's own were asked for; what serves them is loaded
-for those who ask."""
+"""Which preset, database, network and limits, and what of the caller's own were asked for; what serves them
+is loaded for those who ask."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 from art_core.contracts import Network
-from art_core.errors import UsageError
+from art_core.errors import PluginError, UsageError
 from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 NO_PRESET = "none"
 """What is typed to have no preset where the settings choose one."""
+
+
+MAIN_BRANCH = "main"
 
 
 class Asking(Protocol):
@@ -45,6 +48,16 @@ def preset(options: Options, settings: Settings, directory: str, env: Mapping[st
 
     where = "" if options.agent else settings.sources.get(f"workspace.{directory}.agent", "settings")
     return Provision(presets.find(name, settings, env, where=where), env)
+
+
+def database(options: Options, settings: Settings, defaults: WorkspaceDefaults) -> str | None:
+    """The locator of the database, None in direct mode. Raises PluginError for what cannot be without one."""
+    locator = options.database or defaults.database or settings.database
+    if locator is None and options.branch not in (None, MAIN_BRANCH):
+        raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
+    if locator is None and options.snapshot:
+        raise PluginError("--snapshot: snapshots need a database; add --db FILE")
+    return locator
 
 
 def tools(

@@ -23,6 +23,7 @@ class Options(NamedTuple):
     name: str | None = None
     database: str | None = None
     branch: str | None = None
+    snapshot: bool = False
     moved: bool = False
     store: str | None = None
     isolation: str | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Run
-from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
-_MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
+_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
 
 
 class Prepared(NamedTuple):
@@ -67,10 +67,8 @@ class Preparation:
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
         self.provision = asking.preset(options, self.settings, absolute(directory), self._caller_env)
-        self.database = database = options.database or defaults.database or self.settings.database
+        self.database = database = asking.database(options, self.settings, defaults)
         self.recording = self._recording() if options.trace else None
-        if database is None and options.branch not in (None, _MAIN_BRANCH):
-            raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
@@ -93,6 +91,7 @@ class Preparation:
             raise
 
     def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.history import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -100,9 +99,17 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            lent = None if self.lent is None else self.lent.into(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth, lent)
+            provider = self.plugins.provider("store", name)
+            branch = self.options.branch or asking.MAIN_BRANCH
+            return Overlay(
+                store,
+                branch,
+                self.workspace,
+                owner,
+                growth=0 if self.held is None else self.held.growth(provider),
+                history=keeps_history(provider, asked="--snapshot" if self.options.snapshot else ""),
+                lent=None if self.lent is None else self.lent.into(provider),
+            )
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
