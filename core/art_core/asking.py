@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from art_core.options import Options
     from art_core.plugins import Plugins
     from art_core.provision import Provision
+    from art_core.settings import WorkspaceDefaults
 
 NO_PRESET = "none"
 """What is typed to have no preset where the settings choose one."""
