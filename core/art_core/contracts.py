@@ -298,8 +298,9 @@ class Store(Protocol):
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""
 
-    def snapshot(self, branch: str, name: str) -> None:
-        """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
+    def snapshot(self, branch: str, name: str) -> object:
+        """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
+        `art_core.history`, a capability."""
 
     def mount(
         self,
@@ -318,7 +319,9 @@ class Store(Protocol):
         beside them is. The descriptors stay the caller's.
         """
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+        """`at` names a branch, as it is now, or a snapshot."""
+
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...
 
     def close(self) -> None: ...

@@ -237,7 +237,12 @@ def lend(wishes: Sequence[Wish], workspace: Workspace, env: Mapping[str, str], *
     lent = Lent()
     try:
         for wish in wishes:
-            _grant(lent, wish, places, env, stand_in=stand_in)
+            try:
+                _grant(lent, wish, places, env, stand_in=stand_in)
+            except UsageError:
+                # No name for commits, no agent of keys: what is not there.
+                if not wish.optional or wish.kind in ("seed", "share", "device"):
+                    raise
     except BaseException:
         lent.close()
         raise
@@ -248,6 +253,8 @@ def _grant(lent: Lent, wish: Wish, places: _Places, env: Mapping[str, str], *, s
     if wish.kind in ("seed", "share"):
         mount = _located(wish, places)
         if wish.optional and not os.path.lexists(mount.source):
+            return
+        if wish.optional and wish.kind == "seed" and any(_overlap(s.guest, mount.guest) for s in lent.seeds):
             return
         opened = mounts.opened(mount)
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Run
-from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
-_MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
+_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
 
 
 class Prepared(NamedTuple):
@@ -51,7 +51,10 @@ class Preparation:
         options: Options,
         settings: Settings | None = None,
         ask: Callable[[str], bool] | None = None,
+        *,
+        only_look: bool = False,
     ) -> None:
+        """`only_look` opens no database, and is not for a run."""
         self.options = options
         self._ask = ask
         self._fds: list[int] = []
@@ -63,12 +66,11 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        database = options.database or defaults.database or self.settings.database
+        self.provision = asking.preset(options, self.settings, defaults, self._caller_env)
+        self.database = database = asking.database(options, self.settings, defaults)
         self.recording = self._recording() if options.trace else None
-        if database is None and options.branch not in (None, _MAIN_BRANCH):
-            raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network, self.egress = asking.network(options, self.settings, self.plugins)
+        self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
@@ -81,7 +83,7 @@ class Preparation:
             self.lent = asking.lent(self, self.workspace, self._caller_env)
             if self.lent is not None:
                 self._require_capabilities(self.lent.needs(kept=database is not None))
-            if database is not None:
+            if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
@@ -89,6 +91,7 @@ class Preparation:
             raise
 
     def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.history import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -96,9 +99,17 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            lent = None if self.lent is None else self.lent.into(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth, lent)
+            provider = self.plugins.provider("store", name)
+            branch = self.options.branch or asking.MAIN_BRANCH
+            return Overlay(
+                store,
+                branch,
+                self.workspace,
+                owner,
+                growth=0 if self.held is None else self.held.growth(provider),
+                history=keeps_history(provider, asked="--snapshot" if self.options.snapshot else ""),
+                lent=None if self.lent is None else self.lent.into(provider),
+            )
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -116,7 +127,7 @@ class Preparation:
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
         self._gather()
-        patterns = self.settings.protect if self.overlay is None else ()  # Nothing reaches the host.
+        patterns = self.settings.protect if self.database is None else ()  # Nothing reaches the host.
         self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
         self._watch = protect.Watch.start(self.workspace, self._protected)
 
@@ -158,28 +169,26 @@ class Preparation:
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
         offers: list[Mount] = []
-        if self.overlay is None and os.path.isfile(f"{self.workspace.real}/.git"):
+        if self.database is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core import worktree
 
             offers = worktree.offer(self.workspace)
-        chains: list[Mount] = []
-        self.path_first: list[str] = []
-        if self.settings.toolchains == "auto":
-            from art_core import toolchain
-
-            chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
+        taken = [mount.guest for mount in (*offers, *asked)]
+        chains, self.path_first, self.path_last = asking.tools(
+            self, self.workspace, self._caller_env, self.hidden, taken
+        )
         approved = {chain.origin for chain in chains}  # By who typed it.
         if self.lent is not None:
             asked += self.lent.asked()
             approved |= {mount.origin for mount in self.lent.mounts}
-        self._gathered = mounts.gather(
+        self.gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
-        self._fds += [mount.fd for mount in self._gathered.mounts if mount.fd >= 0]
-        self.evidence = self._gathered.evidence
+        self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
+        self.evidence = self.gathered.evidence
         self.grants = [
             grant
-            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.hidden)
+            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden)
             if grant.mount.origin not in approved
         ]
         self._offered = {offer.origin for offer in offers}
@@ -191,7 +200,7 @@ class Preparation:
         if self.grants:
             self._settle_grants()
         left_out = self._offered if self.left_out is not None else set()
-        explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
+        explicit = [mount for mount in self.gathered.mounts if mount.origin not in left_out]
         if self.lent is not None and self.overlay is not None:
             explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
         needed, self._covers = masks.needed_links(self.masks)
@@ -221,6 +230,7 @@ class Preparation:
                 self.grants,
                 mode=self.options.trust,
                 ask=self._ask,
+                agent=self.options.agent,
             )
         except ApprovalNeeded as error:
             # The user asked nothing for a worktree: the run goes on without the offer.
@@ -243,21 +253,30 @@ class Preparation:
                 return shell
         return "/bin/sh"
 
-    def _environment(self, requests: Sequence[str], files: Sequence[str]) -> dict[bytes, bytes]:
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent that was asked for, else a shell."""
+        provision = self.provision if self.options.agent is not None else None
+        commands = () if provision is None else provision.preset.commands
+        return [os.fsencode(commands[0] if commands else self.shell())]
+
+    def variables(self, *, plain: bool = False) -> dict[bytes, bytes]:
+        """The command's variables; `plain` leaves out those of the caller that were asked for."""
+        provision, options = self.provision, self.options
+        given = {} if provision is None else provision.variables
+        given |= {} if self.egress is None else self.egress.variables()
+        given |= {} if self.lent is None else self.lent.variables
         return environment.build(
             os.environb,
             home=HOME,
             cwd=self.guest,
             user=self.identity.user,
             shell=self.shell(),
-            keep=self.settings.env_pass,
-            given={
-                **({} if self.egress is None else self.egress.variables()),
-                **({} if self.lent is None else self.lent.variables),
-            },
-            requests=requests,
-            files=files,
-            path_first=[*map(_expanded, self.options.path), *self.path_first],
+            keep=[*self.settings.env_pass, *(() if provision is None or plain else provision.passed)],
+            given=given,
+            requests=() if plain else options.env,
+            files=() if plain else options.env_files,
+            path_first=[*map(_expanded, options.path), *self.path_first],
+            path_last=self.path_last,
         )
 
     def launch(
@@ -267,9 +286,9 @@ class Preparation:
         what the isolation listens on."""
         if terminal:
             self._require_capabilities({"terminal": "a terminal"})
-        env = self._environment(self.options.env, self.options.env_files)
+        env = self.variables()
         if hide_values:
-            plain = self._environment((), ())
+            plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
         host_ids, kept = self.identity.host_ids, self.overlay is not None
         stage: list[int] = []
@@ -308,7 +327,8 @@ class Preparation:
 
         With root's own uid the kernel hides nothing that others may not read: it is masked.
         """
-        closed = {closed_directory(mount.guest, self.identity) for mount in self._mounts}
+        places = [*(mount.guest for mount in self._mounts), *self.masks]
+        closed = {closed_directory(path, self.identity) for path in places}
         found = [*self.masks, *sorted(path for path in closed if path is not None)]
         if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
             found += masks.private_paths()
@@ -336,27 +356,16 @@ class Preparation:
             return ended
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        hint = self._hint(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
+        from art_core.hints import Hints
+
+        hint = Hints(self).not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
         return ended._replace(why=f"{why}; {hint}" if hint else why)
 
-    def _hint(self, name: str) -> str | None:
-        """What would show a program that was not found."""
-        if self.settings.toolchains == "off":
-            return None
-        from art_core import toolchain
+    def failure_note(self, argv: Sequence[bytes]) -> str | None:
+        """One line on what may be behind the failure of a command."""
+        from art_core.hints import Hints
 
-        path = self._caller_env.get("PATH", "")
-        real = self.workspace.real
-        return toolchain.hint(name, caller_path=path, hidden=self.hidden, workspace=real)
-
-    def resolution_note(self, argv: Sequence[bytes]) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        from art_core import toolchain
-
-        inside = ":".join([*map(_expanded, self.options.path), *self.path_first, environment.PATH])
-        return toolchain.difference(
-            os.fsdecode(argv[0]), caller_path=self._caller_env.get("PATH", ""), inside=inside
-        )
+        return Hints(self).failed(os.fsdecode(argv[0]))
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""

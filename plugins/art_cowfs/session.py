@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import apsw
 
-from art_cowfs import layers
+from art_core.history import Ending, NameTaken, Opening, dated
+from art_cowfs import layers, sessions
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
@@ -75,6 +76,7 @@ class Session:
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
+        self._begun: dict[int, sessions.Begun] = {}
         self._seed_notes: list[str] = []
         refuse_network(self.path)
         self._lock = BranchLock(self.path, branch)
@@ -133,7 +135,7 @@ class Session:
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""
         place = self._place
-        return "" if place is None else drift(self._reading, place.name, place.fd)
+        return "" if place is None else drift(self.chain, place.name, place.fd)
 
     def greetings(self) -> list[str]:
         """What the user should know at the start of a run."""
@@ -193,10 +195,10 @@ class Session:
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
-    def freeze(self, name: str = "", note: str = "") -> tuple[int, int]:
-        """Everything up to now becomes a layer that does not change any more; what comes goes into a
-        new one. Returns the frozen one's number, and a descriptor that keeps it from being merged for
-        as long as it is open. Raises OSError; nothing is changed then.
+    def freeze(self, named: layers.Named | None = None) -> tuple[int, int]:
+        """Everything up to now becomes a layer that does not change any more, under a name or none; what
+        comes goes into a new one. Returns the frozen one's number, and a descriptor that keeps it from being
+        merged for as long as it is open. Raises OSError or StoreError; nothing is changed then.
 
         Nothing else may happen in the tree meanwhile."""
         self.tree.pending.wait()
@@ -204,7 +206,7 @@ class Session:
         # meanwhile.
         with self._lock.committing():
             try:
-                frozen = layers.freeze(self._writing, self._branch, name, note)
+                frozen = layers.freeze(self._writing, self._branch, named)
             except apsw.Error as error:
                 raise as_oserror(error) from None
             self.chain.renew()
@@ -214,6 +216,35 @@ class Session:
             pin = Pin(self.path, frozen).fd
         self.writer.wait()
         return frozen, pin
+
+    def begin(self, opening: Opening) -> tuple[int, str]:
+        """A command starts; its number in the log, and the snapshot that was taken before it. Raises OSError
+        or StoreError."""
+        place = b"" if self._place is None else self._place.name
+        with self._lock.committing():
+            begun = sessions.begin(self._reading, self._branch, place, opening)
+        before = self._snapshot_before(begun.id) if opening.snapshot else ""
+        self._begun[begun.id] = begun
+        self.tree.pending.hand_over()  # What changed before it is not its own.
+        self.tree.pending.noticing.append(begun.changed)
+        return begun.id, before
+
+    def _snapshot_before(self, session: int) -> str:
+        for name in (f"before-{session}", *dated(f"before-{session}")):
+            with suppress(NameTaken):
+                os.close(self.freeze(layers.Named(name, f"before session {session}"))[1])
+                with self._lock.committing():
+                    sessions.snapshotted(self._reading, session, name)
+                return name
+        raise AssertionError
+
+    def ended(self, session: int, ending: Ending | None) -> None:
+        """It ended; None for one that was killed."""
+        begun = self._begun.pop(session)
+        self.tree.pending.notice()
+        self.tree.pending.noticing.remove(begun.changed)
+        with self._lock.committing():
+            sessions.end(self._reading, begun, ending)
 
     def accept(self, accepted: Accepted) -> None:
         """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
@@ -266,6 +297,9 @@ class Session:
         self.tree.below.close()
         try:
             self.tree.pending.wait()
+            for session in list(self._begun):
+                with suppress(apsw.Error):  # Without an end it is one that was killed, too.
+                    self.ended(session, None)
         finally:
             self.writer.close()
             failure = self.writer.failure
