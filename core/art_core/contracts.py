@@ -289,15 +289,18 @@ class Store(Protocol):
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""
 
-    def snapshot(self, branch: str, name: str) -> None:
-        """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
+    def snapshot(self, branch: str, name: str) -> object:
+        """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
+        `art_core.history`, a capability."""
 
     def mount(
         self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
     ) -> AbstractContextManager[Mounted]:
         """With `growth` (a capability) it takes that much more at most; the worker tells when `full`."""
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+        """`at` names a branch, as it is now, or a snapshot."""
+
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...
 
     def close(self) -> None: ...
