@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
-from art_cowfs.schema import CHUNK
+from art_cowfs.schema import CHUNK, MAIN
 
 Statement = tuple[str, tuple[Any, ...]]
 MOST = 100
@@ -75,7 +75,11 @@ def _sqlite(connection: apsw.Connection) -> Iterator[Problem]:
 # --- values --------------------------------------------------------------------------------------
 
 _COLUMNS = {
-    "layer": {"id": "i", "parent": "in", "name": "t", "frozen": "i", "created_ns": "i", "note": "t"},
+    "layer": {"id": "i", "parent": "in", "created_ns": "i"},
+    "point": {
+        **dict.fromkeys("name kind branch parent note".split(), "t"),
+        **{"layer": "i", "created_ns": "i"},
+    },
     "workspace": {"name": "b", "path": "b"},
     "inode": {
         **dict.fromkeys("ino layer mode nlink rdev size holes clip host_clip atime mtime ctime".split(), "i"),
@@ -86,20 +90,20 @@ _COLUMNS = {
     "xattr": {"ino": "i", "name": "b", "layer": "i", "value": "bn"},
     "origin": {"dev": "i", "host_ino": "i", "layer": "i", "ino": "i"},
     "base": {
-        **{"workspace": "b", "place": "b", "kind": "t"},
-        **dict.fromkeys(("host_size", "host_mtime", "host_mode"), "in"),
-        **{"ino": "i", "ctime": "i"},
+        **{"workspace": "b", "place": "b", "layer": "i", "kind": "tn"},
+        **dict.fromkeys("host_size host_mtime host_mode ino ctime".split(), "in"),
     },
 }
 _KEYS = {
     "layer": ("id",),
+    "point": ("name",),
     "workspace": ("name",),
     "inode": ("ino", "layer"),
     "dentry": ("parent", "name", "layer"),
     "chunk": ("id",),
     "xattr": ("ino", "name", "layer"),
     "origin": ("dev", "host_ino", "layer"),
-    "base": ("workspace", "place"),
+    "base": ("workspace", "place", "layer"),
 }
 _TYPES = {"i": "integer", "t": "text", "b": "blob", "n": "null"}
 _CAST = {"i": "INTEGER", "t": "TEXT", "b": "BLOB"}
@@ -124,69 +128,89 @@ def _types(connection: apsw.Connection) -> Iterator[Problem]:
                 )
 
 
-# --- layers --------------------------------------------------------------------------------------
+# --- layers and names ------------------------------------------------------------------------------
 
 
-class Layer(NamedTuple):
-    id: int
-    parent: int | None
-    name: str
-    frozen: int
-
-
-def layers_of(connection: apsw.Connection) -> dict[int, Layer]:
-    rows: list[Any] = connection.execute("SELECT id, parent, name, frozen FROM layer").fetchall()
-    return {row[0]: Layer(*row) for row in rows if isinstance(row[0], int)}
+def layers_of(connection: apsw.Connection) -> dict[int, int | None]:
+    """All layers, each with the one that it stands on."""
+    rows: list[Any] = connection.execute("SELECT id, parent FROM layer").fetchall()
+    return dict(rows)
 
 
 def _layers(connection: apsw.Connection) -> Iterator[Problem]:
     layers = layers_of(connection)
     alone = "UPDATE layer SET parent = NULL WHERE id = ?"
-    for layer in layers.values():
-        if layer.parent is None:
+    for layer, below in layers.items():
+        if below is None or not isinstance(below, int):
             continue
-        below = layers.get(layer.parent)
-        if below is None:
-            what = f"layer {layer.id} stands on layer {layer.parent}, which is not there"
-            yield Problem("layer-parent", what, [(alone, (layer.id,))])
-        elif below.id >= layer.id:
-            circle = _is_in_a_circle(layers, layer.id)
+        if below not in layers:
+            what = f"layer {layer} stands on layer {below}, which is not there"
+            yield Problem("layer-parent", what, [(alone, (layer,))])
+        elif below >= layer:
+            circle = _is_in_a_circle(layers, layer)
             kind = "layer-cycle" if circle else "layer-order"
             more = ": the layers stand on each other" if circle else ""
-            what = f"layer {layer.id} does not stand on an older one, but on {below.id}{more}"
-            yield Problem(kind, what, [(alone, (layer.id,))])
-        elif below.frozen == 0:
-            what = f"layer {layer.id} stands on layer {below.id}, which is still written"
-            yield Problem("layer-open", what)
-    tops: dict[str, int] = {}
-    for layer in layers.values():
-        if layer.frozen not in (0, 1):
-            freeze = "UPDATE layer SET frozen = 1 WHERE id = ?"
-            what = f"layer {layer.id} is neither frozen nor the top of a branch"
-            yield Problem("layer-state", what, [(freeze, (layer.id,))])
-        elif layer.frozen == 0 and layer.name in tops:
-            what = f"layers {tops[layer.name]} and {layer.id} are both the top of the branch {layer.name!r}"
-            rename = "UPDATE layer SET name = ? WHERE id = ?"
-            mend = [(rename, (f"{layer.name}-{layer.id}", layer.id)), ("REINDEX layer", ())]
-            yield Problem("layer-branch", what, mend)
-        elif layer.frozen == 0:
-            tops[layer.name] = layer.id
-    if not tops:
-        yield Problem("layer-branch", "no layer is the top of a branch, so nothing can be read")
+            what = f"layer {layer} does not stand on an older one, but on {below}{more}"
+            yield Problem(kind, what, [(alone, (layer,))])
+    yield from _points(connection, layers)
 
 
-def _is_in_a_circle(layers: dict[int, Layer], first: int) -> bool:
+def _is_in_a_circle(layers: dict[int, int | None], first: int) -> bool:
     seen: set[int] = set()
     at: int | None = first
     while at is not None and at in layers and at not in seen:
         seen.add(at)
-        at = layers[at].parent
+        at = layers[at]
     return at == first
+
+
+def _points(connection: apsw.Connection, layers: dict[int, int | None]) -> Iterator[Problem]:
+    points: list[Any] = connection.execute("SELECT name, kind, layer FROM point").fetchall()
+    stood_on = {below for below in layers.values() if below is not None}
+    tops: dict[int, str] = {}
+    for name, kind, layer in points:
+        if kind not in ("branch", "snapshot"):
+            what = f"the name {name!r} is neither a branch's nor a snapshot's, but {kind!r}"
+            named = "UPDATE point SET kind = 'snapshot' WHERE name = ?"
+            yield Problem("point-kind", what, [(named, (name,))])
+        elif layer not in layers:
+            what = f"the {kind} {name!r} leads to layer {layer}, which is not there"
+            gone: list[Statement] = [("DELETE FROM point WHERE name = ?", (name,))]
+            yield Problem("point-layer", what, _over_the_last(name) if kind == "branch" else gone)
+        elif kind == "branch" and layer in tops:
+            what = f"the branches {tops[layer]!r} and {name!r} both write to layer {layer}"
+            yield Problem("point-top", what, _over(name, layer))
+        elif kind == "branch" and layer in stood_on:
+            what = f"the branch {name!r} writes to layer {layer}, and others stand on that"
+            yield Problem("point-top", what, _over(name, layer))
+        if kind == "branch":
+            tops.setdefault(layer, name)
+    if not tops:
+        what = "no name is a branch's, so nothing can be written"
+        main = "INSERT OR REPLACE INTO point VALUES(?, 'branch', ?, ?, '', 0, '')"
+        new = max((one for one in layers if isinstance(one, int)), default=0) + 1
+        mend = [("INSERT INTO layer VALUES(?, ?, 0)", (new, new - 1 or None)), (main, (MAIN, new, MAIN))]
+        yield Problem("point-none", what, mend)
+
+
+def _over(name: str, layer: int) -> list[Statement]:
+    """A layer of its own for a branch."""
+    return [
+        ("INSERT INTO layer(parent, created_ns) VALUES(?, 0)", (layer,)),
+        ("UPDATE point SET layer = last_insert_rowid() WHERE name = ?", (name,)),
+    ]
+
+
+def _over_the_last(name: str) -> list[Statement]:
+    return [
+        ("INSERT INTO layer(parent, created_ns) SELECT max(id), 0 FROM layer", ()),
+        ("UPDATE point SET layer = last_insert_rowid() WHERE name = ?", (name,)),
+    ]
 
 
 # --- rows ----------------------------------------------------------------------------------------
 
-_OF_A_LAYER = ("inode", "dentry", "chunk", "xattr", "origin")
+_OF_A_LAYER = ("inode", "dentry", "chunk", "xattr", "origin", "base")
 _OWNED = {"dentry": "parent", "chunk": "ino", "xattr": "ino"}
 _EVERYTHING = "SELECT DISTINCT layer FROM {} WHERE layer NOT IN (SELECT id FROM layer)"
 _SAME_BELOW = (
@@ -214,9 +238,10 @@ def _rows(connection: apsw.Connection) -> Iterator[Problem]:
             unknown.setdefault(layer, []).append(table)
     for layer, tables in unknown.items():
         what = f"{', '.join(tables)} have rows of layer {layer}, which is not there"
-        found = "INSERT OR IGNORE INTO layer(id, parent, name, frozen, created_ns) VALUES(?, NULL, ?, 1, 0)"
+        found = "INSERT OR IGNORE INTO layer VALUES(?, NULL, 0)"
+        named = "INSERT OR IGNORE INTO point VALUES(?, 'snapshot', ?, ?, '', 0, 'found by art db check')"
         is_one = isinstance(layer, int) and layer > 0
-        mend: list[Statement] = [(found, (layer, f"found-{layer}"))] if is_one else []
+        mend: list[Statement] = [(found, (layer,)), (named, (f"found-{layer}", layer, MAIN))] if is_one else []
         yield Problem("layer-unknown", what, mend)
     for table, owner in _OWNED.items():
         query = f"SELECT {owner}, layer FROM {table} EXCEPT SELECT ino, layer FROM inode LIMIT {MOST + 1}"
@@ -249,7 +274,7 @@ def _names(connection: apsw.Connection) -> Iterator[Problem]:
         yield Problem("name", what, [(rename, (better, parent, name, layer))])
     query = (
         "SELECT parent, name, layer FROM dentry d JOIN inode i ON i.ino = d.parent AND i.layer = d.layer "
-        f"WHERE NOT {DIRECTORY} AND d.ino IS NOT NULL LIMIT {MOST + 1}"
+        f"WHERE NOT {DIRECTORY} AND d.ino > 0 LIMIT {MOST + 1}"
     )
     for parent, name, layer in connection.execute(query):
         what = f"the name {name!r} is in inode {parent}, which is no directory"
