@@ -7,12 +7,15 @@ and its `Store` is a `History` too. Nothing here costs more than what is named: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from art_core.contracts import Store, Workspace
 from art_core.errors import PluginError, StoreError
-from art_core.plugins import Plugins
+
+if TYPE_CHECKING:
+    from art_core.plugins import Plugins
 
 CAPABILITY = "history"
 MAIN = "main"
@@ -22,6 +25,10 @@ _LONGEST = 200
 
 Kind = Literal["branch", "snapshot"]
 State = Literal["running", "ended", "killed"]
+
+
+class NameTaken(StoreError):
+    """Another point has the name."""
 
 
 class Point(NamedTuple):
@@ -111,7 +118,7 @@ class History(Protocol):
         """The sessions of all branches, the oldest first."""
 
 
-class HistoryStore(Store, History, Protocol):
+class HistoryStore(History, Store, Protocol):
     """A store with both."""
 
 
@@ -144,3 +151,11 @@ def checked_name(name: str) -> str:
     if why:
         raise StoreError(f"{name!r} cannot be the name of a branch or a snapshot: {why}")
     return name
+
+
+def dated(prefix: str) -> Iterator[str]:
+    """Names for a point that ART takes by itself: with the time, and a number where that is taken."""
+    name = time.strftime(f"{prefix}-%Y-%m-%dT%H:%M:%S")
+    yield name
+    for number in range(2, 1000):
+        yield f"{name}-{number}"

@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from art_cowfs.schema import DatabaseError
@@ -115,6 +115,19 @@ class Pin:
         self._file.let_go(_LAYERS, _END - _LAYERS)
         self._file.take(_RECORDS)
         self._file.close()
+
+
+def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
+    """Who holds each of the branches, for those that are held."""
+    if not os.path.exists(f"{path}-lock"):
+        return {}
+    file = _File(path)
+    try:
+        records = file.records()
+        held = [branch for branch in branches if not file.is_free(_place(branch))]
+        return {branch: records.get(branch, {"by": "another run"})["by"] for branch in held}
+    finally:
+        file.close()
 
 
 class BranchLock:

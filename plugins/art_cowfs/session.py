@@ -123,7 +123,7 @@ class Session:
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""
         place = self._place
-        return "" if place is None else drift(self._reading, place.name, place.fd)
+        return "" if place is None else drift(self.chain, place.name, place.fd)
 
     def notes(self) -> list[str]:
         """What the user should know at the end of a run."""
@@ -173,10 +173,10 @@ class Session:
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
-    def freeze(self, name: str = "", note: str = "") -> tuple[int, int]:
-        """Everything up to now becomes a layer that does not change any more; what comes goes into a
-        new one. Returns the frozen one's number, and a descriptor that keeps it from being merged for
-        as long as it is open. Raises OSError; nothing is changed then.
+    def freeze(self, named: layers.Named | None = None) -> tuple[int, int]:
+        """Everything up to now becomes a layer that does not change any more, under a name or none; what
+        comes goes into a new one. Returns the frozen one's number, and a descriptor that keeps it from being
+        merged for as long as it is open. Raises OSError or StoreError; nothing is changed then.
 
         Nothing else may happen in the tree meanwhile."""
         self.tree.pending.wait()
@@ -184,7 +184,7 @@ class Session:
         # meanwhile.
         with self._lock.committing():
             try:
-                frozen = layers.freeze(self._writing, self._branch, name, note)
+                frozen = layers.freeze(self._writing, self._branch, named)
             except apsw.Error as error:
                 raise as_oserror(error) from None
             self.chain.renew()

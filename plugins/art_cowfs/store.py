@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from art_core.contracts import Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
+from art_core.history import Point, Session
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
 
@@ -158,20 +159,45 @@ class Database:
         finally:
             server.close()
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
         from art_cowfs.trees import reading
 
-        return reading(self.path, branch, workspace)
+        return reading(self.path, at, workspace)
 
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]:
         from art_cowfs.trees import writing
 
         return writing(self.path, branch, workspace)
 
-    def snapshot(self, branch: str, name: str) -> None:
-        from art_cowfs.layers import snapshot
+    def points(self) -> Sequence[Point]:
+        from art_cowfs import points
 
-        snapshot(self.path, branch, name)
+        return points.listed(self.path)
+
+    def snapshot(self, branch: str, name: str, note: str = "") -> Point:
+        from art_cowfs import points
+
+        return points.snapshot(self.path, branch, name, note)
+
+    def make_branch(self, name: str, at: str) -> Point:
+        from art_cowfs import points
+
+        return points.make_branch(self.path, name, at)
+
+    def restore(self, branch: str, at: str, paths: Sequence[bytes], workspace: Workspace) -> Point:
+        from art_cowfs import points
+
+        return points.restore(self.path, branch, at, paths, workspace)
+
+    def remove(self, name: str) -> Point:
+        from art_cowfs import points
+
+        return points.remove(self.path, name)
+
+    def sessions(self) -> Sequence[Session]:
+        from art_cowfs import sessions
+
+        return sessions.listed(self.path)
 
     def close(self) -> None:
         pass
