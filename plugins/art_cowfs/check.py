@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
-from art_cowfs.schema import CHUNK, MAIN
+from art_cowfs.schema import CHUNK, MAIN, all_rows
 
 Statement = tuple[str, tuple[Any, ...]]
 MOST = 100
@@ -74,24 +74,36 @@ def _sqlite(connection: apsw.Connection) -> Iterator[Problem]:
 
 # --- values --------------------------------------------------------------------------------------
 
+
+def _integers(names: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), "i")
+
+
 _COLUMNS = {
     "layer": {"id": "i", "parent": "in", "created_ns": "i"},
     "point": {
-        **dict.fromkeys("name kind branch parent note".split(), "t"),
-        **{"layer": "i", "created_ns": "i"},
+        **dict.fromkeys(["name", "kind", "branch", "parent", "note"], "t"),
+        "layer": "i",
+        "created_ns": "i",
     },
     "workspace": {"name": "b", "path": "b"},
     "inode": {
-        **dict.fromkeys("ino layer mode nlink rdev size holes clip host_clip atime mtime ctime".split(), "i"),
-        **{"target": "bn", "origin": "bn", "origin_size": "in", "origin_mtime": "in"},
+        **_integers("ino layer mode nlink rdev size holes clip host_clip atime mtime ctime"),
+        "target": "bn",
+        "origin": "bn",
+        "origin_size": "in",
+        "origin_mtime": "in",
     },
     "dentry": {"parent": "i", "name": "b", "layer": "i", "ino": "in"},
     "chunk": {"id": "i", "ino": "i", "idx": "i", "layer": "i", "data": "bn"},
     "xattr": {"ino": "i", "name": "b", "layer": "i", "value": "bn"},
     "origin": {"dev": "i", "host_ino": "i", "layer": "i", "ino": "i"},
     "base": {
-        **{"workspace": "b", "place": "b", "layer": "i", "kind": "tn"},
-        **dict.fromkeys("host_size host_mtime host_mode ino ctime".split(), "in"),
+        "workspace": "b",
+        "place": "b",
+        "layer": "i",
+        "kind": "tn",
+        **dict.fromkeys(["host_size", "host_mtime", "host_mode", "ino", "ctime"], "in"),
     },
 }
 _KEYS = {
@@ -133,8 +145,7 @@ def _types(connection: apsw.Connection) -> Iterator[Problem]:
 
 def layers_of(connection: apsw.Connection) -> dict[int, int | None]:
     """All layers, each with the one that it stands on."""
-    rows: list[Any] = connection.execute("SELECT id, parent FROM layer").fetchall()
-    return dict(rows)
+    return dict(all_rows(connection, "SELECT id, parent FROM layer"))
 
 
 def _layers(connection: apsw.Connection) -> Iterator[Problem]:
@@ -165,7 +176,7 @@ def _is_in_a_circle(layers: dict[int, int | None], first: int) -> bool:
 
 
 def _points(connection: apsw.Connection, layers: dict[int, int | None]) -> Iterator[Problem]:
-    points: list[Any] = connection.execute("SELECT name, kind, layer FROM point").fetchall()
+    points = all_rows(connection, "SELECT name, kind, layer FROM point")
     stood_on = {below for below in layers.values() if below is not None}
     tops: dict[int, str] = {}
     for name, kind, layer in points:
@@ -214,8 +225,8 @@ _OF_A_LAYER = ("inode", "dentry", "chunk", "xattr", "origin", "base")
 _OWNED = {"dentry": "parent", "chunk": "ino", "xattr": "ino"}
 _EVERYTHING = "SELECT DISTINCT layer FROM {} WHERE layer NOT IN (SELECT id FROM layer)"
 _SAME_BELOW = (
-    "INSERT OR IGNORE INTO inode SELECT ino, ?1, mode, nlink, rdev, size, holes, size, host_clip, atime, mtime, "
-    "ctime, target, origin, origin_size, origin_mtime FROM inode WHERE ino = ?2 AND layer < ?1 "
+    "INSERT OR IGNORE INTO inode SELECT ino, ?1, mode, nlink, rdev, size, holes, size, host_clip, atime, "
+    "mtime, ctime, target, origin, origin_size, origin_mtime FROM inode WHERE ino = ?2 AND layer < ?1 "
     "ORDER BY layer DESC LIMIT 1"
 )
 _MADE = (
@@ -241,7 +252,9 @@ def _rows(connection: apsw.Connection) -> Iterator[Problem]:
         found = "INSERT OR IGNORE INTO layer VALUES(?, NULL, 0)"
         named = "INSERT OR IGNORE INTO point VALUES(?, 'snapshot', ?, ?, '', 0, 'found by art db check')"
         is_one = isinstance(layer, int) and layer > 0
-        mend: list[Statement] = [(found, (layer,)), (named, (f"found-{layer}", layer, MAIN))] if is_one else []
+        mend: list[Statement] = (
+            [(found, (layer,)), (named, (f"found-{layer}", layer, MAIN))] if is_one else []
+        )
         yield Problem("layer-unknown", what, mend)
     for table, owner in _OWNED.items():
         query = f"SELECT {owner}, layer FROM {table} EXCEPT SELECT ino, layer FROM inode LIMIT {MOST + 1}"
@@ -261,7 +274,8 @@ def _rows(connection: apsw.Connection) -> Iterator[Problem]:
 
 _EXISTS = "(SELECT 1 FROM inode WHERE inode.ino = {})"
 _BAD_NAME = (
-    "length(name) = 0 OR length(name) > 255 OR name IN (x'2e', x'2e2e') OR instr(name, x'2f') OR instr(name, x'00')"
+    "length(name) = 0 OR length(name) > 255 OR name IN (x'2e', x'2e2e') "
+    "OR instr(name, x'2f') OR instr(name, x'00')"
 )
 
 
@@ -273,7 +287,7 @@ def _names(connection: apsw.Connection) -> Iterator[Problem]:
         rename = "UPDATE OR IGNORE dentry SET name = ? WHERE parent = ? AND name = ? AND layer = ?"
         yield Problem("name", what, [(rename, (better, parent, name, layer))])
     query = (
-        "SELECT parent, name, layer FROM dentry d JOIN inode i ON i.ino = d.parent AND i.layer = d.layer "
+        "SELECT parent, name, d.layer FROM dentry d JOIN inode i ON i.ino = d.parent AND i.layer = d.layer "
         f"WHERE NOT {DIRECTORY} AND d.ino > 0 LIMIT {MOST + 1}"
     )
     for parent, name, layer in connection.execute(query):
@@ -316,7 +330,9 @@ def _inodes(connection: apsw.Connection) -> Iterator[Problem]:
         ),
     )
     for kind, condition, said, mend in checks:
-        for ino, layer in connection.execute(f"SELECT ino, layer FROM inode WHERE {condition} LIMIT {MOST + 1}"):
+        for ino, layer in connection.execute(
+            f"SELECT ino, layer FROM inode WHERE {condition} LIMIT {MOST + 1}"
+        ):
             yield Problem(kind, f"inode {ino} in layer {layer} {said}", [(mend, (ino, layer))])
 
 

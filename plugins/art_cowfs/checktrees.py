@@ -14,7 +14,7 @@ import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
 from art_cowfs.check import DIRECTORY, Problem, Statement, layers_of, made_for
-from art_cowfs.schema import CHUNK
+from art_cowfs.schema import CHUNK, all_rows
 from art_fusefs.backend import ROOT
 
 _TABLES = """
@@ -35,7 +35,8 @@ INSERT INTO temp.below VALUES(:layer);
 INSERT OR IGNORE INTO temp.renamed SELECT d.parent, d.name, d.ino FROM main.inode i
   CROSS JOIN main.dentry d ON d.parent = i.ino AND d.layer = :layer WHERE i.layer = :layer;
 INSERT OR IGNORE INTO temp.touched SELECT ino FROM main.inode WHERE layer = :layer;
-INSERT OR IGNORE INTO temp.touched SELECT n.ino FROM temp.renamed r JOIN temp.shown_name n USING(parent, name);
+INSERT OR IGNORE INTO temp.touched
+  SELECT n.ino FROM temp.renamed r JOIN temp.shown_name n USING(parent, name);
 INSERT OR IGNORE INTO temp.touched SELECT ino FROM temp.renamed WHERE ino > 0;
 INSERT OR REPLACE INTO temp.shown_inode SELECT ino, layer, mode, nlink, size, holes, clip, host_clip,
   origin IS NOT NULL OR ino >= {HOST_NUMBERS} OR ino IN (SELECT ino FROM main.origin)
@@ -102,20 +103,22 @@ def _root(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
     ).get
     if found is None:
         new = (
-            f"INSERT OR REPLACE INTO inode VALUES({ROOT}, ?, {stat.S_IFDIR | 0o755}, 2, 0, 0, 0, 0, 0, 0, 0, 0, "
-            "NULL, NULL, NULL, NULL)"
+            f"INSERT OR REPLACE INTO inode VALUES({ROOT}, ?, {stat.S_IFDIR | 0o755}, 2, 0, 0, 0, 0, 0, 0, 0, "
+            "0, NULL, NULL, NULL, NULL)"
         )
         yield Problem("root", f"layer {layer} shows no top directory", [(new, (layer,))])
 
 
 def _names(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
-    rows: Any = connection.execute(
+    dangling = all_rows(
+        connection,
         "SELECT n.parent, n.name, n.ino, n.layer, EXISTS(SELECT 1 FROM main.dentry WHERE parent = n.ino), "
-        "EXISTS(SELECT 1 FROM main.chunk WHERE ino = n.ino), EXISTS(SELECT 1 FROM main.inode WHERE ino = n.ino) "
+        "EXISTS(SELECT 1 FROM main.chunk WHERE ino = n.ino), "
+        "EXISTS(SELECT 1 FROM main.inode WHERE ino = n.ino) "
         "FROM temp.touched t JOIN temp.shown_name n ON n.ino = t.ino "
-        "LEFT JOIN temp.shown_inode i ON i.ino = n.ino WHERE i.ino IS NULL"
-    ).fetchall()
-    for parent, name, ino, where, has_names, has_chunks, elsewhere in rows:
+        "LEFT JOIN temp.shown_inode i ON i.ino = n.ino WHERE i.ino IS NULL",
+    )
+    for parent, name, ino, where, has_names, has_chunks, elsewhere in dangling:
         mend: list[Statement] = [(_NO_NAME, (parent, name, where))]
         if has_names or has_chunks:
             mend = made_for(ino, layer, stat.S_IFDIR | 0o700 if has_names else stat.S_IFREG | 0o600)
@@ -135,23 +138,30 @@ FROM temp.touched t JOIN temp.shown_inode USING(ino)
 
 
 def _links(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
-    for ino, mode, nlink, hosted, directory, names, below in connection.execute(_LINKS).fetchall():
+    for ino, mode, nlink, hosted, directory, names, below in all_rows(connection, _LINKS):
         top = ino == ROOT
         if directory and names > 1:
-            rows: Any = connection.execute(
-                "SELECT parent, name, layer FROM temp.shown_name WHERE ino = ? ORDER BY layer, parent, name", (ino,)
-            ).fetchall()
+            rows = all_rows(
+                connection,
+                "SELECT parent, name, layer FROM temp.shown_name WHERE ino = ? ORDER BY layer, parent, name",
+                (ino,),
+            )
             what = f"directory {ino} has {names} names in layer {layer}"
             yield Problem("several", what, [(_NO_NAME, tuple(row)) for row in rows[1:]])
         elif top and names:
-            rows = connection.execute("SELECT parent, name, layer FROM temp.shown_name WHERE ino = ?", (ino,))
+            query = "SELECT parent, name, layer FROM temp.shown_name WHERE ino = ?"
             what = f"the top directory has a name in layer {layer}"
-            yield Problem("several", what, [(_NO_NAME, tuple(row)) for row in rows.fetchall()])
+            mend = [(_NO_NAME, tuple(row)) for row in all_rows(connection, query, (ino,))]
+            yield Problem("several", what, mend)
         elif not names and nlink and not hosted and not top:
             name = b"lost+found-%d" % ino
             what = f"no name leads to inode {ino} in layer {layer}"
             linked = "INSERT OR IGNORE INTO dentry VALUES(?, ?, ?, ?)"
-            mend = [*made_for(ROOT, layer, stat.S_IFDIR | 0o755), (linked, (ROOT, name, layer, ino))]
+            mend = [
+                *made_for(ino, layer, mode),
+                *made_for(ROOT, layer, stat.S_IFDIR | 0o755),
+                (linked, (ROOT, name, layer, ino)),
+            ]
             yield Problem("orphan", what, mend)
         if directory:
             wrong = (nlink > 0 or names or top) and nlink != 2 + below and not hosted
@@ -180,7 +190,7 @@ def _directories(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
     if connection.execute(moved).get is None:
         return
     seen: set[int] = set()
-    for (ino,) in connection.execute(_REACHED).fetchall():
+    for (ino,) in all_rows(connection, _REACHED):
         path: list[tuple[int, Any]] = []
         at: int | None = ino
         while at is not None and at not in seen:
@@ -214,14 +224,9 @@ WHERE nlink > 0 AND (mode & {stat.S_IFMT(0o170000)}) = {stat.S_IFREG} AND (size 
 def _contents(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
     """Each part of a file is a chunk, the host's, or counted as a hole."""
     stored: dict[int, tuple[int, int]] = {}
-    sizes = dict(connection.execute(
-        "SELECT ino, size FROM temp.touched JOIN temp.shown_inode USING(ino)"
-    ).fetchall())
-    clips = {
-        ino: clip for ino, clip in connection.execute(
-            "SELECT ino, host_clip FROM temp.touched JOIN temp.shown_inode USING(ino) WHERE host_clip > 0"
-        ).fetchall()
-    }
+    sizes = dict(all_rows(connection, "SELECT ino, size FROM temp.touched JOIN temp.shown_inode USING(ino)"))
+    query = "SELECT ino, host_clip FROM temp.touched JOIN temp.shown_inode USING(ino) WHERE host_clip > 0"
+    clips = dict(all_rows(connection, query))
     for ino, idx, where, length in connection.execute(_CHUNKS):
         at = idx * CHUNK
         if at >= sizes[ino] or idx < 0:
@@ -236,7 +241,7 @@ def _contents(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
             ).get
             length = length if clip is None else min(length, clip - at)
         stored[ino] = data + bool(length and length > 0), over_host
-    for ino, where, size, holes, host_clip, hosted in connection.execute(_FILES).fetchall():
+    for ino, where, size, holes, host_clip, hosted in all_rows(connection, _FILES):
         data, over_host = stored.get(ino, (0, 0))
         hosts = max(0, -(-min(host_clip, size) // CHUNK) - over_host) if hosted else 0
         counted = data + hosts + holes // CHUNK
@@ -244,7 +249,8 @@ def _contents(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
         real = max(0, whole - data - hosts) * CHUNK
         mend = [("UPDATE inode SET holes = ? WHERE ino = ? AND layer = ?", (real, ino, where))]
         if counted < whole:
-            what = f"inode {ino} lacks {whole - counted} of its {whole} chunks in layer {layer}: they read as zeros"
+            lacks = f"inode {ino} lacks {whole - counted} of its {whole} chunks in layer {layer}"
+            what = f"{lacks}: they read as zeros"
             yield Problem("chunk-missing", what, mend)
         elif counted > whole:
             what = f"inode {ino} counts {holes} bytes of holes in layer {layer}, and has {real}"

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import apsw
 
 from art_core.maintenance import Collected
 from art_cowfs import squashing
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, changing, connect
+from art_cowfs.schema import PAGE, all_rows, changing, connect
 from art_fusefs.backend import ROOT
 
 INODES_AT_ONCE = 512
@@ -67,7 +66,7 @@ def turn(connection: apsw.Connection, by: Bystander) -> Iterator[None]:
 
 def reached(connection: apsw.Connection, by: Bystander) -> set[int]:
     """The layers that a name, or a reader, needs."""
-    parents: dict[int, int | None] = dict(connection.execute("SELECT id, parent FROM layer").fetchall())
+    parents: dict[int, int | None] = dict(all_rows(connection, "SELECT id, parent FROM layer"))
     tops = [row[0] for row in connection.execute("SELECT layer FROM point")]
     tops += [layer for layer in parents if layer not in tops and by.is_read(layer)]
     found: set[int] = set()
@@ -133,19 +132,25 @@ AND ino NOT IN (SELECT ino FROM origin)
 """
 
 
+_GONE = "SELECT ino, layer FROM inode WHERE nlink = 0"
+
+
 def _lost(connection: apsw.Connection, by: Bystander) -> int:
     """Delete inodes to which no name of any layer leads; how many. While a branch is held that may be a
     file that is open."""
     with by.alone() as held:
         if held:
             return 0
-        lost: list[Any] = connection.execute(_NAMELESS).fetchall()
+        lost = all_rows(connection, _NAMELESS)
         for start in range(0, len(lost), INODES_AT_ONCE):
             with turn(connection, by):
                 for (ino,) in lost[start : start + INODES_AT_ONCE]:
-                    for (layer,) in connection.execute("SELECT layer FROM inode WHERE ino = ?", (ino,)).fetchall():
+                    for (layer,) in all_rows(connection, "SELECT layer FROM inode WHERE ino = ?", (ino,)):
                         while _delete(connection, ino, layer, CHUNKS_AT_ONCE) == CHUNKS_AT_ONCE:
                             pass
+        for table in ("chunk", "xattr"):
+            with turn(connection, by):
+                connection.execute(f"DELETE FROM {table} WHERE (ino, layer) IN ({_GONE})")
         return len(lost)
 
 

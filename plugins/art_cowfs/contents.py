@@ -231,7 +231,6 @@ class Contents:
         node.size = size
         self._pending.dirty(node)
 
-
     def _holes_from(self, node: CowNode, first: int) -> int:
         """How many chunks from a place on are neither stored nor the host's."""
         lengths = self._chain.lengths(node.ino, first, node.clip)

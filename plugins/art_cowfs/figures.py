@@ -7,7 +7,7 @@ import os
 from art_core.maintenance import BranchInfo, Info, SnapshotInfo
 from art_cowfs.collecting import unreached
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, connect, layers_from
+from art_cowfs.schema import PAGE, all_rows, connect, layers_from
 
 
 def info(path: str) -> Info:
@@ -17,13 +17,15 @@ def info(path: str) -> Info:
     try:
         held = by.holders()
         branches, snapshots = [], []
-        points = connection.execute("SELECT name, kind, layer, created_ns FROM point ORDER BY created_ns, name")
-        for name, kind, layer, created_ns in points.fetchall():
+        points = connection.execute(
+            "SELECT name, kind, layer, created_ns FROM point ORDER BY created_ns, name"
+        )
+        for name, kind, layer, created_ns in points:
             if kind == "branch":
                 branches.append(BranchInfo(name, len(layers_from(connection, layer)), held.get(name, "")))
             else:
                 snapshots.append(SnapshotInfo(name, created_ns))
-        workspaces = connection.execute("SELECT name, path FROM workspace ORDER BY name").fetchall()
+        workspaces = all_rows(connection, "SELECT name, path FROM workspace ORDER BY name")
         counts = connection.execute(
             "SELECT (SELECT count(*) FROM inode WHERE nlink > 0), count(*), coalesce(sum(length(data)), 0), "
             "(SELECT count(*) FROM layer) FROM chunk"

@@ -15,7 +15,7 @@ import apsw
 
 from art_cowfs.check import Problem, examine
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import APPLICATION_ID, FORMAT, PAGE, TABLES, DatabaseError, changing, connect
+from art_cowfs.schema import APPLICATION_ID, FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
 
 _ROUNDS = 8
 _AT_ONCE = 1000
@@ -83,7 +83,9 @@ def _mend_file(connection: apsw.Connection, path: str) -> Iterator[Problem]:
         with suppress(FileNotFoundError):
             os.unlink(f"{path}-rescued")
     if lost:
-        yield Problem("unreadable", f"rows of {', '.join(lost)} could not be read; the backup has what is left")
+        yield Problem(
+            "unreadable", f"rows of {', '.join(lost)} could not be read; the backup has what is left"
+        )
 
 
 _SMALL = 256 << 20
@@ -97,12 +99,12 @@ def _rescue(source: apsw.Connection, target: apsw.Connection) -> list[str]:
     target.pragma("application_id", APPLICATION_ID)
     target.pragma("user_version", FORMAT)
     lost = []
-    names = [row[0] for row in target.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()]
+    names = [row[0] for row in all_rows(target, "SELECT name FROM sqlite_schema WHERE type = 'table'")]
     for table in names:
         if table.startswith("sqlite_"):
             continue
-        columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})").fetchall()]
-        keys = [row[1] for row in target.execute(f"PRAGMA table_info({table})").fetchall() if row[5]]
+        columns = [row[1] for row in all_rows(target, f"PRAGMA table_info({table})")]
+        keys = [row[1] for row in all_rows(target, f"PRAGMA table_info({table})") if row[5]]
         with changing(target):
             whole = _rescue_table(source, target, table, columns, keys)
         if not whole:
@@ -118,7 +120,8 @@ def _rescue_table(
     put = f"INSERT OR IGNORE INTO {table} VALUES({', '.join('?' * len(columns))})"
     for order in ("ASC", "DESC"):
         sorting = ", ".join(f"{key} {order}" for key in keys)
-        rows: Any = source.execute(f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {sorting}")
+        query = f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {sorting}"
+        rows: Any = source.execute(query)
         ended = False
         while not ended:
             batch = []

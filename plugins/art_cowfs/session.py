@@ -157,8 +157,11 @@ class Session:
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""
         with self._lock.committing(), changing(self._writing):
+            # What a layer below has is gone for as long as this one says so.
             gone = self._writing.execute(
-                "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
+                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
+                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
+                (self.chain.top,),
             ).fetchall()
             for table in ("chunk", "xattr", "inode"):
                 self._writing.executemany(

@@ -34,7 +34,7 @@ def squash(path: str, branch: str) -> Squashed:
         left = [layer for layer in after if layer not in named]
         why = ""
         if left:
-            why = f"{len(left)} layers without a name stay: they are read, part in several branches, or are in use"
+            why = f"{len(left)} layers without a name stay: somebody uses them, or several branches do"
         return Squashed(branch, before, len(after), why)
     finally:
         by.close()
@@ -65,7 +65,7 @@ def merge(connection: apsw.Connection, by: Bystander, branch: str, *, top: bool)
     merged = 0
     while (pair := _next(connection, branch, by.is_read, tried, top=top)) is not None:
         tried.add(pair)
-        if _merge_pair(connection, by, *pair, alone=not by.holders() or top):
+        if _merge_pair(connection, by, *pair, alone=not by.holders()):
             merged += 1
             tried.clear()
     return merged
@@ -96,6 +96,6 @@ def _merge_pair(connection: apsw.Connection, by: Bystander, upper: int, lower: i
         with by.committing(), changing(connection):
             if not layers.may_merge(connection, upper, lower, by.is_read):
                 return False
-            if not layers.move(connection, upper, lower, small, INODES_AT_ONCE):
+            if not layers.move(connection, upper, lower, small, INODES_AT_ONCE, dead=alone):
                 layers.join(connection, upper, lower, large)
                 return True

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from art_core.contracts import Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.history import Point, Session
+from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
 
@@ -198,6 +199,31 @@ class Database:
         from art_cowfs import sessions
 
         return sessions.listed(self.path)
+
+    def info(self) -> Info:
+        from art_cowfs import caring
+
+        return caring.info(self.path)
+
+    def check(self) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.check(self.path)
+
+    def repair(self, backup: str) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.mend(self.path, backup)
+
+    def collect(self) -> Collected:
+        from art_cowfs import caring
+
+        return caring.collect(self.path)
+
+    def squash(self, branch: str) -> Squashed:
+        from art_cowfs import caring
+
+        return caring.squash(self.path, branch)
 
     def close(self) -> None:
         pass
