@@ -212,8 +212,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         Subcommand("branch", "lines of work that part and go on", _OF_STORE, True),
         Subcommand("restore", "go back to an earlier state", _OF_STORE, True),
         Subcommand("agents", "several runs on branches of their own", _OF_STORE, True),
-        Subcommand("fs", "files in a database", _OF_STORE, True),
-        Subcommand("db", "care for a database", _OF_STORE, True),
+        Subcommand("fs", "files in a database: list, print, copy, mount", _OF_STORE),
+        Subcommand("db", "care for a database: check, collect, export", _OF_STORE),
     )
 }
 """Names that are commands of ART's as the first word; those that need a store are kept for a later

@@ -265,14 +265,8 @@ def _rows(connection: apsw.Connection) -> Iterator[Problem]:
     yield from _names(connection)
     yield from _inodes(connection)
     yield from _chunks(connection)
-    query = f"SELECT dev, host_ino, layer, ino FROM origin o WHERE NOT EXISTS {_EXISTS} LIMIT {MOST + 1}"
-    for dev, host_ino, layer, ino in connection.execute(query.format("o.ino")):
-        forget = "DELETE FROM origin WHERE dev = ? AND host_ino = ? AND layer = ?"
-        what = f"a host file of several names leads to inode {ino}, which is not there"
-        yield Problem("origin", what, [(forget, (dev, host_ino, layer))])
 
 
-_EXISTS = "(SELECT 1 FROM inode WHERE inode.ino = {})"
 _BAD_NAME = (
     "length(name) = 0 OR length(name) > 255 OR name IN (x'2e', x'2e2e') "
     "OR instr(name, x'2f') OR instr(name, x'00')"

@@ -148,6 +148,8 @@ def _lost(connection: apsw.Connection, by: Bystander) -> int:
                     for (layer,) in all_rows(connection, "SELECT layer FROM inode WHERE ino = ?", (ino,)):
                         while _delete(connection, ino, layer, CHUNKS_AT_ONCE) == CHUNKS_AT_ONCE:
                             pass
+        with turn(connection, by):
+            connection.execute("DELETE FROM origin WHERE ino NOT IN (SELECT ino FROM inode)")
         for table in ("chunk", "xattr"):
             with turn(connection, by):
                 connection.execute(f"DELETE FROM {table} WHERE (ino, layer) IN ({_GONE})")
