@@ -40,6 +40,7 @@ PREREQUISITES = {
     "rsync": "rsync",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
+    "strace": "strace",
     "useradd": "passwd",
     "userdel": "passwd",
 }
@@ -192,12 +193,12 @@ def checked(argv: Sequence[str], **kwargs: Any) -> str:
 
 @pytest.fixture(scope="session")
 def installed(places: Places) -> Installed:
-    """ART's wheel and its dependencies (extras `bwrap`, `network`, `overlay`), installed once for all."""
+    """ART's wheel and its dependencies (all extras but `dev`), installed once for all workers."""
     venv, dist = places.install / "venv", places.install / "dist"
     with locked(places.install / "lock"):
         if not (places.install / "ready").exists():
             wheel = build("wheel", ROOT, dist)
-            make_venv(venv, f"{wheel}[bwrap,network,overlay]")
+            make_venv(venv, f"{wheel}[all]")
             (places.install / "ready").touch()
     (wheel,) = dist.glob("*.whl")
     return Installed(bin_dir=venv / "bin", python=venv / "bin/python", art=venv / "bin/art", wheel=wheel)

@@ -79,6 +79,11 @@ def sandbox_options(options: Mapping[str, Value]) -> dict[str, Any]:
     asked: dict[str, Any] = {dest: options[dest] for dest in _AS_THEY_ARE if dest in options}
     if "mount" in options:
         asked["workspace"] = options["mount"]
+    for dest in ("trace_log", "trace_format", "trace_summary"):
+        if dest in options:
+            asked[dest] = options[dest]
+    calls = str(options.get("trace_syscalls", ""))
+    asked["trace_syscalls"] = [name for part in calls.split(",") if (name := part.strip())]
     asked["trace"] = bool(options.get("trace", any(options.get(dest) for dest in TRACE_OPTIONS)))
     return asked
 

@@ -11,7 +11,7 @@ from art_core.settings import LIMITS, Settings
 if TYPE_CHECKING:
     from art_core.egress import Egress
     from art_core.limits import Held
-    from art_core.planning import Options
+    from art_core.options import Options
     from art_core.plugins import Plugins
 
 

@@ -61,6 +61,17 @@ class Attachment:
         self._outputs.append(Channel(read, sink, owned=(read,)))
         return self._their(write)
 
+    def record(self) -> int:
+        """An end whose lines go to the caller's standard error, as a terminal that is raw wants them."""
+        read, write = relay.pipe()
+        self._outputs.append(Channel(read, 2, owned=(read,), change=self._as_shown))
+        self._theirs.add(write)
+        return write
+
+    def _as_shown(self, lines: bytes) -> bytes:
+        raw = self._caller_terminal is not None and self._caller_terminal.raw and is_terminal(2)
+        return lines.replace(b"\n", b"\r\n") if raw else lines
+
     def caller_streams(self, *, terminal: bool) -> tuple[Streams, Terminal | None]:
         """Attach to the caller's 0, 1 and 2. With `terminal` those that are terminals become a PTY."""
         if not terminal:

@@ -21,9 +21,12 @@ from art_core.order import Order, Socket, Step, receive
 OOM_SCORE_ADJUSTMENT = 500
 
 
-def become(orders: Socket, report: int, diagnostics: int, failure: int) -> NoReturn:
+def become(
+    orders: Socket, report: int, diagnostics: int, failure: int, *, ready: int = -1, gate: int = -1
+) -> NoReturn:
     """Prepare, wait for the order, and become the launched process. A step that fails is written
-    to `failure`, which closes when the process was executed."""
+    to `failure`, which closes when the process was executed. A tracer's is told through `ready` that
+    it can be seized, and reads `gate` before it executes."""
     step = "prepare"
     try:
         _reset_signals()
@@ -60,6 +63,12 @@ def become(orders: Socket, report: int, diagnostics: int, failure: int) -> NoRet
         kernel.scope_abstract_sockets()
         step = "execute"
         os.chdir("/")
+        if gate >= 0:
+            kernel.allow_tracing_by(os.getppid())
+            os.write(ready, b".")
+            os.close(ready)
+            if not os.read(gate, 1):
+                os._exit(125)
         targets = {number: descriptors[place] for number, place in order.descriptors.items()}
         failure = _arrange({**targets, 2: diagnostics, **dict.fromkeys(order.report, report)}, failure)
         os.execve(order.argv[0], order.argv, order.env)

@@ -53,6 +53,11 @@ def jump_if_any_bit(value: int, true: int = 0, false: int = 0) -> Instruction:
     return Instruction(0x45, true, false, value)
 
 
+def jump(count: int) -> Instruction:
+    """Skip `count` instructions, which may be more than the 255 of a condition."""
+    return Instruction(0x05, 0, 0, count)
+
+
 def answer(value: int) -> Instruction:
     """End with an action: `ALLOW`, `TRACE` or `errno(N)`."""
     return Instruction(0x06, 0, 0, value)

@@ -212,6 +212,7 @@ class Run(NamedTuple):
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
+    `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
     """
 
     argv: Sequence[bytes]
@@ -229,6 +230,7 @@ class Run(NamedTuple):
     listen: Sequence[int] = ()
     listen_fd: int = -1
     rlimits: Sequence[tuple[int, int]] = ()
+    filters: Sequence[bytes] = ()
 
 
 class Launch(NamedTuple):
@@ -246,7 +248,9 @@ class Launch(NamedTuple):
       `{"exec": true}` right before it executes and `{"exec-errno": N}` when that failed. It closes
       when the command runs.
 
-    `enter` is a namespace to be in first. `shown` is the command line for people to read, with
+    `enter` is a namespace to be in first. `execs` counts the programs that are executed, one by
+    the other, before the command is: the launched one itself and those it becomes or starts on the way
+    to it. `shown` is the command line for people to read, with
     what `argv` hands over by descriptors written out.
     """
 
@@ -257,6 +261,7 @@ class Launch(NamedTuple):
     report_fds: Sequence[int]
     enter: Namespace | None = None
     shown: Sequence[str] = ()
+    execs: int = 1
 
 
 class Exit(NamedTuple):
@@ -269,7 +274,7 @@ class Exit(NamedTuple):
 
 class Isolation(Protocol):
     """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
-    `network-none`, `network-filtered`, `nested`, `rlimits`."""
+    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
@@ -319,27 +324,45 @@ class Stores(Protocol):
 
 
 class TraceRequest(NamedTuple):
-    """What to record: `syscalls` by name (None: all), and the descriptor the record goes to."""
+    """What to record: `syscalls`, names and classes as the user gave them (empty: all of them), and
+    the descriptor the record goes to.
 
-    syscalls: Sequence[str] | None
-    format: Literal["text", "jsonl"]
-    out_fd: int
-    summary: bool
+    `out_fd` is -1 while a run is planned. `execs` is the `Launch`'s: what was executed so often before is
+    the isolation's own and no part of the record. `summary`: count the calls instead of listing them.
+    """
+
+    syscalls: Sequence[str] = ()
+    format: Literal["text", "jsonl"] = "text"
+    summary: bool = False
+    out_fd: int = -1
+    execs: int = 1
 
 
 class Child(Protocol):
-    """A process that was forked and waits before it executes a `Launch`."""
+    """A process that was forked and waits to execute a `Launch`: seize it, then `release` it.
+
+    `end` kills it and with it the sandbox.
+    """
 
     pid: int
-    pidfd: int
 
     def release(self) -> None: ...
 
+    def end(self) -> None: ...
+
 
 class Tracer(Protocol):
-    def prepare(self, launch: Launch, request: TraceRequest) -> Launch:
-        """The launch with what tracing needs added. Pure."""
+    """Records the system calls of a command, and of all that it starts.
+
+    It is created twice: in the supervisor, which asks for the filters before anything is started, and
+    in a fresh process that becomes the parent of the launched one and does nothing else. What is traced
+    ends with that process, so nothing goes on unseen.
+    """
+
+    def filters(self, request: TraceRequest) -> Sequence[bytes]:
+        """Programs for seccomp(2) that the command has to be given. Pure. Raises ArtError for what cannot
+        be recorded: a call that does not exist, with the nearest ones that do."""
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
-        """Trace until the launched process ended; return its wait status. Called in a fresh
-        process that is the parent of what `spawn` starts."""
+        """Start the launched process with `spawn`, once, and trace it until it ended and the record is
+        complete; return its wait status. The record is written in whole lines."""

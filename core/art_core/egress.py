@@ -77,6 +77,8 @@ class Watched:
         self.refused: list[Refusal] = []
         self.lines: list[str] = []
         """What is still to be told."""
+        self.told: dict[str, None] = {}
+        """All that was said, once each."""
 
     def fileno(self) -> int:
         return self.passage.events_fd
@@ -92,6 +94,7 @@ class Watched:
             self._say(sentence(refusal))
 
     def _say(self, line: str) -> None:
+        self.told[line] = None
         if self._tell is not None:
             self._tell(line)
         else:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from art_core.contracts import Store, Workspace
+from art_core.contracts import Provider, Store, Workspace
 from art_core.errors import PluginError, StoreError
 
 if TYPE_CHECKING:
@@ -122,13 +122,21 @@ class HistoryStore(History, Store, Protocol):
     """A store with both."""
 
 
+def keeps_history(provider: Provider[Any], *, asked: str = "") -> bool:
+    """Whether a store does. Raises PluginError when it does not and something `asked` for it."""
+    if CAPABILITY in provider.capabilities:
+        return True
+    if asked:
+        raise PluginError(
+            f"{asked}: the store {provider.name!r} keeps no branches, snapshots and sessions (capability "
+            f"{CAPABILITY}); choose another store with --store"
+        )
+    return False
+
+
 def history_of(plugins: Plugins, name: str, store: Store) -> HistoryStore:
     """The history of a store, which was opened by the provider `name`. Raises PluginError."""
-    if CAPABILITY not in plugins.provider("store", name).capabilities:
-        raise PluginError(
-            f"the store {name!r} keeps no branches, snapshots and sessions (capability {CAPABILITY}); "
-            "choose another store with --store"
-        )
+    keeps_history(plugins.provider("store", name), asked="this command")
     return store  # type: ignore[return-value]
 
 

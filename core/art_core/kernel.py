@@ -29,6 +29,7 @@ _MOUNT_ATTR_IDMAP = 0x00100000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 1 << 14, 1 << 18
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PTRACER = 0x59616D61
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 _LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 1
@@ -86,6 +87,12 @@ def set_no_new_privs() -> None:
 def set_parent_death_signal(number: int) -> None:
     """Get signal `number` when the thread that forked this process ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0))
+
+
+def allow_tracing_by(pid: int) -> None:
+    """Let a process and its children trace this one where Yama restricts that to ancestors
+    (Documentation/admin-guide/LSM/Yama.rst); nothing where there is no Yama."""
+    _libc.prctl(_PR_SET_PTRACER, pid, 0, 0, 0)
 
 
 def unshare(flags: int) -> None:

@@ -1,8 +1,9 @@
 """The launcher: the process between the supervisor and the isolation.
 
-It is started before anything else is loaded, is the parent of the launched process, and is tied
-to the supervisor by a socket: when that closes, however the supervisor ended, it kills the
-sandbox, then the isolation, and puts the terminal back. It holds none of the caller's streams.
+It is started before anything else is loaded, is the parent of the launched process (in a traced run
+its grandparent: `art_core.tracing` is between them), and is tied to the supervisor by a socket: when
+that closes, however the supervisor ended, it kills the sandbox, then the isolation, and puts the
+terminal back. It holds none of the caller's streams.
 
 The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one order; later
 one byte for each signal to pass on. The answers are a step and one `Outcome`. All are
@@ -24,12 +25,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 if TYPE_CHECKING:
     from art_core.groups import Group
     from art_core.order import Socket
+    from art_core.traced import Tracing
 
-_SO_PASSCRED, _SCM_CREDENTIALS = 16, 2
+_SO_PASSCRED = 16
 GRACE_S = 5.0
 """How long a command that was asked to end may take."""
 _DIAGNOSTICS_LIMIT = 64 * 1024
-_REPORT_LIMIT = 64 * 1024
 PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _ENDING = PASSED_ON - {signal.SIGINT}
 _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
@@ -37,7 +38,8 @@ _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 
 class Outcome(NamedTuple):
     """How it went: a wait status, all that was reported, what the isolation printed, and the signal
-    that was to end it before the command ran, or 0."""
+    that was to end it before the command ran, or 0. `untraced` is why the tracer ended first, and
+    whether that was a failure of its plugin."""
 
     status: int
     reports: list[dict[str, Any]]
@@ -45,6 +47,7 @@ class Outcome(NamedTuple):
     early_signal: int = 0
     reached: dict[str, int] | None = None
     """How often each limit was reached."""
+    untraced: tuple[str, bool] | None = None
 
 
 def serve(control_fd: int) -> NoReturn:
@@ -57,15 +60,16 @@ def serve(control_fd: int) -> NoReturn:
         detach(control_fd)
         control = Socket(fileno=control_fd)
         launched = _Launched(control)
-        # Loaded while the supervisor still plans: the launch itself then costs no import.
-        import json  # noqa: F401
-
         from art_core.order import receive
+        from art_core.traced import is_traced
 
         received = receive(control)
         if received is None:
             launched.abandon()
         else:
+            if is_traced(received[0]):
+                launched.abandon()
+                launched = _Launched(control, received)
             launched.launch(*received)
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(launched.step))
@@ -89,16 +93,19 @@ def _tried_again(control: Socket, received: tuple[bytes, list[int]]) -> Outcome 
     for descriptor in received[1]:
         with contextlib.suppress(OSError):
             os.lseek(descriptor, 0, os.SEEK_SET)
-    launched = _Launched(control)
+    from art_core.traced import is_traced
+
+    launched = _Launched(control, received if is_traced(received[0]) else None)
     launched.launch(*received)
     outcome = launched.watch()
     return outcome if launched.step == ("", 0) else None
 
 
 class _Launched:
-    """The launched process, from its fork to its end."""
+    """The launched process, from its fork to its end. With `traced`, what was received, the process that
+    is forked here traces and forks it in turn."""
 
-    def __init__(self, control: Socket) -> None:
+    def __init__(self, control: Socket, traced: tuple[bytes, list[int]] | None = None) -> None:
         import _socket
 
         from art_core.order import pair
@@ -110,24 +117,41 @@ class _Launched:
         self.diagnostics_fd, diagnostics_child = os.pipe()
         self.failure_fd, failure_child = os.pipe()
         self.orders, orders_child = pair()
+        channel, channel_child = pair() if traced else (None, None)
         self.pid = os.fork()
         if self.pid == 0:
             # The tie to the supervisor, and our ends of everything, are the launcher's alone.
-            for ours in (control, self.report, self.orders):
-                ours.close()
+            for ours in (control, self.report, self.orders, channel):
+                if ours is not None:
+                    ours.close()
+            ends = orders_child, report_child.fileno(), diagnostics_child, failure_child
             from art_core.become import become
 
-            become(orders_child, report_child.fileno(), diagnostics_child, failure_child)
-        for theirs in (report_child, orders_child):
-            theirs.close()
+            if traced and channel_child is not None:
+                from art_core.traced import trace
+
+                trace(channel_child, *traced, lambda ready, gate: become(*ends, ready=ready, gate=gate))
+            become(*ends)
+        for theirs in (report_child, orders_child, channel_child):
+            if theirs is not None:
+                theirs.close()
         os.close(diagnostics_child)
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
+        self.launched_pid, self.launched_fd = self.pid, self.pidfd
+        self.tracing: Tracing | None = None
+        if channel is not None:
+            from art_core.traced import Tracing
+
+            self.tracing = Tracing(channel)
+        # Loaded while the supervisor still plans: the launch itself then costs no import.
+        from art_core.reports import Reports
+
+        self.told = Reports(self.report)
         self.step = ("", 0)
         self.terminal_fd = self.worker_fd = -1
         self.terminal_state: list[Any] = []
         self.diagnostics = b""
-        self.buffers: dict[int, str] = {}
         self.reports: list[dict[str, Any]] = []
         self.init_fd = -1
         self.command_fd = -1
@@ -149,7 +173,13 @@ class _Launched:
         from art_core.order import Order, send
 
         order = Order(*marshal.loads(content))
-        if order.limits and not self._set_limits(order.limits):
+        met = self.tracing.meet() if self.tracing is not None else None
+        if met is not None:
+            self.launched_pid, self.launched_fd = met
+        limited = not order.limits or self._set_limits(order.limits)
+        if self.tracing is not None and met is not None:
+            self.tracing.go()
+        if not limited:
             self.orders.close()
             return
         with contextlib.suppress(OSError):
@@ -173,7 +203,7 @@ class _Launched:
             from art_core.groups import Group, Places
 
             try:
-                self.group = Group(Places(*limits["places"]), limits["groups"], self.pid)
+                self.group = Group(Places(*limits["places"]), limits["groups"], self.launched_pid)
             except (OSError, KeyError) as error:
                 self.step = ("limit", getattr(error, "errno", None) or errno.EACCES)
                 return False
@@ -212,12 +242,18 @@ class _Launched:
                 self.deadline = None
                 self.kill()
         _, status = os.waitpid(self.pid, 0)
+        untraced = None
+        if self.tracing is not None:
+            status, untraced = self.tracing.status(), self.tracing.failure
+            if untraced is not None:
+                with contextlib.suppress(OSError):
+                    signal.pidfd_send_signal(self.launched_fd, signal.SIGKILL)
         self._kill_init()
         self._drain()
         if self.group is not None:
             self.reached |= self.group.reached()
             self.group.remove()
-        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal, self.reached)
+        outcome = Outcome(status, self.reports, self.diagnostics, self.early_signal, self.reached, untraced)
         if not self.may_try_again(outcome):
             self._let_go()
         return outcome
@@ -295,7 +331,7 @@ class _Launched:
                     break
         self._kill_init()
         with contextlib.suppress(OSError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self.launched_fd, signal.SIGKILL)
 
     def _kill_init(self) -> None:
         if self.init_fd >= 0:
@@ -315,48 +351,10 @@ class _Launched:
             self.diagnostics += chunk
         return bool(chunk)
 
-    def _read_report(self) -> bool:
-        """Take one message; False at their end. Raises BlockingIOError when there is none. Who sent it is the
-        kernel's word (unix(7), SO_PASSCRED): a process inside can speak for itself, never for the
-        launched process."""
-        import _socket
-        import struct
-
-        try:
-            data, ancillary, _, _ = self.report.recvmsg(4096, _socket.CMSG_SPACE(12))
-        except BlockingIOError:
-            raise
-        except OSError:
-            return False
-        if not data:
-            return False
-        sender = 0
-        for level, kind, content in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _SCM_CREDENTIALS:
-                sender = struct.unpack("iii", content[:12])[0]
-        text = self.buffers.get(sender, "") + data.decode("utf-8", "replace")
-        self.buffers[sender] = self._take(text, sender)[:_REPORT_LIMIT]
-        return True
-
-    def _take(self, text: str, sender: int) -> str:
-        """Take the whole objects at the start of `text`; return what is left."""
-        import json
-
-        decoder = json.JSONDecoder()
-        while text := text.lstrip():
-            try:
-                value, end = decoder.raw_decode(text)
-            except ValueError:
-                return text
-            text = text[end:]
-            if isinstance(value, dict) and len(self.reports) < 64:
-                self._note(value, sender)
-        return ""
-
     def _note(self, value: dict[str, Any], sender: int) -> None:
         """Keep an object if its sender may say so: the launched process speaks of the sandbox,
         the process that becomes the command of its own execution."""
-        if sender == self.pid:
+        if sender == self.launched_pid:
             child = value.get("child-pid")
             if isinstance(child, int) and self.init_fd < 0:
                 with contextlib.suppress(OSError):
@@ -375,8 +373,10 @@ class _Launched:
         """Take what has come, without waiting: a report may have been taken since poll(2) told of it, to
         know whether a signal goes to the command. False when no more will come."""
         with contextlib.suppress(BlockingIOError):
-            while self._read_report():
-                pass
+            while (found := self.told.read()) is not None:
+                for value, sender in found:
+                    if len(self.reports) < 64:
+                        self._note(value, sender)
             return False
         return True
 

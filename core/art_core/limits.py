@@ -12,8 +12,8 @@ from art_core.errors import IsolationError, SettingsError, StoreError, UsageErro
 from art_core.settings import LIMITS
 
 if TYPE_CHECKING:
+    from art_core.options import Options
     from art_core.overlay import Overlay
-    from art_core.planning import Options
     from art_core.settings import Settings
 
 TIMED_OUT = 124

@@ -43,6 +43,8 @@ class Order(NamedTuple):
     limits: dict[str, Any]
     """What the launcher holds: `groups`, a limit by its name, in `places` (`groups.Places`), and
     `timeout`, in seconds."""
+    trace: list[Any]
+    """A `tracing.Plan`, empty in a run that is not traced."""
 
 
 class Step(NamedTuple):

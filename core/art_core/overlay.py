@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
+
+if TYPE_CHECKING:
+    from art_core.logged import Logged
 
 _ANSWER_S = 10.0
 
@@ -16,11 +20,19 @@ class Overlay:
     """The home of one run. Made before the process has threads; `close` commits it."""
 
     def __init__(
-        self, store: Store, branch: str, workspace: Workspace, owner: tuple[int, int], growth: int = 0
+        self,
+        store: Store,
+        branch: str,
+        workspace: Workspace,
+        owner: tuple[int, int],
+        *,
+        growth: int = 0,
+        history: bool = False,
     ) -> None:
-        """`growth` is how many bytes the store may grow by, 0 for any."""
+        """`growth` is how many bytes the store may grow by, 0 for any; `history` whether it has a log."""
         self._closing = ExitStack()
         self._owner = owner
+        self._history = history
         self.store = store
         self.workspace = workspace
         self._closing.callback(store.close)
@@ -42,6 +54,14 @@ class Overlay:
         source = f"{self.mounted.path}/{self.workspace.name}"
         origin = Origin("the workspace")
         return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
+
+    def begin(self, argv: Sequence[bytes], trace: str | None, *, snapshot: bool) -> Logged | None:
+        """Take down in the store's log that a command starts; None where there is none. Raises StoreError."""
+        if not self._history or self.mounted.worker is None:
+            return None
+        from art_core.logged import Logged
+
+        return Logged(self.mounted.worker, argv, trace or "", snapshot=snapshot)
 
     def notes(self) -> Sequence[str]:
         """What the user should know after a run."""

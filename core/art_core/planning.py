@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
-from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Network, Run
-from art_core.errors import NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
+from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Run
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
+from art_core.options import Options
 from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import Settings
@@ -24,49 +25,9 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 if TYPE_CHECKING:
     from art_core.contracts import Stores
     from art_core.overlay import Overlay
+    from art_core.recording import Recording
 
-Trust = Literal["refuse", "ask", "trust"]
 _MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
-
-
-class Options(NamedTuple):
-    """What a caller may ask of a run; the command line's options of the same names.
-
-    `binds` are `HOST:GUEST[:ro|rw]`, relative to the current directory. `env` are `NAME`,
-    `NAME=VALUE` or patterns such as `ANTHROPIC_*`. `trust` says what happens to mounts that need
-    approval and have none.
-    """
-
-    workspace: str | None = None
-    name: str | None = None
-    database: str | None = None
-    branch: str | None = None
-    moved: bool = False
-    store: str | None = None
-    isolation: str | None = None
-    tracer: str | None = None
-    trace: bool = False
-    binds: Sequence[str] = ()
-    expose: Sequence[str] = ()
-    path: Sequence[str] = ()
-    masks: bool = True
-    env: Sequence[str] = ()
-    env_files: Sequence[str] = ()
-    nested: bool = False
-    alias: bool = True
-    network: Network | None = None
-    allow_domains: Sequence[str] = ()
-    gateway: str | None = None
-    memory: str | None = None
-    pids: str | None = None
-    cpus: str | None = None
-    timeout: str | None = None
-    disk: str | None = None
-    unprotected: Sequence[str] = ()
-    trust: Trust = "refuse"
-    allow_home: bool = False
-    no_plugins: Sequence[str] = ()
-    overrides: Sequence[str] = ()
 
 
 class Prepared(NamedTuple):
@@ -102,9 +63,11 @@ class Preparation:
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
         database = options.database or defaults.database or self.settings.database
-        self._refuse_trace()
+        self.recording = self._recording() if options.trace else None
         if database is None and options.branch not in (None, _MAIN_BRANCH):
             raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
+        if database is None and options.snapshot:
+            raise PluginError("--snapshot: snapshots need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = asking.network(options, self.settings, self.plugins)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
@@ -123,6 +86,7 @@ class Preparation:
             raise
 
     def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.history import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -130,8 +94,11 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
+            provider = self.plugins.provider("store", name)
+            growth = 0 if self.held is None else self.held.growth(provider)
+            history = keeps_history(provider, asked="--snapshot" if self.options.snapshot else "")
+            branch = self.options.branch or _MAIN_BRANCH
+            return Overlay(store, branch, self.workspace, owner, growth=growth, history=history)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -142,6 +109,8 @@ class Preparation:
         self.state_dir = dirs.state_dir(self._caller_env)
         hidden = self.overlay.store.hidden() if self.overlay is not None else ()
         extra = [*self.settings.masks, self.state_dir, *hidden]
+        if self.recording is not None and self.recording.log is not None:
+            extra.append(self.recording.log)
         self.masks = masks.host_masks(homes, extra) if self.options.masks else []
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
@@ -153,11 +122,10 @@ class Preparation:
 
     # --- what may be asked for -----------------------------------------------------------------
 
-    def _refuse_trace(self) -> None:
-        """Name what is missing for a trace."""
-        if self.options.trace:
-            self.plugins.provider("tracer", self.options.tracer or self.settings.tracer)
-            raise PluginError("--trace: this version of ART does not trace yet; leave --trace out")
+    def _recording(self) -> Recording:
+        from art_core import recording
+
+        return recording.Recording(self.plugins, recording.wanted(self.options, self.settings.tracer))
 
     def _require_capabilities(self, *more: str) -> None:
         """Refuse by name what the isolation cannot do."""
@@ -167,6 +135,7 @@ class Preparation:
         needed["network-filtered"] = "a filtered network" if self.network == "filtered" else ""
         needed["rlimits"] = "limits without a control group" if self.held and self.held.rlimits else ""
         needed["nested"] = "--nested" if self.options.nested else ""
+        needed["filters"] = "--trace" if self.recording and self.recording.filters else ""
         needed.update(dict.fromkeys(more, "a terminal"))
         for capability, what in needed.items():
             if what and capability not in provider.capabilities:
@@ -230,6 +199,9 @@ class Preparation:
         opened = [mounts.opened(mount) for mount in needed]
         self._fds += {mount.fd for mount in (*opened, *protected)}
         together = [*opened, *shown, *protected, *explicit]
+        if self.recording is not None:
+            writable = [mount for mount in explicit if mount.writable]
+            self.recording.check_log([self.workspace.real, self.workspace.path], writable)
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
 
     def _settle_grants(self) -> None:
@@ -310,6 +282,7 @@ class Preparation:
             listen=() if self.egress is None else self.egress.listen,
             listen_fd=door_fd,
             rlimits=() if self.held is None else self.held.rlimits,
+            filters=() if self.recording is None else self.recording.filters,
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -341,6 +314,8 @@ class Preparation:
 
     def exit(self, outcome: Any, prepared: Prepared) -> Exit:
         """What an outcome (`launcher.Outcome`) means for the user."""
+        if outcome.untraced is not None and self.recording is not None:
+            return Exit(FAILURE, "tracer", self.recording.failure(outcome.untraced))
         with self.plugins.guard("isolation", self._isolation_name):
             ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
         if self.held is not None:
@@ -386,6 +361,8 @@ class Preparation:
 
     def close(self) -> None:
         """Commit a mounted home and close all descriptors. Idempotent."""
+        if self.recording is not None:
+            self.recording.close()
         overlay, self.overlay = self.overlay, None
         try:
             if overlay is not None:

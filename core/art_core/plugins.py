@@ -21,6 +21,8 @@ from art_core.settings import Settings
 if TYPE_CHECKING:
     import pluggy
 
+    from art_core.tracing import Plan
+
 KINDS: Mapping[str, str] = {
     "store": "art_stores",
     "isolation": "art_isolations",
@@ -277,6 +279,25 @@ class Plugins:
         context = self.context(source.provider)
         with self.guard(kind, name):
             return source.provider.create(context)
+
+    def tracing_plan(self, name: str) -> Plan:
+        """What a tracing process has to know to create the tracer of that name by itself."""
+        from art_core.tracing import Plan
+
+        source = self._source("tracer", name)
+        context = self.context(source.provider)
+        return Plan(
+            module=source.entry.module,
+            attribute=source.entry.attribute,
+            provider=name,
+            settings=dict(self._settings.plugin_settings.get(name, {})) if source.provider.settings else None,
+            state_dir=context.state_dir,
+            cache_dir=context.cache_dir,
+            uid=context.uid,
+            gid=context.gid,
+            request=(),
+            out=-1,
+        )
 
     @contextmanager
     def guard(self, kind: str, name: str) -> Iterator[None]:

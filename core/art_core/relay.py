@@ -35,12 +35,19 @@ class Channel:
     """One direction: from `source` to `sink` until the end of either.
 
     `owned` names the ends that are closed as soon as they have no more use, which tells the
-    command. `watch` sees every byte (and makes the channel copy). A caller's descriptor is never
-    switched to non-blocking mode: its open file is shared with other programs.
+    command. `watch` sees every byte, `change` gives what is written instead (both make the channel
+    copy). A caller's descriptor is never switched to non-blocking mode: its open file is shared with
+    other programs.
     """
 
     def __init__(
-        self, source: int, sink: int, *, owned: tuple[int, ...], watch: Callable[[bytes], None] | None = None
+        self,
+        source: int,
+        sink: int,
+        *,
+        owned: tuple[int, ...],
+        watch: Callable[[bytes], None] | None = None,
+        change: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.source = source
         self.sink = sink
@@ -48,7 +55,8 @@ class Channel:
         self.paused = False
         self._owned = owned
         self._watch = watch
-        self._splices = watch is None
+        self._change = change
+        self._splices = watch is None and change is None
         self._pending = memoryview(b"")
         self._awaits_sink = False
         # No more than poll(2) promises a pipe, where a caller's descriptor would block on more.
@@ -96,7 +104,7 @@ class Channel:
                 return
             if self._watch is not None:
                 self._watch(data)
-            self._pending = memoryview(data)
+            self._pending = memoryview(data if self._change is None else self._change(data))
         self._pending = self._pending[os.write(self.sink, self._pending[: self._limit]) :]
         self._awaits_sink = False
 

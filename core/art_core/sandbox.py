@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
-from art_core.planning import Options, Preparation, Prepared
-from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
+from art_core.options import Options
+from art_core.planning import Preparation, Prepared
+from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from art_core.egress import Watched
     from art_core.gateways import Refusal
+    from art_core.logged import Logged
     from art_core.settings import Settings
 
 Command = Sequence[str | bytes]
@@ -67,7 +69,7 @@ class Sandbox:
 
     `workspace` is the host directory to work in (None: what the settings say, else the current
     one); the keyword arguments are the fields of
-    `art_core.planning.Options`, named as the command line's options are. Raises ArtError for
+    `art_core.options.Options`, named as the command line's options are. Raises ArtError for
     everything a user can act on; nothing is started and nothing is changed then.
     """
 
@@ -82,6 +84,7 @@ class Sandbox:
     ) -> None:
         self._launcher = launcher
         self._passages: list[Watched] = []
+        self._sessions: list[Logged] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
             self._preparation = Preparation(Options(workspace=directory, **options), settings, ask)
@@ -129,7 +132,8 @@ class Sandbox:
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
         refused = [line for passage in self._passages for line in passage.lines]
-        return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0)]
+        logged = [line for session in self._sessions for line in session.notes]
+        return [*notes, *logged, *refused, *self._preparation.notices(failed=exit.code != 0)]
 
     def resolution_note(self, argv: Command) -> str | None:
         """One line when the command's name means another program inside than for the caller."""
@@ -152,7 +156,7 @@ class Sandbox:
         attachment = Attachment(self._preparation.stream_owner)
         capture = Capture(attachment, input)
         try:
-            started = self._start(argv, capture.streams)
+            started = self._start(argv, capture.streams, attachment=attachment)
             launcher, passage = started.launcher, started.passage
             try:
                 attachment.launched()
@@ -209,7 +213,12 @@ class Sandbox:
         try:
             streams, state = attachment.caller_streams(terminal=terminal)
             started = self._start(
-                argv, streams, terminal=terminal, state=state, tell=None if terminal else tell
+                argv,
+                streams,
+                terminal=terminal,
+                state=state,
+                tell=None if terminal else tell,
+                attachment=attachment,
             )
             try:
                 with passing_signals(started.launcher, attachment.relay):
@@ -229,14 +238,22 @@ class Sandbox:
         terminal: bool = False,
         state: Terminal | None = None,
         tell: Callable[[str], None] | None = None,
+        attachment: Attachment | None = None,
     ) -> _Started:
-        """Launch; where root's workspace cannot be staged, once more without."""
+        """Launch; where root's workspace cannot be staged, once more without. A trace that has no log
+        goes to standard error, through the relay of `attachment` where there is one."""
         held = self._preparation.held
         passage, egress = None, self._preparation.egress
         if egress is not None:
             passage = egress.open(self._preparation.identity.host_ids, tell)
             self._passages.append(passage)
         door_fd = -1 if passage is None else passage.door_fd
+        recording = self._preparation.recording
+        out_fd = -1
+        if recording is not None:
+            opened = recording.open()
+            out_fd = opened if opened is not None else 2 if attachment is None else attachment.record()
+        logged = self._begun(_encode(argv))
         while True:
             prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
             launcher = self._launcher or Launcher()
@@ -250,6 +267,9 @@ class Sandbox:
                     terminal=state,
                     worker=self._preparation.worker_fd,
                     limits=None if held is None else held.order,
+                    trace=None
+                    if recording is None
+                    else Tracing(recording.plan(prepared.launch.execs), out_fd),
                 )
             except LaunchFailed as error:
                 launcher.close()
@@ -259,13 +279,29 @@ class Sandbox:
                 launcher.close()
                 raise
             else:
-                return _Started(launcher, partial(self._exit, prepared, launcher, passage), passage)
+                return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
 
-    def _exit(self, prepared: Prepared, ended: Launcher, passage: Watched | None) -> Exit:
+    def _begun(self, argv: Sequence[bytes]) -> Logged | None:
+        """The run in the store's log."""
+        overlay, recording = self._preparation.overlay, self._preparation.recording
+        if overlay is None:
+            return None
+        trace = None if recording is None else recording.log
+        logged = overlay.begin(argv, trace, snapshot=self._preparation.options.snapshot)
+        if logged is not None:
+            self._sessions.append(logged)
+        return logged
+
+    def _exit(
+        self, prepared: Prepared, ended: Launcher, passage: Watched | None, logged: Logged | None
+    ) -> Exit:
         outcome = ended.result()
         if passage is not None:
             passage.close()
-        return self._preparation.exit(outcome, prepared)
+        exit = self._preparation.exit(outcome, prepared)
+        if logged is not None:
+            logged.ended(exit, () if passage is None else list(passage.told))
+        return exit
 
 
 class Process:

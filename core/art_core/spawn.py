@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from art_core.contracts import Launch
+    from art_core.tracing import Plan
 from art_core.errors import IsolationError
 
 
@@ -29,6 +30,13 @@ class Terminal(NamedTuple):
 
     fd: int
     state: list[Any]
+
+
+class Tracing(NamedTuple):
+    """How to trace, and the descriptor that the record goes to, which stays the caller's."""
+
+    plan: Plan
+    out_fd: int
 
 
 class LaunchFailed(IsolationError):
@@ -65,9 +73,11 @@ class Launcher:
         terminal: Terminal | None = None,
         worker: int | None = None,
         limits: Mapping[str, Any] | None = None,
+        trace: Tracing | None = None,
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
-        caller's to close. When the process of the pidfd `worker` ends, so does the sandbox.
+        caller's to close. When the process of the pidfd `worker` ends, so does the sandbox; so it does
+        with the process that traces.
         Raises LaunchFailed, or IsolationError when the launcher is gone."""
         from art_core import order
 
@@ -90,8 +100,14 @@ class Launcher:
             entered.append(launch.enter.user_fd)
         enter_places = range(len(descriptors), len(descriptors) + len(entered))
         descriptors += entered
+        worker_place = -1
         if worker is not None:
+            worker_place = len(descriptors)
             descriptors.append(worker)
+        traced: list[Any] = []
+        if trace is not None:
+            traced = list(trace.plan._replace(out=len(descriptors)))
+            descriptors.append(trace.out_fd)
         message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
@@ -102,8 +118,9 @@ class Launcher:
             terminal=terminal_place,
             terminal_state=[] if terminal is None else terminal.state,
             enter=list(enter_places),
-            worker=-1 if worker is None else len(descriptors) - 1,
+            worker=worker_place,
             limits=dict(limits or {}),
+            trace=traced,
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)

@@ -57,6 +57,7 @@ def art_isolations() -> Iterable[Provider[Isolation]]:
                     "network-filtered",
                     "nested",
                     "rlimits",
+                    "filters",
                 }
             ),
             settings=Settings,

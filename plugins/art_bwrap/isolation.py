@@ -17,6 +17,8 @@ from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, 
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
 from art_core.hosttree import HostTree, RealHost
 
+EXECS = 2
+"""bwrap itself, and the interpreter that becomes the init."""
 REPORT, INIT_REPORT, ARGUMENTS, PAYLOAD, STDERR, FILTER, PROGRAM, LIBRARIES, FIRST_FREE = range(3, 12)
 
 _KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
@@ -94,6 +96,7 @@ class Bubblewrap(NamedTuple):
             report_fds=(REPORT, INIT_REPORT),
             enter=run.home.namespace if run.home is not None else None,
             shown=self._shown(run, options),
+            execs=EXECS,
         )
 
     def _shown(self, run: Run, options: Sequence[str]) -> list[str]:
@@ -117,6 +120,8 @@ class Bubblewrap(NamedTuple):
         if program is not None:
             descriptors.files[FILTER] = program
             options += ["--add-seccomp-fd", str(FILTER)]
+        for more in run.filters:
+            options += ["--add-seccomp-fd", str(descriptors.add(more))]
         return options
 
     def _own_places(self) -> list[str]:

@@ -13,13 +13,16 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NoReturn
 
+import apsw
 import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_core.history import Ending, Opening
 from art_core.spawn import detach
 from art_cowfs.below import Below
 from art_cowfs.others import Others
@@ -184,6 +187,19 @@ async def _look_after(below: Below) -> None:
         below.look_at_unwatched()
 
 
+def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Take down what a command does. A log that cannot be written is no reason to end it."""
+    about = {name: value for name, value in request.items() if name not in ("ask", "id")}
+    try:
+        if request["ask"] == "begin":
+            number, before = session.begin(Opening(**about))
+            return {"id": number, "before": before}
+        session.ended(request["id"], Ending(**about))
+        return {}
+    except (ArtError, OSError, apsw.Error) as error:
+        return {"error": f"the session cannot be recorded: {error}"}
+
+
 def _notes(session: Session) -> list[str]:
     lines = [session.drift()]
     if left_by := session.left_by:
@@ -212,6 +228,8 @@ async def _answer(
             _say(control, {"notes": session.notes()})
         if request["ask"] == "full":
             _say(control, {"full": session.full})
+        if request["ask"] in ("begin", "ended"):
+            _say(control, _logged(session, request))
         if request["ask"] == "commit":
             try:
                 await operations.durable()

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import apsw
 
-from art_cowfs import layers
+from art_core.history import Ending, NameTaken, Opening, dated
+from art_cowfs import layers, sessions
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
@@ -73,6 +74,7 @@ class Session:
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
+        self._begun: dict[int, sessions.Begun] = {}
         refuse_network(self.path)
         self._lock = BranchLock(self.path, branch)
         self.left_by = self._lock.left_by
@@ -198,6 +200,34 @@ class Session:
         self.writer.wait()
         return frozen, pin
 
+    def begin(self, opening: Opening) -> tuple[int, str]:
+        """A command starts; its number in the log, and the snapshot that was taken before it. Raises OSError
+        or StoreError."""
+        place = b"" if self._place is None else self._place.name
+        with self._lock.committing():
+            begun = sessions.begin(self._reading, self._branch, place, opening)
+        before = self._snapshot_before(begun.id) if opening.snapshot else ""
+        self._begun[begun.id] = begun
+        self.tree.pending.noticing.append(begun.changed)
+        return begun.id, before
+
+    def _snapshot_before(self, session: int) -> str:
+        for name in (f"before-{session}", *dated(f"before-{session}")):
+            with suppress(NameTaken):
+                os.close(self.freeze(layers.Named(name, f"before session {session}"))[1])
+                with self._lock.committing():
+                    sessions.snapshotted(self._reading, session, name)
+                return name
+        raise AssertionError
+
+    def ended(self, session: int, ending: Ending | None) -> None:
+        """It ended; None for one that was killed."""
+        begun = self._begun.pop(session)
+        self.tree.pending.notice()
+        self.tree.pending.noticing.remove(begun.changed)
+        with self._lock.committing():
+            sessions.end(self._reading, begun, ending)
+
     def accept(self, accepted: Accepted) -> None:
         """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
         with suppress(OSError):
@@ -249,6 +279,9 @@ class Session:
         self.tree.below.close()
         try:
             self.tree.pending.wait()
+            for session in list(self._begun):
+                with suppress(apsw.Error):  # Without an end it is one that was killed, too.
+                    self.ended(session, None)
         finally:
             self.writer.close()
             failure = self.writer.failure

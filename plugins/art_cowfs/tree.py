@@ -266,9 +266,11 @@ class Tree:
         self._copy_up(node)
         node.parent, node.name = directory, name
         self._set_name(directory, name, node.ino)
+        self.pending.named(directory, name, True)
 
     def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self._copy_up(directory)
+        self.pending.named(directory, name, False)
         if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
             self._hold(node)  # From now on it has one name less than on the host.
         if not node.held and node.parent is directory and node.name == name:

@@ -20,6 +20,7 @@ PLUGIN_MAY: dict[str, set[str]] = {
     "art_cowfs": {"apsw", "art_fusefs", "pyfuse3", "trio"},
     "art_fusefs": {"pyfuse3", "trio"},
     "art_proxy": {"h11", "trio"},
+    "art_ptrace": {"ptrace"},
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
 LIBRARIES = {"art_fusefs"}

@@ -8,7 +8,7 @@ from art_cli.argv import split
 from art_cli.completing import OWN_OPTIONS
 from art_cli.options import BY_DEST, GROUPS, OPTIONS, SUBCOMMANDS
 from art_cli.run import sandbox_options
-from art_core.planning import Options
+from art_core.options import Options
 from tests.architecture.test_command_names import programs
 
 

@@ -59,6 +59,7 @@ def test_the_list_for_people_has_a_line_for_each(plain: Caller) -> None:
         ["bwrap", "ok"],
         ["cowfs", "ok"],
         ["proxy", "ok"],
+        ["ptrace", "ok"],
     ]
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Bench:
         if self.layers > 1:
             connection = connect(str(self.database))
             if len(chain_of(connection, "main")) < self.layers:
-                freeze(connection, "main", Named(f"before-{len(chain_of(connection, 'main'))}"))
+                freeze(connection, "main", Named(f"before-{time.time_ns()}"))
             connection.close()
         return self.mount()
 

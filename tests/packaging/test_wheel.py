@@ -25,8 +25,8 @@ def metadata(wheel: Path) -> email.message.Message:
 
 def test_it_holds_the_parts_of_art_and_nothing_else(installed: Installed) -> None:
     tops = {name.partition("/")[0] for name in contents(installed.wheel)}
-    parts = {"art_core", "art_cli", "art_bwrap", "art_binds", "art_cowfs", "art_fusefs", "art_proxy"}
-    assert tops == {*parts, "art_runtime-0.1.0.dist-info"}
+    plugins = {"art_bwrap", "art_binds", "art_cowfs", "art_fusefs", "art_proxy", "art_ptrace"}
+    assert tops == {"art_core", "art_cli", *plugins, "art_runtime-0.1.0.dist-info"}
 
 
 def test_it_holds_every_file_of_the_parts(installed: Installed) -> None:
@@ -68,6 +68,7 @@ def test_its_entry_points_are_the_command_and_the_plugins(installed: Installed) 
         "bwrap = art_bwrap.hooks",
         "cowfs = art_cowfs.hooks",
         "proxy = art_proxy.hooks",
+        "ptrace = art_ptrace.hooks",
     ]
 
 

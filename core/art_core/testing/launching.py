@@ -17,7 +17,17 @@ from art_core.testing.driver import Driver, shown
 from art_core.testing.rules import Rule
 
 KNOWN_CAPABILITIES = frozenset(
-    {"mounts", "masks", "pidns", "terminal", "network-none", "network-filtered", "nested", "rlimits"}
+    {
+        "mounts",
+        "masks",
+        "pidns",
+        "terminal",
+        "network-none",
+        "network-filtered",
+        "nested",
+        "rlimits",
+        "filters",
+    }
 )
 """What `art_core.contracts.Isolation` lists."""
 
