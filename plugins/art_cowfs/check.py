@@ -65,10 +65,16 @@ def examine(connection: apsw.Connection) -> Iterator[Problem]:
             connection.execute("ROLLBACK")
 
 
+def is_of_the_file(line: str) -> bool:
+    """Whether a line of SQLite's integrity check is about its pages and indexes. What it says of values is
+    found below."""
+    return line != "ok" and not line.startswith(("***", "CHECK constraint", "NULL value"))
+
+
 def _sqlite(connection: apsw.Connection) -> Iterator[Problem]:
     for (said,) in connection.execute(f"PRAGMA integrity_check({MOST})"):
         for line in str(said).splitlines():
-            if line != "ok" and not line.startswith("***"):
+            if is_of_the_file(line):
                 yield Problem("sqlite", f"SQLite says: {line}")
 
 

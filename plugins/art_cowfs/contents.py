@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower
@@ -230,6 +230,21 @@ class Contents:
             node.holes += (_chunks(size) - _chunks(node.size)) * CHUNK
         node.size = size
         self._pending.dirty(node)
+
+    def filled(self, node: CowNode) -> Iterator[int]:
+        """The places of a file that may hold something else than zeros, in order."""
+        end, hosts = _chunks(node.size), 0
+        if node.origin is not None and (not node.held or node.host_clip):
+            shown = _chunks(node.host_clip if node.held else node.size)
+            found = None if self._lower is None else self._lower.stat(node.origin)
+            # Where the host's file is not what it was, reading the first place tells.
+            hosts = min(shown, end, 1 if found is None else max(1, _chunks(found.st_size)))
+        yield from range(hosts)
+        if node.held:
+            places = set(self._chain.chunks(node.ino))
+            for batch in (*self._pending.inflight, self._pending.batch):
+                places |= batch.chunks.get(node.ino, {}).keys()
+            yield from sorted(place for place in places if hosts <= place < end)
 
     def _holes_from(self, node: CowNode, first: int) -> int:
         """How many chunks from a place on are neither stored nor the host's."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from art_cowfs.check import Problem, examine
+from art_cowfs.check import Problem, examine, is_of_the_file
 from art_cowfs.locks import Bystander
 from art_cowfs.schema import APPLICATION_ID, FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
 
@@ -57,7 +57,8 @@ def _copy(connection: apsw.Connection, backup: str) -> None:
 
 def _is_whole(connection: apsw.Connection) -> bool:
     try:
-        return all(said == "ok" for (said,) in connection.execute("PRAGMA integrity_check(1)"))
+        said = all_rows(connection, "PRAGMA integrity_check")
+        return not any(is_of_the_file(line) for (lines,) in said for line in str(lines).splitlines())
     except apsw.Error:
         return False
 
@@ -93,6 +94,7 @@ _SMALL = 256 << 20
 
 def _rescue(source: apsw.Connection, target: apsw.Connection) -> list[str]:
     """Copy every row that can be read; the tables of which some could not."""
+    target.pragma("ignore_check_constraints", True)
     target.pragma("page_size", PAGE)
     target.pragma("auto_vacuum", 2)
     target.execute(TABLES)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from art_core.contracts import Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
+from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
 from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import start_process
@@ -224,6 +225,26 @@ class Database:
         from art_cowfs import caring
 
         return caring.squash(self.path, branch)
+
+    def home(self, at: str, workspace: Workspace | None) -> AbstractContextManager[HomeReader]:
+        from art_cowfs.home import reading
+
+        return reading(self.path, at, workspace)
+
+    def home_writer(self, branch: str, workspace: Workspace | None) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.home import writing
+
+        return writing(self.path, branch, workspace)
+
+    def new_home(self, branch: str) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.beginning import beginning
+
+        return beginning(self.path, branch)
+
+    def workspace_at(self, name: str) -> str | None:
+        from art_cowfs.home import workspace_at
+
+        return workspace_at(self.path, name)
 
     def close(self) -> None:
         pass
