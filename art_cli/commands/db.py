@@ -8,16 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.console import note, printable
 from art_cli.grouping import Group, all_given
-from art_cli.opening import Opened, opened
+from art_cli.opening import Opened, opened, workspace_of
 from art_cli.progress import sized
+from art_core import archive
 from art_core.errors import UsageError
+from art_core.files import Files
 from art_core.history import MAIN
 from art_core.maintenance import Finding, Info, Maintenance
 
@@ -158,3 +160,74 @@ def squash(as_json: bool, **options: Any) -> None:
     print(printable(f"{found.branch}: {found.before} layers before, {found.after} now"))
     if found.why:
         note(found.why)
+
+
+tar = click.option("--tar", is_flag=True, required=True, help="as a tar archive (POSIX pax)")
+
+
+@command.command("export", cls=Command)
+@shared("db")
+@tar
+@as_json
+@click.option("--workspace", "only", is_flag=True, help="only the workspace, not the rest of the home")
+def export(tar: bool, as_json: bool, only: bool, **options: Any) -> int:
+    """Write a branch or a snapshot (-b NAME) to standard output.
+
+    What the workspace shows of its host directory is written, too, where -m DIR names that; without it
+    only what the database has.
+
+    \b
+      art db export --tar -d ws.db -b before-tests | tar tv
+    """
+    chosen = all_given(options)
+    if os.isatty(1):
+        raise UsageError("a tar archive is not for a terminal; redirect standard output")
+    with opened(chosen, "files") as found:
+        files: Files = found.store  # type: ignore[assignment]
+        with workspace_of(found, files) as workspace:
+            top = b""
+            if only:
+                top = os.fsencode(found.named or os.path.basename(os.path.abspath(found.directory)))
+            with files.home(chosen.get("branch") or MAIN, workspace) as home:
+                if only and home.find(top) is None:
+                    raise UsageError(
+                        f"the database has no workspace {os.fsdecode(top)!r}; name it with -m DIR"
+                    )
+                done = archive.write(home, top, sys.stdout.buffer, _skipped)
+    sys.stdout.flush()
+    _carried(done, "exported", as_json, sys.stderr)
+    return 1 if done.skipped else 0
+
+
+@command.command("import", cls=Command)
+@shared("db")
+@tar
+@as_json
+def import_(tar: bool, as_json: bool, **options: Any) -> int:
+    """Read a tar archive from standard input into a new branch (-b NAME), or a new database.
+
+    Either all of it is there at the end, or nothing. Names that lead out of the archive are refused.
+
+    \b
+      art db import --tar -d new.db < home.tar
+      art db import --tar -d ws.db -b other < home.tar
+    """
+    chosen = all_given(options)
+    with opened(chosen, "files", "create") as found:
+        files: Files = found.store  # type: ignore[assignment]
+        with files.new_home(chosen.get("branch") or MAIN) as home:
+            done = archive.read(home, sys.stdin.buffer, _skipped)
+    _carried(done, "imported", as_json, sys.stdout)
+    return 0
+
+
+def _skipped(path: bytes, why: str) -> None:
+    print(printable(f"SKIP {os.fsdecode(path)}: {why}"), file=sys.stderr)
+
+
+def _carried(done: archive.Carried, verb: str, as_json: bool, out: TextIO) -> None:
+    if as_json:
+        print(json.dumps(done._asdict()), file=out)
+    else:
+        skipped = f", {done.skipped} skipped" if done.skipped else ""
+        print(f"art: {done.entries} {verb} ({done.size} bytes){skipped}", file=sys.stderr)
