@@ -212,6 +212,29 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
     return telling.status
 
 
+@command.command("mount", cls=Command)
+@shared("fs")
+@click.option("--read-only", is_flag=True, help="change nothing; a branch as of now, or a snapshot")
+@click.argument("directory", metavar="DIR")
+def mount(read_only: bool, directory: str, **options: Any) -> int:
+    """Mount the home at a directory of the host, until Ctrl-C, SIGTERM or umount.
+
+    Everything is committed at the end. Read-write it holds the branch, as a sandbox does; a snapshot is
+    mounted with --read-only. As root the directory is root's alone; other users need fusermount3.
+
+    \b
+      art fs mount -d ws.db --read-only -b before-tests /mnt
+    """
+    from art_cli.mounting import serve
+
+    chosen = all_given(options)
+    with opened(chosen, "files", "write") as found:
+        files: Files = found.store  # type: ignore[assignment]
+        with workspace_of(found, files) as workspace:
+            at = chosen.get("branch") or MAIN
+            return serve(files, found.store, at, workspace, directory, read_only=read_only)
+
+
 class _Telling:
     """Prints what is copied; `status` is 1 when something could not be."""
 

@@ -105,6 +105,8 @@ class Server:
             said: dict[str, Any] = {}
             with suppress(OSError):  # It ended before it was asked: perhaps it told why.
                 said = json.loads(self._control.recv(1 << 16) or b"{}")
+            if said.get("closed"):
+                return  # Somebody unmounted it.
             why = said.get("error", "the file system's server was killed during the run")
             raise StoreError(str(why)) from None
         finally:
@@ -127,9 +129,28 @@ class Database:
     def hidden(self) -> Sequence[str]:
         return companions(self.path)
 
-    @contextmanager
     def mount(
         self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(branch, workspace, make_namespace, {"growth": growth})
+
+    def view(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        *,
+        read_only: bool,
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(at, workspace, make_namespace, {"growth": 0, "read_only": read_only})
+
+    @contextmanager
+    def _mount(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        more: Mapping[str, object],
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -138,19 +159,26 @@ class Database:
             namespace = make_namespace()
             path, fuse_fd = namespace.mount_fuse("art")
             uid, gid = namespace.owner
-            wish = {
+            wish: dict[str, object] = {
                 "database": os.fsencode(self.path).hex(),
-                "branch": branch,
+                "branch": at,
                 "state": os.fsencode(self._state).hex(),
-                "name": os.fsencode(workspace.name).hex(),
-                "path": os.fsencode(workspace.real).hex(),
-                "moved": workspace.moved,
-                "growth": growth,
                 "uid": uid,
                 "gid": gid,
+                **more,
             }
+            if namespace.mnt_fd < 0:
+                wish["mounted_at"] = os.fsencode(path).hex()
+            descriptors = [fuse_fd]
+            if workspace is not None:
+                descriptors.append(workspace.fd)
+                wish |= {
+                    "name": os.fsencode(workspace.name).hex(),
+                    "path": os.fsencode(workspace.real).hex(),
+                    "moved": workspace.moved,
+                }
             try:
-                notes = server.start(wish, [fuse_fd, workspace.fd])
+                notes = server.start(wish, descriptors)
             finally:
                 os.close(fuse_fd)
         except BaseException:
