@@ -33,6 +33,7 @@ def serve(
         how = "read-only" if read_only else "read-write"
         note(f"{at!r} is at {mount.path}, {how}, until Ctrl-C or: umount {mount.path}")
         assert mounted.worker is not None
+        _wait(mount, woken, mounted.worker.pidfd)
         if not mount.unmount():
             note(f"{mount.path} is in use: what is open there fails from now on")
     return 0
