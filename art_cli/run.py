@@ -19,6 +19,7 @@ _AS_THEY_ARE = (
         "name",
         "database",
         "branch",
+        "snapshot",
         "moved",
         "store",
         "isolation",

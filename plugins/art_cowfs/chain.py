@@ -75,13 +75,13 @@ class Chain:
     def name(self, parent: int, name: bytes) -> tuple[int | None] | None:
         """What a name leads to: (number,), (None,) for a whiteout, None when no layer has it."""
         row: tuple[int | None] | None = self._one(self._name, (parent, name))
-        return row
+        return None if row == (0,) else row
 
     def names(self, parent: int, limit: int = -1) -> Iterator[tuple[bytes, int | None]]:
         """All names of a directory that any layer has, whiteouts too."""
         return self.connection.execute(
             "SELECT name, ino FROM (SELECT name, ino, max(layer) FROM dentry "
-            f"WHERE parent = ? AND {self.chosen} GROUP BY name) LIMIT ?",
+            f"WHERE parent = ? AND {self.chosen} GROUP BY name) WHERE ino IS NOT 0 LIMIT ?",
             (parent, limit),
         )
 

@@ -81,7 +81,7 @@ def add_point(
     """A new name. Raises StoreError for one that may not be, or is taken."""
     taken = connection.execute("SELECT kind FROM point WHERE name = ?", (checked_name(name),)).get
     if taken is not None:
-        raise NameTaken(f"there is a {taken} {name!r} already; `art {taken} -d {name}` removes it")
+        raise NameTaken(f"there is a {taken} {name!r} already; `art {taken} --delete {name}` removes it")
     connection.execute(
         "INSERT INTO point VALUES(?, ?, ?, ?, ?, ?, ?)", (name, kind, layer, branch, parent, now, note)
     )

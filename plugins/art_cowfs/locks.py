@@ -103,6 +103,11 @@ class Pin:
         self._file.let_go(_RECORDS)
         self.fd = self._file.fd
 
+    def wait_for_merges(self) -> None:
+        """Those that had begun when the pin came, and did not see it, are over; later ones see it."""
+        self._file.take(_QUEUE)
+        self._file.let_go(_QUEUE)
+
     @classmethod
     def handed(cls, path: str, fd: int) -> Pin:
         """One that another process took."""

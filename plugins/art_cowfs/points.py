@@ -6,6 +6,8 @@ and removing it need it free.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,10 +18,17 @@ import apsw
 from art_core.contracts import Workspace
 from art_core.history import MAIN, NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, layers
+from art_cowfs.chain import Chain
 from art_cowfs.layers import Named
 from art_cowfs.locks import holders
+from art_cowfs.lower import Lower
+from art_cowfs.restoring import Restoring
 from art_cowfs.schema import DatabaseError, chain_of, changing, found, layers_from
 from art_cowfs.standing import alone, frozen_now, standing, writing_to
+from art_cowfs.store import companions
+
+_DEEPEST = 20_000
+"""Frames: a path has at most 2048 names."""
 
 
 def listed(path: str) -> list[Point]:
@@ -108,7 +117,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
     ):
         kept = _keep_all(connection, branch, f"before restore {at}")
         if paths:
-            ...
+            _put_back_paths(path, connection, branch, still.layer, paths, workspace)
         else:
             _put_back(connection, branch, at, still.layer)
     return _point(path, kept)
@@ -131,3 +140,39 @@ def _put_back(connection: apsw.Connection, branch: str, at: str, layer: int) -> 
     kept = set(layers_from(connection, layer))
     agreeing.inherit(connection, [one for one in below if one not in kept], new)
     connection.execute("DELETE FROM layer WHERE id = ?", (top,))  # It was just begun, and is empty.
+
+
+def _put_back_paths(
+    path: str,
+    connection: apsw.Connection,
+    branch: str,
+    layer: int,
+    paths: Sequence[bytes],
+    workspace: Workspace,
+) -> None:
+    before = sys.getrecursionlimit()
+    lower = Lower(os.dup(workspace.fd), companions(path))
+    try:
+        with writing_to(path) as elsewhere:
+            wanted = Chain(elsewhere, "", layer)
+            restoring = Restoring(connection, Chain(connection, branch), wanted, lower)
+            sys.setrecursionlimit(_DEEPEST)
+            for one in _outermost(paths):
+                restoring.put_back(one)
+            restoring.finish()
+    except RecursionError:
+        raise DatabaseError(f"what is in {path!r} leads in a circle; `art db check` says more") from None
+    except OSError as error:
+        raise DatabaseError(f"what the host has there cannot be read: {error.strerror}") from None
+    finally:
+        sys.setrecursionlimit(before)
+        lower.close()
+
+
+def _outermost(paths: Sequence[bytes]) -> list[bytes]:
+    """Without those that lie in another one."""
+    kept: list[bytes] = []
+    for path in sorted(paths, key=lambda one: one.split(b"/")):
+        if not kept or (path != kept[-1] and not path.startswith(kept[-1] + b"/")):
+            kept.append(path)
+    return kept

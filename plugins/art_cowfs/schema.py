@@ -37,7 +37,7 @@ from typing import Any, Literal, NamedTuple
 
 import apsw
 
-from art_core.errors import ArtError
+from art_core.errors import StoreError
 
 APPLICATION_ID = 0x41525400
 FORMAT = 2
@@ -91,7 +91,7 @@ CREATE TABLE session(
 """
 
 
-class DatabaseError(ArtError):
+class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
 
 
@@ -233,18 +233,28 @@ class Found(NamedTuple):
 
 def found(connection: apsw.Connection, name: str) -> Found:
     """The point of a name. Raises DatabaseError when there is none."""
-    row = connection.execute("SELECT kind, layer, branch FROM point WHERE name = ?", (name,)).fetchone()
-    if row is None:
+    point = _found(connection, name)
+    if point is None:
         raise DatabaseError(
-            f"there is no branch {name!r} in this database, and no snapshot; "
-            f"`art branch {name} -d {connection.filename}` makes a branch"
+            f"there is no branch or snapshot {name!r} in this database; `art branch` and "
+            "`art snapshot --list` list those there are"
         )
-    return Found(*row)
+    return point
+
+
+def _found(connection: apsw.Connection, name: str) -> Found | None:
+    row = connection.execute("SELECT kind, layer, branch FROM point WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Found(*row)
 
 
 def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
     """The layers of a branch, the top first. Raises DatabaseError when there is none."""
-    point = found(connection, branch)
+    point = _found(connection, branch)
+    if point is None:
+        raise DatabaseError(
+            f"there is no branch {branch!r} in this database; "
+            f"`art branch {branch} -d {connection.filename}` makes it"
+        )
     if point.kind != "branch":
         raise DatabaseError(
             f"{branch!r} is a snapshot, which stays as it is; "

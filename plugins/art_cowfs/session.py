@@ -208,6 +208,7 @@ class Session:
             begun = sessions.begin(self._reading, self._branch, place, opening)
         before = self._snapshot_before(begun.id) if opening.snapshot else ""
         self._begun[begun.id] = begun
+        self.tree.pending.hand_over()  # What changed before it is not its own.
         self.tree.pending.noticing.append(begun.changed)
         return begun.id, before
 

@@ -15,7 +15,7 @@ from art_cowfs import asking, layers
 from art_cowfs.accepting import Accepted, accept
 from art_cowfs.layers import Named
 from art_cowfs.locks import BranchLock, Held, Pin
-from art_cowfs.schema import DatabaseError, connect, found
+from art_cowfs.schema import DatabaseError, Found, connect, found
 
 _PATIENCE_S = 2.0
 """How long to wait for a holder that cannot be asked: another reader needs a moment only."""
@@ -74,21 +74,31 @@ def standing(path: str, at: str) -> Iterator[Standing]:
     When the read is over, a layer that was made for it is merged with what came above it.
     """
     with writing_to(path) as connection:
-        point = found(connection, at)
-        if point.kind == "snapshot":
-            # Pinned before it is looked up once more: its name may go, and then the layer.
-            pin = Pin(path, point.layer)
-    if point.kind == "snapshot":
+        point, pin = _pinned(connection, path, at)
+    if pin is not None:
         try:
-            with writing_to(path) as connection:
-                if found(connection, at) != point:
-                    raise DatabaseError(f"{at!r} was just replaced by another point")
             yield Standing(point.layer, partial(_change_frozen, path, point.layer))
         finally:
             pin.close()
     else:
         with frozen_now(path, at) as layer:
             yield Standing(layer, partial(_change, path, at))
+
+
+def _pinned(connection: apsw.Connection, path: str, at: str) -> tuple[Found, Pin | None]:
+    """What a name leads to; the layer of a snapshot is not merged any more. Raises DatabaseError."""
+    while (point := found(connection, at)).kind == "snapshot":
+        pin = Pin(path, point.layer)
+        try:
+            # It is looked up once more when it is pinned: a merge may have been on its way.
+            pin.wait_for_merges()
+            if found(connection, at) == point:
+                return point, pin
+        except BaseException:
+            pin.close()
+            raise
+        pin.close()
+    return point, None
 
 
 @contextmanager

@@ -92,9 +92,9 @@ class Reader:
     def _top(self) -> CowNode | None:
         return self._tree.lookup(self._tree.node(ROOT), self._name)
 
-    def walk(self) -> Iterator[Entry]:
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
         top = self._top()
-        open_directories = [] if top is None else [self._listed(top, b"")]
+        open_directories = [] if top is None else [self._listed(top, b"", shown)]
         seen = set() if top is None else {top.ino}
         while open_directories:
             for node, entry, where in open_directories[-1]:
@@ -102,19 +102,21 @@ class Reader:
                     yield entry
                 if stat.S_ISDIR(node.mode):
                     once(seen, node.ino, where)
-                    open_directories.append(self._listed(node, where))
+                    open_directories.append(self._listed(node, where, shown))
                     break
             else:
                 open_directories.pop()
 
-    def _listed(self, directory: CowNode, path: bytes) -> Iterator[tuple[CowNode, Entry | None, bytes]]:
+    def _listed(
+        self, directory: CowNode, path: bytes, shown: bool
+    ) -> Iterator[tuple[CowNode, Entry | None, bytes]]:
         names = sorted(self._tree.names(directory))
         for start in range(0, len(names), _AT_ONCE):
-            yield from self._looked_up(directory, path, names[start : start + _AT_ONCE])
+            yield from self._looked_up(directory, path, names[start : start + _AT_ONCE], shown)
             self._tree.settle()
 
     def _looked_up(
-        self, directory: CowNode, path: bytes, names: Sequence[bytes]
+        self, directory: CowNode, path: bytes, names: Sequence[bytes], shown: bool
     ) -> list[tuple[CowNode, Entry | None, bytes]]:
         """What the store has at some names, read in one short transaction."""
         found = []
@@ -122,12 +124,26 @@ class Reader:
             for name in names:
                 node, where = self._tree.lookup(directory, name), joined(path, name)
                 # What the host has at its own place, also as a further name of a file, is not the store's.
-                if node is not None and (node.held or directory.origin != path):
+                only_shown = node is not None and not node.held and directory.origin == path
+                if node is not None and (shown or not only_shown):
                     kind = kind_of(node.mode)
-                    found.append((node, None if kind is None else self._entry(node, where, kind), where))
+                    entry = None if kind is None else self._entry(node, where, kind, only_shown)
+                    found.append((node, entry, where))
         return found
 
-    def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
+    def shows(self, path: bytes) -> Entry | None:
+        node = self._top()
+        above, only_shown = b"", False
+        for name in path.split(b"/"):
+            if node is None or not stat.S_ISDIR(node.mode):
+                return None
+            directory, node = node, self._tree.lookup(node, name)
+            only_shown = node is not None and not node.held and directory.origin == above
+            above = joined(above, name)
+        kind = None if node is None else kind_of(node.mode)
+        return None if node is None or kind is None else self._entry(node, path, kind, only_shown)
+
+    def _entry(self, node: CowNode, path: bytes, kind: Kind, only_shown: bool = False) -> Entry:
         changed_from = node.origin == path and kind == "file" and node.held
         partial = kind == "file" and node.held and node.origin is not None and node.host_clip > 0
         if partial:
@@ -141,10 +157,12 @@ class Reader:
             ino=node.ino,
             target=node.target,
             nlink=node.nlink,
-            xattrs=self._tree.xattrs(node) if self._marked or not node.held else {},
+            xattrs=self._tree.xattrs(node) if not only_shown and (self._marked or not node.held) else {},
             version=node.ctime,
             origin=(node.base_size, node.base_mtime) if changed_from else None,
             partial=partial,
+            lower=node.origin,
+            shown=only_shown,
         )
 
     def removed(self) -> Iterator[bytes]:
