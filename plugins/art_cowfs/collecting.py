@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import apsw
 
@@ -168,6 +168,8 @@ def _give_back(connection: apsw.Connection, by: Bystander) -> tuple[int, str]:
                 list(connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))  # a page a step
             if connection.pragma("freelist_count") >= free:
                 break
-    connection.pragma("wal_checkpoint(PASSIVE)" if held else "wal_checkpoint(TRUNCATE)")
+    mode = apsw.SQLITE_CHECKPOINT_PASSIVE if held else apsw.SQLITE_CHECKPOINT_TRUNCATE
+    with suppress(apsw.BusyError):  # Somebody reads; the last one to close does it.
+        connection.wal_checkpoint(mode=mode)
     kept = connection.pragma("freelist_count") * PAGE
     return kept, _KEPT.format(repr(min(held))) if held and kept else ""

@@ -54,6 +54,8 @@ class Pending:
         """All that the layer has of the node is to go."""
         self.batch.inodes.pop(node.ino, None)
         self.batch.chunks.pop(node.ino, None)
+        for mark in [key for key in self.batch.xattrs if key[0] == node.ino]:
+            del self.batch.xattrs[mark]
         if stat.S_ISDIR(node.mode):
             for name in [key for key in self.batch.names if key[0] == node.ino]:
                 del self.batch.names[name]

@@ -36,7 +36,7 @@ def repair(path: str, backup: str) -> Iterator[Problem]:
                 _copy(connection, backup)
                 yield from _mend_file(connection, path)
                 yield from _mend_rows(connection)
-                connection.pragma("wal_checkpoint(TRUNCATE)")
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             finally:
                 connection.close()
     finally:

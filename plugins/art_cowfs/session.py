@@ -270,7 +270,8 @@ class Session:
         with self._lock.alone() as alone:
             if alone:
                 list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+            with suppress(apsw.BusyError):
+                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""

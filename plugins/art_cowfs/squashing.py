@@ -63,9 +63,10 @@ def merge(connection: apsw.Connection, by: Bystander, branch: str, *, top: bool)
     """The same, for one who holds the branch (`top`) or leaves its top alone."""
     tried: set[tuple[int, int]] = set()
     merged = 0
+    own = {branch} if top else set()
     while (pair := _next(connection, branch, by.is_read, tried, top=top)) is not None:
         tried.add(pair)
-        if _merge_pair(connection, by, *pair, alone=not by.holders()):
+        if _merge_pair(connection, by, *pair, alone=not by.holders().keys() - own):
             merged += 1
             tried.clear()
     return merged
