@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from art_core.egress import Watched
     from art_core.gateways import Refusal
+    from art_core.lending import Granted
     from art_core.logged import Logged
     from art_core.settings import Settings
 
@@ -124,24 +125,41 @@ class Sandbox:
         and how a limit is held when that is not as one would think."""
         overlay, held = self._preparation.overlay, self._preparation.held
         notes = [] if held is None else held.notes
+        if (lent := self._preparation.lent) is not None:
+            notes = [*notes, *lent.greetings(kept=overlay is not None)]
         return notes if overlay is None else [*notes, *overlay.mounted.notes]
 
-    def notices(self, exit: Exit) -> Sequence[str]:
+    def notices(self, exit: Exit, *, explained: bool = False) -> Sequence[str]:
         """What a user should be told after a run that ended so: what a store met, what a filtered network
-        refused and nobody was told of, protected files that are new or changed, mounts left out."""
+        refused and nobody was told of, protected files that are new or changed, mounts left out. `explained`:
+        why it failed was told."""
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
         refused = [line for passage in self._passages for line in passage.lines]
         logged = [line for session in self._sessions for line in session.notes]
-        return [*notes, *logged, *refused, *self._preparation.notices(failed=exit.code != 0)]
+        left = self._preparation.notices(failed=exit.code != 0 and not explained)
+        return [*notes, *logged, *refused, *left]
 
-    def resolution_note(self, argv: Command) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        return self._preparation.resolution_note(_encode(argv))
+    def grants(self) -> Sequence[Granted]:
+        """What of the caller's own is lent to the sandbox, each with who asked for it."""
+        lent = self._preparation.lent
+        return [] if lent is None else lent.granted
 
-    def shell_command(self) -> list[bytes]:
-        """The command of an interactive shell: the caller's if it is there inside, else bash, else sh."""
-        return [os.fsencode(self._preparation.shell())]
+    def hint(self, argv: Command, exit: Exit) -> str | None:
+        """One line when a command failed that needs something which could have been lent."""
+        from art_core.missing import hint
+
+        return hint(_encode(argv), exit.code, self._preparation.options, os.environ)
+
+    def failure_note(self, argv: Command) -> str | None:
+        """One line on what may be behind the failure of a command: there is a preset for it, or its name
+        means another program inside than for the caller."""
+        return self._preparation.failure_note(_encode(argv))
+
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent whose preset was asked for, else an interactive
+        shell: the caller's if it is there inside, else bash, else sh."""
+        return self._preparation.default_command()
 
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
         """What would be executed, with the values of variables that were asked for left out.

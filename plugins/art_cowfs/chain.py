@@ -144,8 +144,18 @@ class Chain:
         return {name: value for name, value in rows if value is not None}
 
     def has_xattrs(self) -> bool:
-        """Whether the database has any extended attribute."""
-        return bool(self._one("SELECT 1 FROM xattr LIMIT 1", ()))
+        """Whether the database has any extended attribute, but for those of the top directory."""
+        return bool(self._one("SELECT 1 FROM xattr WHERE ino > 1 LIMIT 1", ()))
+
+    def comes_from(self, origin: bytes) -> bool:
+        """Whether a layer has anything that shows what is at or below a path of the host."""
+        return bool(
+            self._one(
+                f"SELECT 1 FROM inode WHERE (origin = ?1 OR substr(origin, 1, ?2) = ?3) AND {self.chosen} "
+                "LIMIT 1",
+                (origin, len(origin) + 1, origin + b"/"),
+            )
+        )
 
     def below(self, ino: int) -> bool:
         """Whether a layer under the top knows the inode."""

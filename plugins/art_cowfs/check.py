@@ -14,6 +14,7 @@ import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
 from art_cowfs.schema import CHUNK, MAIN, all_rows
+from art_cowfs.seeds import SEEDS
 
 Statement = tuple[str, tuple[Any, ...]]
 MOST = 100
@@ -323,7 +324,8 @@ def _inodes(connection: apsw.Connection) -> Iterator[Problem]:
         ),
         (
             "origin-path",
-            "origin IS NOT NULL AND (instr(origin, x'00') OR substr(origin, 1, 1) = x'2f' OR "
+            "origin IS NOT NULL AND (instr(origin, x'00') OR (substr(origin, 1, 1) = x'2f' AND "
+            f"substr(origin, 1, {len(SEEDS)}) != x'{SEEDS.hex()}') OR "
             "instr(x'2f' || origin || x'2f', x'2f2e2e2f'))",
             "shows a path of the host that a workspace cannot have",
             f"UPDATE inode SET origin = NULL, host_clip = 0 {where}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
@@ -19,10 +19,11 @@ from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BranchLock, Pin
 from art_cowfs.lower import Lower
 from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
+from art_cowfs.seeds import Seed, Seeds, begin
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
-from art_fusefs.backend import Tell
+from art_fusefs.backend import ROOT, Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
@@ -66,15 +67,17 @@ class Session:
         tell: Tell | None = None,
         watching: Callable[[], None] = lambda: None,
         growth: int = 0,
+        seeds: Sequence[Seed] = (),
     ) -> None:
-        """`growth` is how many bytes the database may take more than now, 0 for any; for the others see
-        `Tree`."""
+        """`growth` is how many bytes the database may take more than now, 0 for any. `seeds` show through
+        beside the workspace; their descriptors become the session's. For the others see `Tree`."""
         self.path = os.path.abspath(path)
         self._branch = branch
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
         self._begun: dict[int, sessions.Begun] = {}
+        self._seed_notes: list[str] = []
         refuse_network(self.path)
         self._lock = BranchLock(self.path, branch)
         self.left_by = self._lock.left_by
@@ -86,7 +89,7 @@ class Session:
             self.chain = Chain(self._reading, branch)
             self._sweep()
             if workspace is not None:
-                self._lower = Lower(workspace.fd, companions(self.path))
+                self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
         except BaseException:
             self._lock.close()
@@ -109,6 +112,9 @@ class Session:
             try:
                 know(self._reading, workspace)
                 self.tree.place(workspace.name, os.fstat(workspace.fd))
+                if seeds:
+                    known = self.chain.xattrs(ROOT)
+                    self._seed_notes = begin(self.tree, seeds, known, moved=workspace.moved)
                 self.tree.pending.wait()
             except BaseException:
                 self.close()
@@ -122,10 +128,24 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def workspace_name(self) -> bytes:
+        return b"" if self._place is None else self._place.name
+
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""
         place = self._place
         return "" if place is None else drift(self.chain, place.name, place.fd)
+
+    def greetings(self) -> list[str]:
+        """What the user should know at the start of a run."""
+        lines = [self.drift(), *self._seed_notes]
+        if self.left_by:
+            lines.append(
+                f"the last run on this database ({self.left_by}) was killed; what it had answered was "
+                "recovered"
+            )
+        return [line for line in lines if line]
 
     def notes(self) -> list[str]:
         """What the user should know at the end of a run."""

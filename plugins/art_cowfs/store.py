@@ -7,11 +7,11 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
@@ -39,6 +39,29 @@ def reasons() -> Sequence[Reason]:
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found
+
+
+def _told(mount: Mount) -> tuple[str, str]:
+    """What the server is told of a seed or a share: its path in the home, and that on the host."""
+    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
+
+
+def parent_of(share: Mount, held: ExitStack) -> int:
+    """A descriptor of the directory that a shared file is in. Raises StoreError."""
+    directory, name = os.path.split(share.source)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        found, pinned = os.lstat(name, dir_fd=fd), os.fstat(share.fd)
+    except OSError as error:
+        raise StoreError(f"{share.origin}: {share.source}: {error.strerror}") from None
+    if (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino):
+        raise StoreError(f"{share.origin}: {share.source} was replaced at this moment; start again")
+    if not os.access(f"/proc/self/fd/{fd}", os.W_OK):
+        raise StoreError(
+            f"{share.origin}: you may not write to {directory}, and programs replace such a file by renaming"
+        )
+    return fd
 
 
 class Databases:
@@ -130,9 +153,15 @@ class Database:
         return companions(self.path)
 
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> AbstractContextManager[Mounted]:
-        return self._mount(branch, workspace, make_namespace, {"growth": growth})
+        return self._mount(branch, workspace, make_namespace, {"growth": growth}, seeds, shares)
 
     def view(
         self,
@@ -151,6 +180,8 @@ class Database:
         workspace: Workspace | None,
         make_namespace: Callable[[], Namespace],
         more: Mapping[str, object],
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -163,24 +194,25 @@ class Database:
                 "database": os.fsencode(self.path).hex(),
                 "branch": at,
                 "state": os.fsencode(self._state).hex(),
+                "seeds": [_told(seed) for seed in seeds],
+                "shares": [_told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
                 **more,
             }
             if namespace.mnt_fd < 0:
                 wish["mounted_at"] = os.fsencode(path).hex()
-            descriptors = [fuse_fd]
             if workspace is not None:
-                descriptors.append(workspace.fd)
                 wish |= {
                     "name": os.fsencode(workspace.name).hex(),
                     "path": os.fsencode(workspace.real).hex(),
                     "moved": workspace.moved,
                 }
-            try:
-                notes = server.start(wish, descriptors)
-            finally:
-                os.close(fuse_fd)
+            with ExitStack() as held:
+                held.callback(os.close, fuse_fd)
+                parents = [parent_of(share, held) for share in shares]
+                lower = [workspace.fd] if workspace is not None else []
+                notes = server.start(wish, [fuse_fd, *lower, *(seed.fd for seed in seeds), *parents])
         except BaseException:
             server.abandon()
             raise

@@ -391,7 +391,11 @@ class Tree:
         if not node.held:
             return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
         found = {**self._chain.xattrs(node.ino), **self.pending.xattrs(node.ino)}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in found.items() if value is not None and name[:5] == b"user."}
+
+    def comes_from(self, origin: bytes) -> bool:
+        """See `Chain.comes_from`."""
+        return self._chain.comes_from(origin)
 
     def has_xattrs(self) -> bool:
         """Whether there may be any: without a writer the database has to be asked once."""
