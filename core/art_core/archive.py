@@ -98,11 +98,14 @@ def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Car
 def _info(file: File, name: str) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.mode = stat.S_IMODE(file.mode)
-    seconds, rest = divmod(file.mtime_ns, 10**9)
+    seconds, rest = divmod(abs(file.mtime_ns), 10**9)
     info.mtime = seconds
-    info.pax_headers = {"mtime": f"{seconds}.{rest:09}"} if rest or seconds < 0 else {}
+    if rest or file.mtime_ns < 0:
+        info.pax_headers["mtime"] = f"{'-' * (file.mtime_ns < 0)}{seconds}.{rest:09}"
     for key, value in file.xattrs.items():
-        info.pax_headers[_XATTR + os.fsdecode(key)] = value.decode("utf-8", "surrogateescape")
+        name_of_mark = key.decode("utf-8", "replace")
+        if "=" not in name_of_mark and name_of_mark.encode() == key:  # The format has no room for others.
+            info.pax_headers[_XATTR + name_of_mark] = value.decode("utf-8", "surrogateescape")
     if file.kind == "dir":
         info.type = tarfile.DIRTYPE
     elif file.kind == "link":
