@@ -100,12 +100,14 @@ def _info(file: File, name: str) -> tarfile.TarInfo:
     info.mode = stat.S_IMODE(file.mode)
     seconds, rest = divmod(abs(file.mtime_ns), 10**9)
     info.mtime = seconds
+    headers: dict[str, str] = {}
     if rest or file.mtime_ns < 0:
-        info.pax_headers["mtime"] = f"{'-' * (file.mtime_ns < 0)}{seconds}.{rest:09}"
+        headers["mtime"] = f"{'-' * (file.mtime_ns < 0)}{seconds}.{rest:09}"
     for key, value in file.xattrs.items():
         name_of_mark = key.decode("utf-8", "replace")
         if "=" not in name_of_mark and name_of_mark.encode() == key:  # The format has no room for others.
-            info.pax_headers[_XATTR + name_of_mark] = value.decode("utf-8", "surrogateescape")
+            headers[_XATTR + name_of_mark] = value.decode("utf-8", "surrogateescape")
+    info.pax_headers = headers
     if file.kind == "dir":
         info.type = tarfile.DIRTYPE
     elif file.kind == "link":
