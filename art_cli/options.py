@@ -36,7 +36,6 @@ class Subcommand(NamedTuple):
     name: str
     help: str
     shared: frozenset[str] = frozenset()
-    needs_store: bool = False
 
 
 _WORKSPACE = (
@@ -266,5 +265,4 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         Subcommand("db", "care for a database: check, collect, export", _OF_STORE),
     )
 }
-"""Names that are commands of ART's as the first word; those that need a store are kept for a later
-version, so that no script comes to mean something else."""
+"""Names that are commands of ART's as the first word."""
