@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 
 from art_core.errors import TransferError
 from art_core.files import File, HomeReader, HomeWriter
+from art_core.hostside import checked
 from art_core.trees import Entry
 
 _BLOCK = 1 << 20
@@ -73,7 +74,7 @@ def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Car
                 skipped(file.path, "pipes, sockets and devices are not carried")
                 left += 1
                 continue
-            info = _info(file, os.fsdecode(file.path[start:]))
+            info = _info(file, os.fsdecode(checked(file.path)[start:]))
             info.uid, info.gid = uid, gid
             if file.kind == "file" and file.ino in names:
                 info.type, info.linkname, info.size = tarfile.LNKTYPE, names[file.ino], 0

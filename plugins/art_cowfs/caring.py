@@ -8,7 +8,7 @@ from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_cowfs import collecting, figures, repair, squashing
 from art_cowfs.check import Problem, examine
 from art_cowfs.hosts import changed_files
-from art_cowfs.schema import CorruptError, connect, telling
+from art_cowfs.schema import CorruptError, DatabaseError, connect, telling
 
 
 def info(path: str) -> Info:
@@ -37,8 +37,14 @@ def _finding(problem: Problem) -> Finding:
 
 def mend(path: str, backup: str) -> Iterator[Finding]:
     with telling(path):
-        for problem in repair.repair(path, backup):
-            yield _finding(problem)
+        try:
+            for problem in repair.repair(path, backup):
+                yield _finding(problem)
+        except CorruptError as error:
+            raise DatabaseError(
+                f"{str(error).partition(';')[0]}, and too much so to be mended: look for an older copy, or "
+                "for an export of it"
+            ) from None
 
 
 def collect(path: str) -> Collected:

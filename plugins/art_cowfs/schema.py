@@ -133,11 +133,17 @@ def _told(error: apsw.Error, path: str) -> DatabaseError:
 
 @contextmanager
 def telling(path: str) -> Iterator[None]:
-    """What SQLite says, as a DatabaseError."""
+    """What SQLite says, as a DatabaseError; and values that no database of ART's has, which a hostile or
+    damaged one can have anywhere."""
     try:
         yield
     except apsw.Error as error:
         raise _told(error, path) from None
+    except (TypeError, ValueError, OverflowError, LookupError, AssertionError) as error:
+        what = " ".join(str(error).split()) or "something is missing"
+        raise CorruptError(
+            f"database {path!r} has values that make no sense ({what}); `art db check` says more"
+        ) from error
 
 
 @contextmanager
@@ -270,4 +276,7 @@ def layers_from(connection: apsw.Connection, top: int) -> list[int]:
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",
         (top,),
     )
-    return sorted((row[0] for row in rows), reverse=True)
+    chain = sorted((row[0] for row in rows), reverse=True)
+    if not chain:
+        raise CorruptError(f"layer {top} is not in the database; `art db check` says more")
+    return chain

@@ -17,7 +17,7 @@ from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing, kind_of
-from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, changing, connect
+from art_cowfs.schema import CHUNK, DatabaseError, changing, connect, telling
 from art_cowfs.session import Place, Session, know
 from art_cowfs.standing import standing
 from art_cowfs.store import companions
@@ -31,7 +31,7 @@ _AT_ONCE = 100
 def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
     connect(path).close()  # What is wrong with it is told before anything beside it is made.
-    with standing(path, at) as still:
+    with telling(path), standing(path, at) as still:
         connection, remembering = connect(path), connect(path)
         lower = Lower(os.dup(workspace.fd), companions(path))
         try:
@@ -40,8 +40,6 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
                 know(remembering, _placed(workspace))
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
             yield Reader(tree, layers, remembering, workspace, still.change)
-        except apsw.Error as error:
-            raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
         finally:
             lower.close()
             connection.close()
@@ -52,7 +50,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
 def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
     """The tree, held for writing. Raises DatabaseError, also when a run has it."""
     place = _placed(workspace)._replace(fd=os.dup(workspace.fd))
-    with Session(path, branch, workspace=place, uid=0, gid=0) as session:
+    with telling(path), Session(path, branch, workspace=place, uid=0, gid=0) as session:
         remembering = connect(path)
         try:
             yield Writer(session, remembering, workspace)
