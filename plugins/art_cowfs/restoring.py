@@ -260,12 +260,15 @@ class Restoring:
         number = self._number()
         self._put_row(number, row._replace(origin=None))
         self._put_xattrs(number, self._wanted.xattrs(ino))
-        known = dict(self._wanted.names(ino))
+        known, links = dict(self._wanted.names(ino)), 2
         for name, below in known.items():
-            if below is not None and self._row(self._wanted, below) is not None:
+            there = self._row(self._wanted, below)
+            if below is not None and there is not None:
                 self._name(number, name, self._copied(below, whole=True))
+                links += stat.S_ISDIR(there.mode)
         if row.origin is not None:
-            self._fill_from_host(number, row.origin, known)
+            links += self._fill_from_host(number, row.origin, known)
+        self._put_row(number, row._replace(origin=None, nlink=links))
         return number
 
     def _is_shown(self, host: bytes) -> bool:
@@ -322,8 +325,8 @@ class Restoring:
         ino = self._number()
         row = self._row_of_host(ino, path)
         if stat.S_ISDIR(row.mode):
-            self._put_row(ino, row._replace(nlink=2))
-            self._fill_from_host(ino, path, {})
+            self._put_row(ino, row)
+            self._put_row(ino, row._replace(nlink=2 + self._fill_from_host(ino, path, {})))
         elif stat.S_ISLNK(row.mode):
             self._put_row(ino, row._replace(target=self._lower.readlink(path)))
         elif stat.S_ISREG(row.mode):
@@ -337,10 +340,12 @@ class Restoring:
         self._put_xattrs(ino, self._lower.xattrs(path))
         return ino
 
-    def _fill_from_host(self, ino: int, path: bytes, known: dict[bytes, int | None]) -> None:
-        for name in sorted(self._lower.entries(path)):
-            if name not in known:
-                self._name(ino, name, self._copied_from_host(joined(path, name)))
+    def _fill_from_host(self, ino: int, path: bytes, known: dict[bytes, int | None]) -> int:
+        """Copy what a directory of the host shows beside what is known; how many directories there are."""
+        entries = {name: found for name, found in self._lower.entries(path).items() if name not in known}
+        for name in sorted(entries):
+            self._name(ino, name, self._copied_from_host(joined(path, name)))
+        return sum(stat.S_ISDIR(found.st_mode) for found in entries.values())
 
     def _put_contents(self, ino: int, path: bytes) -> None:
         with open(self._lower.open(path), "rb") as file:
