@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import apsw
@@ -20,7 +20,7 @@ from art_core.history import MAIN, NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, layers
 from art_cowfs.chain import Chain
 from art_cowfs.layers import Named
-from art_cowfs.locks import BranchLock, Pin, holders
+from art_cowfs.locks import BranchLock, Bystander, Pin, holders
 from art_cowfs.lower import Lower
 from art_cowfs.portions import Portions
 from art_cowfs.restoring import Restoring
@@ -91,8 +91,9 @@ def make_branch(path: str, name: str, at: str) -> Point:
 def remove(path: str, name: str) -> Point:
     point = _point(path, name)
     if point.kind == "snapshot":
-        with writing_to(path) as connection, changing(connection):
-            connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
+        with closing(Bystander(path)) as by, writing_to(path) as connection:
+            with by.committing(), changing(connection):
+                connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
         return point
     if name == MAIN:
         raise DatabaseError(f"{MAIN!r} stays: it is the branch that runs take unless they name one")
@@ -154,11 +155,11 @@ def _put_back_paths(
     """A layer over what the branch has, with the paths as another layer has them. No name leads to it yet:
     what it is pinned by keeps it from being collected."""
     before = sys.getrecursionlimit()
-    with ExitStack() as closing, ExitStack() as pinned:
+    with ExitStack() as ending, ExitStack() as pinned:
         lower = Lower(os.dup(workspace.fd), companions(path))
-        closing.callback(lower.close)
-        wanted = Chain(closing.enter_context(writing_to(path)), "", layer)
-        portions = closing.enter_context(Portions(connection, lock.committing))
+        ending.callback(lower.close)
+        wanted = Chain(ending.enter_context(writing_to(path)), "", layer)
+        portions = ending.enter_context(Portions(connection, lock.committing))
         top, *below = chain_of(connection, branch)
         under = below[0] if below and layers.is_empty(connection, top) else top
         new = layers.add_layer(connection, under, time.time_ns())
@@ -166,7 +167,7 @@ def _put_back_paths(
         pinned.callback(pin.close)
         restoring = Restoring(connection, Chain(connection, branch, new), wanted, lower, portions.wrote)
         sys.setrecursionlimit(_DEEPEST)
-        closing.callback(sys.setrecursionlimit, before)
+        ending.callback(sys.setrecursionlimit, before)
         try:
             for one in _outermost(paths):
                 restoring.put_back(one)
