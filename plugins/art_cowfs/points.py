@@ -91,9 +91,13 @@ def make_branch(path: str, name: str, at: str) -> Point:
 def remove(path: str, name: str) -> Point:
     point = _point(path, name)
     if point.kind == "snapshot":
-        with closing(Bystander(path)) as by, writing_to(path) as connection:
-            with by.committing(), changing(connection):
-                connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
+        with (
+            closing(Bystander(path)) as by,
+            writing_to(path) as connection,
+            by.committing(),
+            changing(connection),
+        ):
+            connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
         return point
     if name == MAIN:
         raise DatabaseError(f"{MAIN!r} stays: it is the branch that runs take unless they name one")
