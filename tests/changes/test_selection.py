@@ -35,6 +35,10 @@ def kept(plain: Caller) -> Iterator[Kept]:
         yield made
 
 
+def choosing(kept: Kept) -> list[str | Path]:
+    return [kept.caller.art_program, "pull", "-p", "-m", kept.workspace, "-d", kept.database]
+
+
 def carried(done: subprocess.CompletedProcess[bytes]) -> list[str]:
     assert done.returncode == 0, done.stderr
     return [line.replace("workspace/", "") for line in done.stdout.decode().splitlines()[2:]]
@@ -133,16 +137,7 @@ def test_protected_files_stay_left_out_unless_asked(kept: Kept) -> None:
 
 
 def test_each_change_is_shown_and_asked_for(kept: Kept) -> None:
-    words: list[str | Path] = [
-        kept.caller.art_program,
-        "pull",
-        "-p",
-        "-m",
-        kept.workspace,
-        "-d",
-        kept.database,
-    ]
-    with terminal(kept.caller, *words) as child:
+    with terminal(kept.caller, *choosing(kept)) as child:
         for shown, answer in (
             ("empty/: added", "n"),
             ("\x1b[32m+y\x1b[m", "y"),
@@ -156,7 +151,7 @@ def test_each_change_is_shown_and_asked_for(kept: Kept) -> None:
             child.expect_exact(shown)
             child.expect_exact(QUESTION)
             child.sendline(answer)
-        child.expect_exact("art: 4 pulled (7 bytes), 2 removed, 0 unchanged, 6 not taken, 1 skipped")
+        child.expect_exact("art: 4 pulled (7 bytes), 2 removed, 4 unchanged, 5 not taken, 1 skipped")
         assert ended(child) == 0
     assert carried(kept.pull()) == without(
         "DIR  new", "new/er", "file.py (2 bytes)", "src/c.py (5 bytes)", "b.log", "old/in"
@@ -164,21 +159,12 @@ def test_each_change_is_shown_and_asked_for(kept: Kept) -> None:
 
 
 def test_the_rest_can_be_carried_or_left_at_once(kept: Kept) -> None:
-    words: list[str | Path] = [
-        kept.caller.art_program,
-        "pull",
-        "-p",
-        "-m",
-        kept.workspace,
-        "-d",
-        kept.database,
-    ]
     for answer in ("q", "\x04", "\x03"):
-        with terminal(kept.caller, *words) as child:
+        with terminal(kept.caller, *choosing(kept)) as child:
             child.expect_exact(QUESTION)
             child.send(answer + "\r" * (answer == "q"))
             assert ended(child) == (130 if answer == "\x03" else 0)
-    with terminal(kept.caller, *words) as child:
+    with terminal(kept.caller, *choosing(kept)) as child:
         child.expect_exact(QUESTION)
         child.sendline("a")
         child.expect_exact("art: 7 pulled")
@@ -187,16 +173,7 @@ def test_the_rest_can_be_carried_or_left_at_once(kept: Kept) -> None:
 
 
 def test_answers_can_be_piped(kept: Kept) -> None:
-    argv: list[str | Path] = [
-        kept.caller.art_program,
-        "pull",
-        "-p",
-        "-m",
-        kept.workspace,
-        "-d",
-        kept.database,
-    ]
-    done = kept.caller.run(argv, input=b"n\ny\n")
+    done = kept.caller.run(choosing(kept), input=b"n\ny\n")
     assert done.returncode == 0 and (kept.workspace / "new/er/file.py").exists()
     assert not (kept.workspace / "empty").exists() and not (kept.workspace / "new.log").exists()
 
@@ -220,9 +197,9 @@ def test_a_branch_is_written_elsewhere(caller: Caller) -> None:
         )
         assert b"FILE out/made/file (5 bytes)\n" in done.stdout
         assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == [
-            "main.py",
             "made",
             "made/file",
+            "main.py",
             "of the host",
             "second",
             "src",
