@@ -131,6 +131,27 @@ def test_a_rename_of_which_only_the_end_is_chosen_loses_nothing(plain: Caller) -
         assert kept.shell("wc -c <moved.py").stdout == b"1234\n"
 
 
+def test_what_the_host_took_from_under_a_rename_is_not_removed(plain: Caller) -> None:
+    """A directory that was renamed inside shows the host's at its old place, also after a pull."""
+    with fresh_directory(plain, "workspace") as workspace:
+        kept = Kept(plain, workspace)
+        kept.shell("mv src moved")
+        done = kept.pull()
+        assert b"FILE workspace/moved/deep.py" in done.stdout and b"CONFLICT src: removed" in done.stderr
+        (workspace / "src/deep.py").unlink()
+        (workspace / "src").rmdir()
+        again = kept.pull()
+        assert (again.returncode, (workspace / "moved/deep.py").read_text()) == (1, "deep\n")
+        assert b"CONFLICT moved/deep.py: gone in the sandbox, because the host removed" in again.stderr
+        shown = kept.art(command="status").stdout.decode().splitlines()
+        assert shown[1].split() == ["deleted", "moved/deep.py", "(5", "bytes)"] and "conflict" in shown[2]
+        (workspace / "src").mkdir()
+        (workspace / "src/other.py").write_text("other\n")
+        own(plain, workspace)
+        kept.shell("rm moved/other.py")
+        assert b"moved/other.py" not in kept.pull().stderr
+
+
 def test_protected_files_stay_left_out_unless_asked(kept: Kept) -> None:
     assert b"SKIP .envrc" in kept.pull(".envrc").stderr and not (kept.workspace / ".envrc").exists()
     assert carried(kept.pull("--protected", ".envrc")) == ["FILE .envrc (2 bytes)"]
