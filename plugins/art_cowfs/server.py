@@ -248,7 +248,7 @@ def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
         session.ended(request["id"], Ending(**about))
         return {}
     except (ArtError, OSError, apsw.Error) as error:
-        return {"error": f"the session cannot be recorded: {error}"}
+        return {"failed": f"the log of the database has not all of this session: {error}"}
 
 
 async def _answer(
