@@ -7,7 +7,7 @@ somebody reads is left, with all layers under it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import apsw
@@ -64,11 +64,11 @@ def turn(connection: apsw.Connection, by: Bystander) -> Iterator[None]:
         yield
 
 
-def reached(connection: apsw.Connection, by: Bystander) -> set[int]:
+def reached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> set[int]:
     """The layers that a name, or a reader, needs."""
     parents: dict[int, int | None] = dict(all_rows(connection, "SELECT id, parent FROM layer"))
     tops = [row[0] for row in connection.execute("SELECT layer FROM point")]
-    tops += [layer for layer in parents if layer not in tops and by.is_read(layer)]
+    tops += [layer for layer in parents if layer not in tops and is_read(layer)]
     found: set[int] = set()
     for top in tops:
         at: int | None = top
@@ -78,9 +78,9 @@ def reached(connection: apsw.Connection, by: Bystander) -> set[int]:
     return found
 
 
-def unreached(connection: apsw.Connection, by: Bystander) -> list[int]:
-    """The layers that nothing needs, the highest first, and those that are not there but have rows."""
-    needed = reached(connection, by)
+def unreached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> list[int]:
+    """The layers that nothing needs, the highest first."""
+    needed = reached(connection, is_read)
     layers = {row[0] for row in connection.execute("SELECT id FROM layer")}
     return sorted(layers - needed, reverse=True)
 
@@ -89,7 +89,7 @@ def _unreached(connection: apsw.Connection, by: Bystander) -> int:
     number = 0
     while True:
         with turn(connection, by):
-            gone = unreached(connection, by)
+            gone = unreached(connection, by.is_read)
             if not gone:
                 return number
             if not _some_of(connection, gone[0]):
