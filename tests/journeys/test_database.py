@@ -271,6 +271,16 @@ def test_a_mount_goes_when_the_one_who_made_it_is_killed(kept: Kept) -> None:
     assert kept.shell("rm ~/last").returncode == 0
 
 
+def test_who_cannot_mount_is_told_what_to_install(plain: Caller) -> None:
+    with fresh_directory(plain) as directory:
+        database, place = directory / "x.db", directory / "mnt"
+        plain.run(["mkdir", place])
+        (directory / "file").write_text("new")
+        assert plain.art("fs", "cp", "-d", database, directory / "file", "guest:file").returncode == 0
+        done = plain.art("fs", "mount", "-d", database, place, env={"PATH": "/nowhere"})
+        assert done.returncode == 125 and b"sudo apt install fuse3" in done.stderr
+
+
 def test_a_mount_that_would_hide_the_database_is_refused(kept: Kept) -> None:
     for place, said in (
         (".", b"holds the database"),
