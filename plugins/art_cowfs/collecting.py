@@ -14,8 +14,9 @@ import apsw
 
 from art_core.maintenance import Collected
 from art_cowfs import squashing
+from art_cowfs.layers import changed
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, all_rows, changing, connect
+from art_cowfs.schema import PAGE, CorruptError, all_rows, changing, connect
 from art_fusefs.backend import ROOT
 
 INODES_AT_ONCE = 512
@@ -104,11 +105,13 @@ def _some_of(connection: apsw.Connection, layer: int) -> bool:
     """Delete some of a layer's rows; False when there are none."""
     query = "SELECT ino FROM inode WHERE layer = ? LIMIT ?"
     inos = [row[0] for row in connection.execute(query, (layer, INODES_AT_ONCE))]
-    left = CHUNKS_AT_ONCE
+    before, left = changed(connection), CHUNKS_AT_ONCE
     for ino in inos:
         left -= _delete(connection, ino, layer, left)
         if left <= 0:
             break
+    if inos and changed(connection) == before:
+        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
     return bool(inos)
 
 

@@ -63,7 +63,8 @@ class Place:
     def look(self) -> list[str]:
         """What each command says, when it fails."""
         said = []
-        for command in (self._info, self._check, self._walk, self._pull, self._copy, self._export):
+        looks = (self._info, self._check, self._walk, self._pull, self._copy, self._export, self._care)
+        for command in looks:
             started = time.monotonic()
             try:
                 command()
@@ -87,6 +88,10 @@ class Place:
     def _export(self) -> None:
         with self.store.home("main", None) as home:
             archive.write(home, b"", io.BytesIO(), lambda path, why: None)
+
+    def _care(self) -> None:
+        self.store.collect()
+        self.store.squash("main")
 
     def _pull(self) -> None:
         workspace = open_workspace(str(self.top / "into/ws"), moved=True)
