@@ -57,6 +57,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/overlay.py
 	$(VENV)/bin/python benchmarks/changes.py
 	$(VENV)/bin/python benchmarks/scale.py
+	$(VENV)/bin/python benchmarks/layers.py
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
