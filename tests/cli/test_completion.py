@@ -55,6 +55,12 @@ def test_a_first_word_may_be_a_command_of_arts_own_or_a_program() -> None:
     assert "doctor" in offered(answer([""]))
 
 
+def test_presets_are_offered_by_name() -> None:
+    for words in (["--agent", "c"], ["run", "--agent", "c"], ["agents", "c"]):
+        assert {"claude", "codex"} <= set(offered(answer(words)))
+    assert "--agent=claude" in offered(answer(["--agent=cl"]))
+
+
 def test_an_option_of_a_run_is_offered_with_its_help() -> None:
     assert ("--nested", "allow user namespaces, for programs with a sandbox of their own") in answer(
         ["--"]
