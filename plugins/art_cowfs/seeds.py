@@ -102,9 +102,10 @@ def apart(found: os.stat_result) -> os.stat_result:
 
 
 def begin(tree: Tree, chain: Chain, seeds: Sequence[Seed], *, moved: bool) -> list[str]:
-    """See that the home shows the seeds. Returns what the user should know; raises StoreError when what was
-    copied up is of another host path."""
-    root, known = tree.node(ROOT), chain.xattrs(ROOT)
+    """See that the home shows the seeds, whose paths the attributes of its top directory remember. Returns
+    what the user should know; raises StoreError when what was copied up is of another host path."""
+    known = chain.xattrs(ROOT)
+    root = tree.node(ROOT)
     if root.origin is None:
         root.origin = SEEDS
         tree.changed(root)
