@@ -178,8 +178,11 @@ class Session:
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""
         with self._lock.committing(), changing(self._writing):
+            # What a layer below has is gone for as long as this one says so.
             gone = self._writing.execute(
-                "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
+                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
+                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
+                (self.chain.top,),
             ).fetchall()
             for table in ("chunk", "xattr", "inode"):
                 self._writing.executemany(
@@ -286,7 +289,8 @@ class Session:
         with self._lock.alone() as alone:
             if alone:
                 list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+            with suppress(apsw.BusyError):
+                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""
