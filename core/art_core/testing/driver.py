@@ -54,6 +54,8 @@ class Ran:
     stderr: bytes
     reports: Sequence[Mapping[str, object]]
     diagnostics: bytes
+    status: int
+    """The launched process's, as waitpid(2) gives it."""
     untraced: str | None = None
     """Why the tracer ended before its command."""
 
@@ -131,6 +133,16 @@ class Running:
             self._read(until, what)
         return self._received[self._stdout], self._received[self._stderr]
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody holds standard output and error any more."""
+        return not self._open
+
+    def read_some(self) -> None:
+        """Wait a little for output, or for its end."""
+        for fd in select.select(self._open, [], [], 0.05)[0]:
+            self._take(fd)
+
     def finish(self) -> Ran:
         """Close the input, wait for the end, and ask the isolation what it meant."""
         self.close_input()
@@ -139,7 +151,7 @@ class Running:
         status, reports, diagnostics = outcome.status, outcome.reports, outcome.diagnostics
         ended = self._driver.ask_exit(status, reports, diagnostics)
         untraced = None if outcome.untraced is None else str(outcome.untraced[0])
-        return Ran(ended, stdout, stderr, reports, diagnostics, untraced)
+        return Ran(ended, stdout, stderr, reports, diagnostics, status, untraced)
 
     def _read(self, until: float, what: str, *, writing: bool = False) -> None:
         """Read what is there, or wait for something (with `writing`, for room in standard input)."""

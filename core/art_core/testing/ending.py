@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from art_core.testing.driver import PATIENCE_S
+from art_core.testing.driver import PATIENCE_S, Running
 from art_core.testing.rules import Rule
 
 if TYPE_CHECKING:
     from art_core.testing.tracer import Tracery
 
+_SOON_S = 5.0
+"""How long a sandbox may take to end; it takes a small part of a second."""
 _BUSY = "import os\nprint('ready', flush=True)\nwhile True: os.stat('/tmp')"
 
 _WAYS = r"""
@@ -79,9 +81,12 @@ def _children(pid: int) -> list[int]:
 class EndRules:
     @pytest.mark.parametrize("status", [0, 255])
     def test_exit_status(self, tracery: Tracery, rule: Rule, status: int) -> None:
-        """The launched process's wait status is told as it is: the command's exit status is the run's."""
-        ran = tracery.run("sh", "-c", f"exit {status}", syscalls=("mkdir",)).ran
+        """The launched process's wait status is told as it is, the same as without a trace: the command's
+        exit status is the run's."""
+        command = ("sh", "-c", f"exit {status}")
+        ran = tracery.run(*command, syscalls=("mkdir",)).ran
         rule.equals((ran.exit.code, ran.exit.by), (status, "command"), f"{ran}")
+        rule.equals(ran.status, tracery.untraced(*command).status, "the wait status")
 
     @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGSEGV"])
     def test_signal_status(self, tracery: Tracery, rule: Rule, name: str) -> None:
@@ -129,8 +134,15 @@ class EndRules:
                 with open(f"/proc/{found[seen]}/comm") as file:
                     name = file.read().strip()
                 os.kill(found[seen], signal.SIGKILL)
-                running.read_to_end(f"the end of the sandbox, {PATIENCE_S:.0f} s after {name} was killed")
+                self._ended(running, rule, name)
             seen += 1
+
+    def _ended(self, running: Running, rule: Rule, name: str) -> None:
+        """Wait for the end of all output, which a sandbox that goes on holds."""
+        until = time.monotonic() + _SOON_S
+        while not running.silent:
+            rule.holds(time.monotonic() < until, f"{_SOON_S:.0f} s after {name} was killed it still ran")
+            running.read_some()
 
     def test_ends_with_the_supervisor(self, tracery: Tracery, rule: Rule) -> None:
         """When the supervisor dies the sandbox ends, and the record is completed to the command's end."""

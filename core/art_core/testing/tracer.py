@@ -162,6 +162,10 @@ class Tracery:
         self.rule.holds(ran.untraced is None, f"{ran}")
         return Traced(self.rule, ran, self.written())
 
+    def untraced(self, *argv: bytes | str) -> Ran:
+        """The same without a trace."""
+        return self._sandbox.run(*argv)
+
     def script(self, source: str, *arguments: bytes | str) -> list[bytes | str]:
         """A command that runs Python source inside."""
         return self._sandbox.script(source, *arguments)
