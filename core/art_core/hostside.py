@@ -281,6 +281,17 @@ class HostTree:
         assert made is not None
         return made
 
+    def sync(self) -> None:
+        """Bring what was put and removed to the disk; what lies on other file systems that are mounted
+        in the workspace is left to the kernel."""
+        from art_core.kernel import sync_file_system
+
+        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd)
+        try:
+            sync_file_system(top)
+        finally:
+            os.close(top)
+
     def set_time(self, path: bytes, mtime_ns: int) -> None:
         """A directory's time, once all that is in it was written."""
         with contextlib.suppress(OSError):

@@ -95,6 +95,11 @@ def allow_tracing_by(pid: int) -> None:
     _libc.prctl(_PR_SET_PTRACER, pid, 0, 0, 0)
 
 
+def sync_file_system(fd: int) -> None:
+    """Bring all of the file system that `fd` is open on to the disk (syncfs(2))."""
+    _check(_libc.syncfs(fd))
+
+
 def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 

@@ -29,7 +29,7 @@ def pull(
         HostTree(workspace.fd, hidden(store)) as host,
         Backwards[tuple[bytes, Agreed | None]]() as gone,
         Backwards[tuple[bytes, int]]() as times,
-        Transfer(tree, wishes, report, moved) as transfer,
+        Transfer(tree, wishes, report, moved, host.sync) as transfer,
     ):
         names: dict[int, bytes] = {}
         walk = ((checked(entry.path), entry) for entry in tree.walk())

@@ -24,7 +24,7 @@ Moved = Callable[[int], None]
 """Called with a number of bytes when they were read; it may raise, too."""
 
 _ACTIONS: Mapping[str, Action] = {"file": "FILE", "dir": "DIR", "link": "LINK"}
-_AT_ONCE = 500
+_AT_ONCE = 2000
 
 
 class Wishes(NamedTuple):
@@ -51,9 +51,18 @@ class Transfer:
     """What push and pull have in common: counting, and remembering in portions."""
 
     def __init__(
-        self, tree: TreeReader, wishes: Wishes, report: Report, moved: Moved, at_once: int = _AT_ONCE
+        self,
+        tree: TreeReader,
+        wishes: Wishes,
+        report: Report,
+        moved: Moved,
+        settle: Callable[[], None] = lambda: None,
+        at_once: int = _AT_ONCE,
     ) -> None:
+        """`settle` brings what was done to the host to the disk before it is remembered: after a power
+        cut nothing may be agreed on that the host does not have."""
         self.tree = tree
+        self._settle = settle
         self._moved = moved
         self._at_once = at_once
         self.wishes = wishes
@@ -124,6 +133,7 @@ class Transfer:
     def remember(self) -> None:
         news, self._news = self._news, {}
         if news:
+            self._settle()
             self.tree.agree(news)
 
 

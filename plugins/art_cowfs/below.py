@@ -163,8 +163,10 @@ class Below:
         if directory.tried and now - directory.tried < AGAIN_S:
             return False
         directory.tried = now
-        begins = not self.watches.holds(path)
-        found = self.watches.add(path)
+        try:
+            found = self.watches.add(path)
+        except OSError:
+            found = None
         watched = found is not None and (directory.held or self._number(path, found) == directory.ino)
         if watched:
             if (other := self._at.pop(path, None)) is not None:
@@ -172,7 +174,7 @@ class Below:
             self._at[path] = directory
             self._ask_again(directory)
             directory.changing = directory.names_changing = False
-            if begins and found is not None and not directory.held:
+            if found is not None and not directory.held:
                 directory.show(found)
                 directory.stale = False
         self._send()
