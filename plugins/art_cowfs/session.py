@@ -23,7 +23,7 @@ from art_cowfs.seeds import Seed, Seeds, begin
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
-from art_fusefs.backend import ROOT, Tell
+from art_fusefs.backend import Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
@@ -113,8 +113,7 @@ class Session:
                 know(self._reading, workspace)
                 self.tree.place(workspace.name, os.fstat(workspace.fd))
                 if seeds:
-                    known = self.chain.xattrs(ROOT)
-                    self._seed_notes = begin(self.tree, seeds, known, moved=workspace.moved)
+                    self._seed_notes = begin(self.tree, self.chain, seeds, moved=workspace.moved)
                 self.tree.pending.wait()
             except BaseException:
                 self.close()
@@ -179,8 +178,11 @@ class Session:
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run ended at once."""
         with self._lock.committing(), changing(self._writing):
+            # What a layer below has is gone for as long as this one says so.
             gone = self._writing.execute(
-                "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
+                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
+                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
+                (self.chain.top,),
             ).fetchall()
             for table in ("chunk", "xattr", "inode"):
                 self._writing.executemany(
@@ -287,7 +289,8 @@ class Session:
         with self._lock.alone() as alone:
             if alone:
                 list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+            with suppress(apsw.BusyError):
+                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""

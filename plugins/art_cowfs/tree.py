@@ -341,6 +341,7 @@ class Tree:
 
     def discard(self, node: CowNode) -> None:
         self._resident.drop(node.ino)
+        self.young.forget(node)
         self.contents.closed(node)
         if stat.S_ISDIR(node.mode):
             self.below.forget(node)
@@ -391,10 +392,6 @@ class Tree:
             return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
         found = {**self._chain.xattrs(node.ino), **self.pending.xattrs(node.ino)}
         return {name: value for name, value in found.items() if value is not None and name[:5] == b"user."}
-
-    def comes_from(self, origin: bytes) -> bool:
-        """See `Chain.comes_from`."""
-        return self._chain.comes_from(origin)
 
     def has_xattrs(self) -> bool:
         """Whether there may be any: without a writer the database has to be asked once."""
