@@ -19,7 +19,7 @@ def with_strace(installed: Installed) -> Path:
     with locked(f"{place}.lock"):
         if not place.exists():
             wheel = build("wheel", SOURCE, place.parent / "dist-strace")
-            make_venv(place, f"{installed.wheel}", str(wheel), "pytest")
+            make_venv(place, f"{installed.wheel}[overlay]", str(wheel), "pytest")
     return place / "bin"
 
 

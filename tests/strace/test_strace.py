@@ -39,6 +39,15 @@ def test_chosen_calls_go_to_standard_error(straced: Caller, workspace: Path) -> 
     assert re.fullmatch(rb'\d+ +mkdir\("one", 0777\) += 0\n\d+ +\+{3} exited with 0 \+{3}\n', done.stderr)
 
 
+def test_overlay_mode_is_traced_too(straced: Caller, workspace: Path) -> None:
+    words: list[str | Path] = ["-m", workspace, "-d", workspace.parent / "o.db", "-i=false"]
+    words += ["--tracer", "strace", "--trace-syscalls", "%file"]
+    done = straced.art(*words, "--", "sh", "-c", "echo text > new; mv new newer")
+    assert done.returncode == 0, done.stderr
+    assert b'"new", O_WRONLY|O_CREAT|O_TRUNC, 0666' in done.stderr
+    assert not (workspace / "newer").exists()
+
+
 REFUSED = {
     ("--trace-format", "jsonl"): "cannot do --trace-format jsonl (capability jsonl)",
     ("--trace-summary",): "cannot do --trace-summary (capability summary)",
