@@ -109,6 +109,7 @@ def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Ch
             served = box.gateway_served()
     except (ArtError, OSError) as error:
         why, _, found = str(error).rpartition(": ")
+        why = why.removesuffix("; to get it")
         return Check(name, "warning", why or found, "--network filtered", found if why else cure)
     if result.status or not served:
         why = result.exit.why or "the gateway did not get what the sandbox listens on"

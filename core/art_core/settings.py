@@ -69,7 +69,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "toolchains": ("hint", "auto", "off"),
     "root_as": ("mapped", "root"),
 }
-_VARIABLES = {
+VARIABLES = {
     "ART_DB": "database",
     "ART_MOUNT": "mount",
     "ART_STORE": "store",
@@ -130,7 +130,7 @@ def load(env: Mapping[str, str], files: Sequence[str] | None = None) -> Settings
         content = _read(file)
         if content is not None:
             collected.take_file(file, content)
-    for variable, key in _VARIABLES.items():
+    for variable, key in VARIABLES.items():
         if env.get(variable):
             collected.put(key, _choice(key, env[variable], variable), variable)
     return collected.settings()
