@@ -22,6 +22,18 @@ OWN_OPTIONS = {
         ("--yes", "do not ask"),
     ),
     "plugins": (("--json", "print JSON"),),
+    "snapshot": (
+        ("--list", "list the snapshots"),
+        ("--delete", "remove a snapshot"),
+        ("--json", "print JSON"),
+    ),
+    "branch": (
+        ("--from", "the branch or snapshot to go on from"),
+        ("--delete", "remove a branch"),
+        ("--json", "print JSON"),
+    ),
+    "restore": (("--json", "print JSON"),),
+    "log": (("--json", "print JSON"),),
     "doctor": (("--json", "print JSON"),),
 }
 """Options that a command does not share with a run."""

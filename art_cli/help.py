@@ -10,7 +10,7 @@ import click
 from art_cli.options import BY_DEST, GROUPS, SUBCOMMANDS, Option
 
 _WIDTH = 100
-_SHORT = ("mount", "interactive", "env", "binds", "expose", "path", "network", "print_command")
+_SHORT = ("mount", "database", "agent", "explain", "env", "binds", "expose", "network", "interactive")
 
 USAGE = """\
 Usage: art [OPTIONS] [--] [COMMAND [ARG...]]
@@ -25,8 +25,8 @@ Examples:
   art                                        a shell in the current directory
   art -m ws/ -- python3 script.py            a command in the directory ws
   art -m ws/ -i=false -- make build          the same without a terminal
-  art -e 'ANTHROPIC_*' -- claude             a command that needs some of your variables
-  art -m ws/ -d ws.db -- claude              with a home that is kept; the host stays as it is
+  art -e 'AWS_*' -- terraform plan           a command that needs some of your variables
+  art --agent claude -m ws/ -d ws.db         an agent, with what it needs; the host stays as it is
   art pull -m ws/ -d ws.db                   carry what it changed in ws/ back to the host
   art -- push                                a program that has the name of a subcommand
 """

@@ -99,6 +99,15 @@ class HostTree:
         """Everything by its path, a directory before what is in it, names in byte order."""
         yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"")
 
+    def below(self, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
+        """The same of what is in one directory; nothing where no directory stands, or it may not be read."""
+        try:
+            parent, name = self._parent(path)
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError:
+            return
+        yield from self._below(fd, path)
+
     def _below(self, fd: int, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
         try:
             for name in sorted(os.fsencode(name) for name in os.listdir(fd)):

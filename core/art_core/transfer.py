@@ -30,7 +30,8 @@ _AT_ONCE = 2000
 class Wishes(NamedTuple):
     """How to transfer. `protect` are paths that a pull leaves out, as `protect` in the settings;
     `anew` forgets what was agreed on, because the host's directory is a new one; `accept_host` takes
-    what the host has now of files that the sandbox changed in part."""
+    what the host has now of files that the sandbox changed in part. `chosen` says of a path, and whether
+    it is a directory, that a pull is to carry it; what is not chosen stays as it is on both sides."""
 
     force: bool = False
     dry_run: bool = False
@@ -38,6 +39,7 @@ class Wishes(NamedTuple):
     protect: Sequence[str] = ()
     anew: bool = False
     accept_host: bool = False
+    chosen: Callable[[bytes, bool], bool] | None = None
 
 
 class Totals:
@@ -45,6 +47,8 @@ class Totals:
 
     def __init__(self) -> None:
         self.carried = self.removed = self.same = self.skipped = self.conflicts = self.failed = self.size = 0
+        self.left = 0
+        """What was offered and not taken."""
 
 
 class Transfer:
@@ -68,9 +72,6 @@ class Transfer:
         self.wishes = wishes
         self.report = report
         self.totals = Totals()
-        self.incomplete = False
-        """Whether something was not carried that may need a file which is to be removed: what a partial
-        file has of the host's can lie at another name."""
         self._news: dict[bytes, Agreed | None] = {}
 
     def __enter__(self) -> Transfer:
@@ -116,7 +117,6 @@ class Transfer:
 
     def failed(self, path: bytes, why: str) -> None:
         self.totals.failed += 1
-        self.incomplete = True
         self.report("FAIL", path, None, why)
 
     def agree(self, path: bytes, host: Entry | None, kept: Entry | None) -> None:

@@ -17,6 +17,7 @@ from art_cowfs import watches
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.resident import Resident
+from art_cowfs.seeds import SEEDS
 from art_cowfs.watches import Event, Watches
 from art_fusefs.backend import InodeChanged, NameChanged, Notice, Tell
 
@@ -155,7 +156,7 @@ class Below:
         """Whether changes in the directory are told from now on. What was seen of it before the watch
         began is forgotten."""
         path = directory.origin
-        if path is None or self.watches is None:
+        if path is None or self.watches is None or path.startswith(SEEDS):
             return False
         if self._at.get(path) is directory:
             return True

@@ -15,7 +15,7 @@ _HOMELESS = {
 
 _DANGLING = """
 SELECT parent, name, ino FROM dentry
-WHERE ino IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inode WHERE inode.ino = dentry.ino)
+WHERE ino IS NOT NULL AND ino != 0 AND NOT EXISTS (SELECT 1 FROM inode WHERE inode.ino = dentry.ino)
 """
 _LAYERS = (
     "SELECT id FROM layer WHERE parent IS NOT NULL AND (parent >= id OR parent NOT IN (SELECT id FROM layer))"

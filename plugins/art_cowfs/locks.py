@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from art_cowfs.schema import DatabaseError
@@ -103,6 +103,11 @@ class Pin:
         self._file.let_go(_RECORDS)
         self.fd = self._file.fd
 
+    def wait_for_merges(self) -> None:
+        """Those that had begun when the pin came, and did not see it, are over; later ones see it."""
+        self._file.take(_QUEUE)
+        self._file.let_go(_QUEUE)
+
     @classmethod
     def handed(cls, path: str, fd: int) -> Pin:
         """One that another process took."""
@@ -115,6 +120,19 @@ class Pin:
         self._file.let_go(_LAYERS, _END - _LAYERS)
         self._file.take(_RECORDS)
         self._file.close()
+
+
+def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
+    """Who holds each of the branches, for those that are held."""
+    if not os.path.exists(f"{path}-lock"):
+        return {}
+    file = _File(path)
+    try:
+        records = file.records()
+        held = [branch for branch in branches if not file.is_free(_place(branch))]
+        return {branch: records.get(branch, {"by": "another run"})["by"] for branch in held}
+    finally:
+        file.close()
 
 
 class BranchLock:

@@ -13,21 +13,31 @@ import json
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import apsw
 import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_core.history import Ending, Opening
 from art_core.spawn import detach
 from art_cowfs.below import Below
 from art_cowfs.others import Others
+from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
+from art_cowfs.shares import Share
 from art_cowfs.tree import Tree
+from art_fusefs.backend import ROOT, Tell
 from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
 from art_fusefs.receiving import Receiver
+
+if TYPE_CHECKING:
+    from art_cowfs.nodes import CowNode
 
 BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
@@ -40,6 +50,8 @@ LOOK_S = 0.8
 """How often open files of the host that are not watched are looked at."""
 ENDING_S = 2.0
 """How long the thread that tells the kernel may need to end."""
+WISH_BYTES, WISH_FDS = 1 << 20, 250
+"""The most that is told at the start. The kernel hands over no more than 253 descriptors (unix(7))."""
 SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
 
@@ -119,12 +131,20 @@ def _say(control: socket.socket, message: dict[str, Any]) -> None:
 
 
 async def _serve(control: socket.socket) -> None:
-    data, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
+    data, fds, _, _ = socket.recv_fds(control, WISH_BYTES, WISH_FDS)
     if not data:
         return
     wish = json.loads(data)
     committer = Committer()
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
+    seeds = [
+        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
+        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
+    ]
+    shares = [
+        Share(bytes.fromhex(guest), fd, os.path.basename(bytes.fromhex(path)))
+        for (guest, path), fd in zip(wish["shares"], fds[2 + len(seeds) :], strict=True)
+    ]
     workspace = None
     if workspace_fd >= 0:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
@@ -142,9 +162,10 @@ async def _serve(control: socket.socket) -> None:
         tell=invalidation.tell,
         watching=watching.set,
         growth=wish["growth"],
+        seeds=seeds,
     ) as session:
         committer.tree, committer.session = session.tree, session
-        operations = Operations(session.tree, committer.room, receiver.pass_on)
+        operations = _operations(session, shares, committer.room, receiver.pass_on, invalidation.tell)
         others = Others(
             session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
         )
@@ -157,7 +178,7 @@ async def _serve(control: socket.socket) -> None:
                 session.tree.below.look_after = partial(nursery.start_soon, _look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
-                _say(control, {"ready": True, "notes": _notes(session)})
+                _say(control, {"ready": True, "notes": session.greetings()})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
@@ -165,6 +186,23 @@ async def _serve(control: socket.socket) -> None:
             if invalidation.close(ENDING_S):
                 pyfuse3.close(unmount=False)
     _say(control, {"closed": True})
+
+
+def _operations(
+    session: Session,
+    shares: Sequence[Share],
+    room: Callable[[], trio.Event | None],
+    waits: Callable[[], None],
+    tell: Tell,
+) -> Operations[CowNode]:
+    """The file system's answers; more has to be seen to where it shows seeds or shares."""
+    if not shares and session.tree.node(ROOT).origin is None:
+        return Operations(session.tree, room, waits)
+    from art_cowfs.homefs import HomeOperations
+    from art_cowfs.shares import Sharing
+
+    backend = Sharing(session.tree, shares, time.time_ns())
+    return HomeOperations(backend, room, waits, session.workspace_name, tell)
 
 
 async def _watch(below: Below, watching: trio.Event) -> None:
@@ -184,13 +222,17 @@ async def _look_after(below: Below) -> None:
         below.look_at_unwatched()
 
 
-def _notes(session: Session) -> list[str]:
-    lines = [session.drift()]
-    if left_by := session.left_by:
-        lines.append(
-            f"the last run on this database ({left_by}) was killed; what it had answered was recovered"
-        )
-    return [line for line in lines if line]
+def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Take down what a command does. A log that cannot be written is no reason to end it."""
+    about = {name: value for name, value in request.items() if name not in ("ask", "id")}
+    try:
+        if request["ask"] == "begin":
+            number, before = session.begin(Opening(**about))
+            return {"id": number, "before": before}
+        session.ended(request["id"], Ending(**about))
+        return {}
+    except (ArtError, OSError, apsw.Error) as error:
+        return {"error": f"the session cannot be recorded: {error}"}
 
 
 async def _answer(
@@ -212,6 +254,8 @@ async def _answer(
             _say(control, {"notes": session.notes()})
         if request["ask"] == "full":
             _say(control, {"full": session.full})
+        if request["ask"] in ("begin", "ended"):
+            _say(control, _logged(session, request))
         if request["ask"] == "commit":
             try:
                 await operations.durable()

@@ -7,13 +7,14 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
 from art_core import channel
-from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
+from art_core.history import Point, Session
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
 
@@ -37,6 +38,29 @@ def reasons() -> Sequence[Reason]:
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found
+
+
+def _told(mount: Mount) -> tuple[str, str]:
+    """What the server is told of a seed or a share: its path in the home, and that on the host."""
+    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
+
+
+def parent_of(share: Mount, held: ExitStack) -> int:
+    """A descriptor of the directory that a shared file is in. Raises StoreError."""
+    directory, name = os.path.split(share.source)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        found, pinned = os.lstat(name, dir_fd=fd), os.fstat(share.fd)
+    except OSError as error:
+        raise StoreError(f"{share.origin}: {share.source}: {error.strerror}") from None
+    if (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino):
+        raise StoreError(f"{share.origin}: {share.source} was replaced at this moment; start again")
+    if not os.access(f"/proc/self/fd/{fd}", os.W_OK):
+        raise StoreError(
+            f"{share.origin}: you may not write to {directory}, and programs replace such a file by renaming"
+        )
+    return fd
 
 
 class Databases:
@@ -127,7 +151,13 @@ class Database:
 
     @contextmanager
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -144,13 +174,16 @@ class Database:
                 "path": os.fsencode(workspace.real).hex(),
                 "moved": workspace.moved,
                 "growth": growth,
+                "seeds": [_told(seed) for seed in seeds],
+                "shares": [_told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
             }
-            try:
-                notes = server.start(wish, [fuse_fd, workspace.fd])
-            finally:
-                os.close(fuse_fd)
+            with ExitStack() as held:
+                held.callback(os.close, fuse_fd)
+                parents = [parent_of(share, held) for share in shares]
+                lower = [workspace.fd, *(seed.fd for seed in seeds), *parents]
+                notes = server.start(wish, [fuse_fd, *lower])
         except BaseException:
             server.abandon()
             raise
@@ -159,20 +192,45 @@ class Database:
         finally:
             server.close()
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
         from art_cowfs.trees import reading
 
-        return reading(self.path, branch, workspace)
+        return reading(self.path, at, workspace)
 
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]:
         from art_cowfs.trees import writing
 
         return writing(self.path, branch, workspace)
 
-    def snapshot(self, branch: str, name: str) -> None:
-        from art_cowfs.layers import snapshot
+    def points(self) -> Sequence[Point]:
+        from art_cowfs import points
 
-        snapshot(self.path, branch, name)
+        return points.listed(self.path)
+
+    def snapshot(self, branch: str, name: str, note: str = "") -> Point:
+        from art_cowfs import points
+
+        return points.snapshot(self.path, branch, name, note)
+
+    def make_branch(self, name: str, at: str) -> Point:
+        from art_cowfs import points
+
+        return points.make_branch(self.path, name, at)
+
+    def restore(self, branch: str, at: str, paths: Sequence[bytes], workspace: Workspace) -> Point:
+        from art_cowfs import points
+
+        return points.restore(self.path, branch, at, paths, workspace)
+
+    def remove(self, name: str) -> Point:
+        from art_cowfs import points
+
+        return points.remove(self.path, name)
+
+    def sessions(self) -> Sequence[Session]:
+        from art_cowfs import sessions
+
+        return sessions.listed(self.path)
 
     def close(self) -> None:
         pass

@@ -7,17 +7,18 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain as joined_together
 from typing import Any
 
 import apsw
 
 from art_core.contracts import Workspace
 from art_core.trees import Agreed, Entry, Kind
+from art_cowfs import agreeing
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, connect
+from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, changing, connect
 from art_cowfs.session import Place, Session, know
 from art_cowfs.standing import standing
 from art_cowfs.store import companions
@@ -27,24 +28,23 @@ from art_fusefs.backend import ROOT
 BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 _BLOCK = 1 << 20
-_PAGE = 1000
 _AT_ONCE = 100
 _ZERO = bytes(CHUNK)
 
 
 @contextmanager
-def reading(path: str, branch: str, workspace: Workspace) -> Iterator[Reader]:
+def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
     connect(path).close()  # What is wrong with it is told before anything beside it is made.
-    with standing(path, branch) as still:
+    with standing(path, at) as still:
         connection, remembering = connect(path), connect(path)
         lower = Lower(os.dup(workspace.fd), companions(path))
         try:
-            layers = Chain(connection, branch, still.layer)
+            layers = Chain(connection, at, still.layer)
             if workspace.moved:
                 know(remembering, _placed(workspace))
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
-            yield Reader(tree, remembering, workspace, still.change)
+            yield Reader(tree, layers, remembering, workspace, still.change)
         except apsw.Error as error:
             raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
         finally:
@@ -75,6 +75,7 @@ class Reader:
     def __init__(
         self,
         tree: Tree,
+        chain: Chain,
         remembering: apsw.Connection,
         workspace: Workspace,
         change: Callable[[Mapping[str, Any]], None] = lambda request: None,
@@ -82,6 +83,7 @@ class Reader:
         """`change` does something to the branch as it is by then, see `session.Accepted`."""
         tree.keep_little()
         self._tree = tree
+        self._chain = chain
         self._remembering = remembering
         self._change = change
         self._marked = tree.has_xattrs()
@@ -95,23 +97,24 @@ class Reader:
     def _top(self) -> CowNode | None:
         return self._tree.lookup(self._tree.node(ROOT), self._name)
 
-    def walk(self) -> Iterator[Entry]:
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
         top = self._top()
         if top is not None:
-            yield from self._below(top, b"")
+            yield from self._below(top, b"", shown)
 
-    def _below(self, directory: CowNode, path: bytes) -> Iterator[Entry]:
+    def _below(self, directory: CowNode, path: bytes, shown: bool) -> Iterator[Entry]:
         names = sorted(self._tree.names(directory))
         for start in range(0, len(names), _AT_ONCE):
-            for node, entry, where in self._looked_up(directory, path, names[start : start + _AT_ONCE]):
+            some = names[start : start + _AT_ONCE]
+            for node, entry, where in self._looked_up(directory, path, some, shown):
                 if entry is not None:
                     yield entry
                 if stat.S_ISDIR(node.mode):
-                    yield from self._below(node, where)
+                    yield from self._below(node, where, shown)
             self._tree.settle()
 
     def _looked_up(
-        self, directory: CowNode, path: bytes, names: Sequence[bytes]
+        self, directory: CowNode, path: bytes, names: Sequence[bytes], shown: bool
     ) -> list[tuple[CowNode, Entry | None, bytes]]:
         """What the store has at some names, read in one short transaction."""
         found = []
@@ -119,12 +122,26 @@ class Reader:
             for name in names:
                 node, where = self._tree.lookup(directory, name), joined(path, name)
                 # What the host has at its own place, also as a further name of a file, is not the store's.
-                if node is not None and (node.held or directory.origin != path):
+                only_shown = node is not None and not node.held and directory.origin == path
+                if node is not None and (shown or not only_shown):
                     kind = _kind(node.mode)
-                    found.append((node, None if kind is None else self._entry(node, where, kind), where))
+                    entry = None if kind is None else self._entry(node, where, kind, only_shown)
+                    found.append((node, entry, where))
         return found
 
-    def _entry(self, node: CowNode, path: bytes, kind: Kind) -> Entry:
+    def shows(self, path: bytes) -> Entry | None:
+        node = self._top()
+        above, only_shown = b"", False
+        for name in path.split(b"/"):
+            if node is None or not stat.S_ISDIR(node.mode):
+                return None
+            directory, node = node, self._tree.lookup(node, name)
+            only_shown = node is not None and not node.held and directory.origin == above
+            above = joined(above, name)
+        kind = None if node is None else _kind(node.mode)
+        return None if node is None or kind is None else self._entry(node, path, kind, only_shown)
+
+    def _entry(self, node: CowNode, path: bytes, kind: Kind, only_shown: bool = False) -> Entry:
         changed_from = node.origin == path and kind == "file" and node.held
         partial = kind == "file" and node.held and node.origin is not None and node.host_clip > 0
         if partial:
@@ -138,10 +155,12 @@ class Reader:
             ino=node.ino,
             target=node.target,
             nlink=node.nlink,
-            xattrs=self._tree.xattrs(node) if self._marked or not node.held else {},
+            xattrs=self._tree.xattrs(node) if not only_shown and (self._marked or not node.held) else {},
             version=node.ctime,
             origin=(node.base_size, node.base_mtime) if changed_from else None,
             partial=partial,
+            lower=node.origin,
+            shown=only_shown,
         )
 
     def removed(self) -> Iterator[bytes]:
@@ -166,33 +185,14 @@ class Reader:
                 yield offset, data
 
     def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
-        """A page at a time, so that no statement stays open."""
-        last = b""
-        while not self._elsewhere:
-            rows: list[Any] = self._remembering.execute(
-                "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime FROM base "
-                "WHERE workspace = ? AND place > ? ORDER BY place LIMIT ?",
-                (self._name, last, _PAGE),
-            ).fetchall()
-            for place, *what in rows:
-                yield place.replace(b"\0", b"/"), Agreed(*what)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1][0]
+        found = () if self._elsewhere else agreeing.agreed(self._chain, self._name)
+        return ((place.replace(b"\0", b"/"), what) for place, what in found)
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         if self._elsewhere:
             return
-        rows = _rows(self._name, agreed)
-        with self._remembering:
-            self._remembering.executemany(
-                "DELETE FROM base WHERE workspace = ? AND place = ?",
-                [place for place, what in rows.items() if what is None],
-            )
-            self._remembering.executemany(
-                "INSERT OR REPLACE INTO base VALUES(?,?,?,?,?,?,?,?)",
-                [(*place, *what) for place, what in rows.items() if what is not None],
-            )
+        with changing(self._remembering):
+            agreeing.keep(self._remembering, self._chain.top, _rows(self._name, agreed))
         for path, what in agreed.items():
             was = None if what is None else self._partial.pop(what.ino, None)
             if what is not None and was is not None:
@@ -209,21 +209,15 @@ class Reader:
         self._change({"ask": "accept", "ino": ino, "path": path.hex(), "was": was, "now": now})
 
 
-def _rows(
-    name: bytes, agreed: Mapping[bytes, Agreed | None]
-) -> dict[tuple[bytes, bytes], tuple[object, ...] | None]:
-    """Rows of `base` by their keys, None for those that go."""
-    return {
-        (name, path.replace(b"/", b"\0")): None if what is None else tuple(what)
-        for path, what in agreed.items()
-    }
+def _rows(name: bytes, agreed: Mapping[bytes, Agreed | None]) -> agreeing.Rows:
+    return {(name, path.replace(b"/", b"\0")): what for path, what in agreed.items()}
 
 
 class Writer(Reader):
     """See `trees.TreeWriter`."""
 
     def __init__(self, session: Session, remembering: apsw.Connection, workspace: Workspace) -> None:
-        super().__init__(session.tree, remembering, workspace)
+        super().__init__(session.tree, session.chain, remembering, workspace)
         self._session = session
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
@@ -267,7 +261,7 @@ class Writer(Reader):
         node.target = entry.target
         try:
             if entry.kind == "file":
-                self._fill(node, entry.size, blocks if first is None else chain([first], blocks))
+                self._fill(node, entry.size, blocks if first is None else joined_together([first], blocks))
         except BaseException:
             if node.nlink == 0:
                 self._tree.discard(node)

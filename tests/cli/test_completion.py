@@ -56,7 +56,7 @@ def test_a_first_word_may_be_a_command_of_arts_own_or_a_program() -> None:
 
 
 def test_commands_that_are_not_there_yet_are_not_offered() -> None:
-    assert "snapshot" not in offered(answer([""])) + offered(answer(["s"]))
+    assert "agents" not in offered(answer([""])) + offered(answer(["a"]))
 
 
 def test_an_option_of_a_run_is_offered_with_its_help() -> None:

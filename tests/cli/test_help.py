@@ -21,6 +21,23 @@ def test_the_overview_shows_every_command() -> None:
     assert [name for name in SUBCOMMANDS if name not in page] == []
 
 
+def test_the_common_options_come_first() -> None:
+    page = page_of_run()
+    order = [
+        "--mount",
+        "--db",
+        "--agent",
+        "--env NAME",
+        "--bind",
+        "--seed",
+        "--network",
+        "--memory",
+        "--trace ",
+    ]
+    assert sorted(order, key=page.index) == order
+    assert len(overview().splitlines()) < 60
+
+
 @pytest.mark.parametrize("columns", ["", "wide", "20", "80", "500"])
 def test_help_fits_the_terminal_when_that_is_possible(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)

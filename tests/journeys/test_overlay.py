@@ -213,7 +213,7 @@ def test_what_a_forced_push_covers_is_kept_in_a_snapshot(kept: Kept) -> None:
     assert kept.push("--force").returncode == 0
     assert kept.shell("cat main.py").stdout == b"of the host\n"
     with sqlite3.connect(kept.database) as connection:
-        kept_layers = connection.execute("SELECT id FROM layer WHERE name LIKE 'before-push-%'").fetchall()
+        kept_layers = connection.execute("SELECT layer FROM point WHERE name LIKE 'before-push-%'").fetchall()
         assert len(kept_layers) == 1, "a push that covers nothing takes none"
         rows = connection.execute("SELECT data FROM chunk WHERE layer = ?", kept_layers[0]).fetchall()
     assert (b"of the sandbox\n",) in rows

@@ -17,8 +17,8 @@ from tests.testing.memory_store import File, Memory, MemoryBackend, MemoryStore,
 
 
 class WalksBackwards(Tree):
-    def walk(self) -> Iterator[Entry]:
-        return iter(list(super().walk())[::-1])
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
+        return iter(list(super().walk(shown=shown))[::-1])
 
 
 class FoldsNames(Tree):
@@ -74,10 +74,10 @@ class SortsWholePaths(Tree):
 
 
 class WalksTheHost(Tree):
-    def _below(self, directory: File, path: bytes) -> Iterator[Entry]:
+    def _below(self, directory: File, path: bytes, shown: bool = False) -> Iterator[Entry]:
         for name in list(self._backend.names(directory)):
             directory.names.setdefault(name, self._ino(directory, name))
-        return super()._below(directory, path)
+        return super()._below(directory, path, shown)
 
     def _ino(self, directory: File, name: bytes) -> int | None:
         found = self._backend.lookup(directory, name)
