@@ -31,11 +31,16 @@ TOKEN = "TEST_SESSION"
 
 PREREQUISITES = {
     "bwrap": "bubblewrap",
+    "dh": "debhelper",
+    "dh_python3": "dh-python",
+    "dpkg-buildpackage": "dpkg-dev",
     "gcc": "gcc",
     "getent": "libc-bin",
     "git": "git",
     "ip": "iproute2",
     "make": "make",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "ps": "procps",
     "rsync": "rsync",
     "setpriv": "util-linux",

@@ -74,7 +74,12 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
     "workspace": {
         "db": Key("FILE", "the database of this workspace, as --db"),
         "name": Key("NAME", "its name inside, as --name"),
+        "agent": Key("NAME", "the preset of its runs, as --agent"),
+        "seed": Key("[PATH[:GUEST], ...]", "private views of host paths in the home, as --seed"),
+    },
+    "agents": {
+        "implied": Key("true|false", "a command that is called like a preset gets it", "agents_implied"),
     },
 }
 """Table -> key. `workspace` has one table for each workspace, named by its absolute path; `plugins`
-one for each plugin besides, whose keys are the plugin's own."""
+one for each plugin besides, whose keys are the plugin's own, and `agents` one for each preset."""
