@@ -172,21 +172,28 @@ def fuse_device(host: Host) -> Check:
     return Check("/dev/fuse", "warning", "not there", PURPOSES["store"], "sudo modprobe fuse")
 
 
+_FS_MOUNT = "a database as a directory of the host, for who is not root (art fs mount)"
+
+
 def fusermount(host: Host) -> Check:
-    """Ordinary users mount a FUSE file system through fusermount3(1)."""
+    """Ordinary users mount a file system where all of the host sees it through fusermount3(1)."""
     path = host.has_program("fusermount3")
     if path:
         return Check("fusermount3", "ok", path)
-    return Check("fusermount3", "warning", "not found", PURPOSES["store"], install(host, "fuse3"))
+    return Check("fusermount3", "warning", "not found", _FS_MOUNT, install(host, "fuse3"))
 
 
 def yama(host: Host) -> Check:
     """Yama's ptrace_scope: 2 keeps ptrace(2) for administrators, 3 for nobody."""
     scope = (host.read("/proc/sys/kernel/yama/ptrace_scope") or "0").strip()
     if scope in ("0", "1"):
-        return Check("ptrace", "ok", "allowed for children")
+        return Check("ptrace(2)", "ok", "allowed for children")
     found = f"kernel.yama.ptrace_scope = {scope}: {'nobody may trace' if scope == '3' else 'root only'}"
     cure = "sudo sysctl -w kernel.yama.ptrace_scope=1"
     return Check(
-        "ptrace", "warning", found, PURPOSES["tracer"], f"{cure}, after a restart" if scope == "3" else cure
+        "ptrace(2)",
+        "warning",
+        found,
+        PURPOSES["tracer"],
+        f"{cure}, after a restart" if scope == "3" else cure,
     )

@@ -16,6 +16,12 @@ cd "$work/tree"
 # The distribution's own Python and tools, whatever else the caller has.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
+if ! unmet=$(dpkg-checkbuilddeps debian/control 2>&1); then
+  # "dpkg-checkbuilddeps: error: Unmet build dependencies: a b (>= 1)"
+  names=$(sed 's/.*dependencies: //; s/([^)]*)//g' <<<"$unmet")
+  echo "debian.sh: error: packages are missing that the build needs; install them: apt-get install $names" >&2
+  exit 1
+fi
 if ! dpkg-buildpackage --build=binary --no-sign >"$work/log" 2>&1; then
   cat "$work/log" >&2
   exit 1

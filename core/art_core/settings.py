@@ -73,6 +73,9 @@ PROTECT = (
 )
 """Paths of a workspace that programs of the host run or obey by themselves."""
 
+READ_BY: Mapping[str, str] = {".art/config/binds.json": "binds"}
+"""Files of a workspace and the mount source that reads each: where it is missing, that is told."""
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "network": ("host", "none", "filtered"),
     "toolchains": ("hint", "auto", "off"),

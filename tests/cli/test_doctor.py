@@ -97,11 +97,11 @@ def test_a_machine_that_has_all_passes() -> None:
         ),
         (
             host({f"{SETTINGS}kernel/yama/ptrace_scope": "2\n"}),
-            "ptrace",
+            "ptrace(2)",
             "warning",
             "sudo sysctl -w kernel.yama.ptrace_scope=1",
         ),
-        (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace", "warning", "after a restart"),
+        (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace(2)", "warning", "after a restart"),
     ],
 )
 def test_what_is_lacking_is_named_with_its_cost_and_its_cure(

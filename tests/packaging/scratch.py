@@ -15,7 +15,8 @@ set -e
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-rm -f "$1/root/var/lib/man-db/auto-update"
+# Nothing is left out of packages, as images of containers do; and the index of manual pages is not made anew.
+rm -f "$1"/root/etc/dpkg/dpkg.cfg.d/* "$1/root/var/lib/man-db/auto-update"
 exec bwrap --cap-add ALL --die-with-parent --bind "$1/root" / --dev-bind /dev /dev --bind /proc /proc \
   --ro-bind /sys /sys --tmpfs /tmp --tmpfs /run --ro-bind "$2" /mnt --chdir / sh -c 'echo $$; exec cat'
 """
