@@ -200,12 +200,13 @@ def _variables(run: Preparation) -> Iterator[Shown]:
         if row.entry.key in ("pass", "set"):
             for name in row.found:
                 (told[os.fsencode(name)],) = _of_row(row._replace(found=[name]))
-    if run.path_first or run.path_last:
-        first, last = (
-            ", ".join(map(_short, paths)) or "nothing" for paths in (run.path_first, run.path_last)
-        )
-        source = "" if run.provision is None else f", and path of the preset {run.provision.preset.name}"
-        told[b"PATH"] = Shown(f"the variable PATH, in front: {first}; behind: {last}", f"--path{source}")
+    front = [*run.options.path, *run.path_first]
+    if front or run.path_last:
+        first, last = (", ".join(map(_short, paths)) or "nothing" for paths in (front, run.path_last))
+        sources = ["--path"] if run.options.path else []
+        sources += ["the setting toolchains"] if run.settings.toolchains == "auto" else []
+        sources += [] if run.provision is None else [f"the preset {run.provision.preset.name}: path"]
+        told[b"PATH"] = Shown(f"the variable PATH, in front: {first}; behind: {last}", ", ".join(sources))
     plain, asked = run.variables(plain=True), run.variables()
     for variable in asked:
         if plain.get(variable) != asked[variable] and variable not in told:

@@ -128,7 +128,9 @@ class Patches:
     def write(self, pair: Pair, text: Text | None) -> None:
         """`text` is what `text_of` says of a pair that differs."""
         one, other = _paths(pair)
-        self._bold(f"diff --git {quoted(b'a/' + one)} {quoted(b'b/' + other)}")
+        # Where no line below names the file, neither git-apply(1) nor patch(1) can read every space here.
+        names = f"{quoted(b'a/' + one, spaces=True)} {quoted(b'b/' + other, spaces=True)}"
+        self._bold(f"diff --git {names}")
         self._modes(pair)
         if one != other:
             same = 100 if text is None else _similarity(pair, text)

@@ -5,11 +5,11 @@ from __future__ import annotations
 _NAMED = {7: "a", 8: "b", 9: "t", 10: "n", 11: "v", 12: "f", 13: "r", 34: '"', 92: "\\"}
 
 
-def quoted(path: bytes) -> str:
+def quoted(path: bytes, *, spaces: bool = False) -> str:
     """A path as git prints it: in quotes with escapes as in C when a byte of it is no printable ASCII, or is
-    a quote or a backslash (git-config(1), core.quotePath); also where a part of it ends with a space, which
-    git-apply(1) does not read without quotes."""
-    if b" /" not in path and all(32 <= byte < 127 and byte not in _NAMED for byte in path):
+    a quote or a backslash (git-config(1), core.quotePath). With `spaces` also when it has any."""
+    is_plain = all(32 <= byte < 127 and byte not in _NAMED for byte in path)
+    if is_plain and not (spaces and b" " in path):
         return path.decode()
     return f'"{"".join(_escaped(byte) for byte in path)}"'
 

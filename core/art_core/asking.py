@@ -38,17 +38,17 @@ class Asking(Protocol):
     provision: Provision | None
 
 
-def preset(
-    options: Options, settings: Settings, defaults: WorkspaceDefaults, env: Mapping[str, str]
-) -> Provision | None:
-    """The preset that was asked for, and what it grants here. Raises what `presets.find` raises."""
-    name = options.agent or defaults.agent
+def preset(options: Options, settings: Settings, directory: str, env: Mapping[str, str]) -> Provision | None:
+    """The preset that was asked for, for the workspace at an absolute path, and what it grants here. Raises
+    what `presets.find` raises."""
+    name = options.agent or settings.for_workspace(directory).agent
     if name is None or name == NO_PRESET:
         return None
     from art_core import presets
     from art_core.provision import Provision
 
-    return Provision(presets.find(name, settings, env, typed=options.agent is not None), env)
+    where = "" if options.agent else settings.sources.get(f"workspace.{directory}.agent", "settings")
+    return Provision(presets.find(name, settings, env, where=where), env)
 
 
 def database(options: Options, settings: Settings, defaults: WorkspaceDefaults) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Mapping, Sequence
 
 from art_core.contracts import Exit, Worker
@@ -50,7 +51,8 @@ class Logged:
         try:
             self._ask("ended", {"id": self._id, **ending._asdict()})
         except (ArtError, OSError) as error:
-            self.notes.append(str(error))
+            if not select.select([self._worker.pidfd], [], [], 0)[0]:
+                self.notes.append(str(error))
 
     def _ask(self, what: str, about: Mapping[str, object]) -> Mapping[str, object]:
         return self._worker.ask({"ask": what, **about}, _ANSWER_S)

@@ -64,7 +64,7 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        self.provision = asking.preset(options, self.settings, defaults, self._caller_env)
+        self.provision = asking.preset(options, self.settings, absolute(directory), self._caller_env)
         self.database = database = asking.database(options, self.settings, defaults)
         self.recording = self._recording() if options.trace else None
         self._isolation_name = options.isolation or self.settings.isolation

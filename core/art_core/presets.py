@@ -122,13 +122,15 @@ def exists(name: str, settings: Settings, env: Mapping[str, str]) -> bool:
     return name in settings.agents or any(map(os.path.isfile, places))
 
 
-def find(name: str, settings: Settings, env: Mapping[str, str], *, typed: bool = True) -> Preset:
-    """The preset of that name. Raises UsageError (SettingsError when it was not `typed`) where there is
-    none, and SettingsError that names the file and the key of what is wrong in it."""
+def find(name: str, settings: Settings, env: Mapping[str, str], *, where: str = "") -> Preset:
+    """The preset of that name. Raises UsageError where there is none (SettingsError when the name stands in
+    the settings, at `where`), and SettingsError that names the file and the key of what is wrong in it."""
     sources = _sources(name, settings, env) if _NAME.match(name) else []
     if not sources:
-        error: type[ArtError] = UsageError if typed else SettingsError
-        raise error(f"there is no preset {name!r}{nearest(name, names(settings, env))}; see: art agents")
+        error: type[ArtError] = SettingsError if where else UsageError
+        place = f"{where}: " if where else ""
+        known = nearest(name, names(settings, env))
+        raise error(f"{place}there is no preset {name!r}{known}; see: art agents")
     return _built(name, sources, settings, env, ())
 
 

@@ -317,8 +317,8 @@ class _Collected:
             self.workspaces[top] = WorkspaceDefaults(
                 texts.get("db"), texts.get("name"), seeds, texts.get("agent")
             )
-            if seeds:
-                self.sources[f"workspace.{top}.seed"] = file
+            for key in table:
+                self.sources[f"workspace.{top}.{key}"] = f"{where}.{key}" if key == "agent" else file
 
     def _take_agents(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():

@@ -22,6 +22,7 @@ from art_core.errors import StoreError
 from art_fusefs.backend import ROOT
 
 if TYPE_CHECKING:
+    from art_cowfs.chain import Chain
     from art_cowfs.nodes import CowNode
     from art_cowfs.tree import Tree
 
@@ -100,9 +101,10 @@ def apart(found: os.stat_result) -> os.stat_result:
 # --- what a branch knows of its seeds ----------------------------------------------------------
 
 
-def begin(tree: Tree, seeds: Sequence[Seed], known: dict[bytes, bytes], *, moved: bool) -> list[str]:
-    """See that the home shows the seeds. `known` are the attributes of the top directory. Returns what the
-    user should know; raises StoreError when what was copied up is of another host path."""
+def begin(tree: Tree, chain: Chain, seeds: Sequence[Seed], *, moved: bool) -> list[str]:
+    """See that the home shows the seeds, whose paths the attributes of its top directory remember. Returns
+    what the user should know; raises StoreError when what was copied up is of another host path."""
+    known = chain.xattrs(ROOT)
     root = tree.node(ROOT)
     if root.origin is None:
         root.origin = SEEDS
@@ -113,7 +115,7 @@ def begin(tree: Tree, seeds: Sequence[Seed], known: dict[bytes, bytes], *, moved
         path = known.get(KNOWN + seed.guest)
         if path is None:
             notes += _adopt(tree, root, seed)
-        elif path != seed.path and not moved and tree.comes_from(SEEDS + b"/" + seed.guest):
+        elif path != seed.path and not moved and chain.comes_from(SEEDS + b"/" + seed.guest):
             raise StoreError(
                 f"the seed at ~/{os.fsdecode(seed.guest)} of this database is {os.fsdecode(path)!r}, not "
                 f"{os.fsdecode(seed.path)!r}, and what was changed in it belongs to that; add --moved if it "

@@ -23,7 +23,7 @@ from art_cowfs.seeds import Seed, Seeds, begin
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
-from art_fusefs.backend import ROOT, Tell
+from art_fusefs.backend import Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
@@ -113,8 +113,7 @@ class Session:
                 know(self._reading, workspace)
                 self.tree.place(workspace.name, os.fstat(workspace.fd))
                 if seeds:
-                    known = self.chain.xattrs(ROOT)
-                    self._seed_notes = begin(self.tree, seeds, known, moved=workspace.moved)
+                    self._seed_notes = begin(self.tree, self.chain, seeds, moved=workspace.moved)
                 self.tree.pending.wait()
             except BaseException:
                 self.close()

@@ -392,10 +392,6 @@ class Tree:
         found = {**self._chain.xattrs(node.ino), **self.pending.xattrs(node.ino)}
         return {name: value for name, value in found.items() if value is not None and name[:5] == b"user."}
 
-    def comes_from(self, origin: bytes) -> bool:
-        """See `Chain.comes_from`."""
-        return self._chain.comes_from(origin)
-
     def has_xattrs(self) -> bool:
         """Whether there may be any: without a writer the database has to be asked once."""
         return self.pending.writes or self._chain.has_xattrs()

@@ -55,10 +55,6 @@ def test_a_first_word_may_be_a_command_of_arts_own_or_a_program() -> None:
     assert "doctor" in offered(answer([""]))
 
 
-def test_commands_that_are_not_there_yet_are_not_offered() -> None:
-    assert "agents" not in offered(answer([""])) + offered(answer(["a"]))
-
-
 def test_an_option_of_a_run_is_offered_with_its_help() -> None:
     assert ("--nested", "allow user namespaces, for programs with a sandbox of their own") in answer(
         ["--"]

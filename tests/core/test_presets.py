@@ -153,8 +153,8 @@ def test_what_is_no_name_is_no_preset(name: str, env: dict[str, str], write: Wri
 def test_a_preset_that_is_not_there_is_told_by_who_asked(env: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="did you mean claude"):
         find("claud", Settings(), env)
-    with pytest.raises(SettingsError, match="there is no preset 'zzz'; known: aider"):
-        find("zzz", Settings(), env, typed=False)
+    with pytest.raises(SettingsError, match="/etc/x: there is no preset 'zzz'; known: aider"):
+        find("zzz", Settings(), env, where="/etc/x")
 
 
 # --- what is refused ---------------------------------------------------------------------------

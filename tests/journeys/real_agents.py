@@ -91,7 +91,7 @@ def test_the_real_agent(caller: Caller, home: Path, workspace: Path, name: str) 
 
     for word in ("--version", "--help"):
         done = art("--network", "none", "--", name, word)
-        assert done.returncode == 0 and done.stdout, done.stderr.decode()
+        assert done.returncode == 0 and (done.stdout or done.stderr), done.stderr.decode()
     session = SESSIONS[name]
     with model_apis() as (port, asked):
         url = f"http://127.0.0.1:{port}"
