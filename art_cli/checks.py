@@ -108,7 +108,8 @@ _SWITCHES = (
         "AppArmor allows them only to programs whose profile says so",
         "give bwrap a profile with 'userns,' (Ubuntu: sudo apt install apparmor-profiles && sudo ln -s "
         "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload "
-        "apparmor), or sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        "apparmor; --db needs one for art itself, too: docs/packaging.md), "
+        "or sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
     (
         "kernel.unprivileged_userns_clone",

@@ -11,7 +11,7 @@ import pytest
 
 from art_cli.options import BY_DEST
 from art_core.settings import READ_BY, Settings
-from tests.architecture.sources import PLUGINS, ROOT, modules
+from tests.architecture.sources import PARTS, PLUGINS, ROOT, modules
 
 SETTINGS = ROOT / "core/art_core/settings.py"
 ENTRY_POINTS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["art"])
@@ -49,6 +49,18 @@ def test_no_plugin_is_known_by_its_name(part: str) -> None:
             if (word in NAMES and not an_option) or any(module in word for module in PLUGINS):
                 found.append(f"{path.relative_to(ROOT)}:{line}: {word}")
     assert found == []
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_only_the_channel_says_how_a_part_is_installed(part: str) -> None:
+    """A packager replaces channel.toml; what stands elsewhere would stay pip's."""
+    said = [
+        f"{path.relative_to(ROOT)}:{line}: {word}"
+        for path in modules(part)
+        for word, line in words(path)
+        if "pip install" in word and path.name != "channel.py"
+    ]
+    assert said == []
 
 
 def test_each_default_of_the_settings_is_a_plugin_that_ships_with_art() -> None:

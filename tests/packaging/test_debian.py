@@ -73,7 +73,7 @@ def test_its_words_name_its_packages_for_all_that_pips_name() -> None:
         kind: set(table) for kind, table in pips.items()
     }
     named = {command.removeprefix("apt install ") for table in WORDS.values() for command in table.values()}
-    assert named <= {*PARTS, *LIBRARIES}
+    assert named <= {*PARTS, *LIBRARIES, "git", "gnupg"}
 
 
 def test_the_changelog_has_the_version_of_the_tree() -> None:
