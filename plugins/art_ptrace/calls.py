@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from functools import cache
 
-from art_ptrace import constants, numbers, prototypes, scalars, structures
+from art_ptrace import constants, numbers, prototypes, scalars
 from art_ptrace.arguments import PATH, Argument, Read, number
 from art_ptrace.scalars import pointer
+from art_ptrace.structures import polling
 
 _RAW = number(scalars.hexadecimal)
 _NUMBER, _POINTER = number(scalars.signed), number(scalars.pointer)
@@ -89,7 +90,7 @@ class Call:
                 return "0 (Timeout)"
             answers = found.get(-1)
             if isinstance(answers, bytes) and answers:
-                return f"{result} ({structures.polled(answers)})"
+                return f"{result} ({polling.polled(answers)})"
         return str(result)
 
 

@@ -1,8 +1,6 @@
 """The wait loop: seize the launched process, follow all it starts, record their calls.
 
-What would be gone is fetched while the program stands still. A line is written before the program
-goes on, not after: waking it on another processor costs more than the line (docs/decisions.md). Stops
-are those of ptrace(2).
+What would be gone is fetched while the program stands still. Stops are those of ptrace(2).
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 
-from art_ptrace import structures
 from art_ptrace.arguments import PATH_MAX
 from art_ptrace.calls import Call
 from art_ptrace.escaping import quoted
 from art_ptrace.output import Output
+from art_ptrace.structures import sockets
 from art_ptrace.tracees import Tracee
 from art_ptrace.writers import Found
 
@@ -86,7 +86,7 @@ class Summary:
         elif name in _REACHED:
             address = found.get(_REACHED[name]) if found else None
             if isinstance(address, bytes) and len(address) > 2:
-                self._list("reached", structures.address(address))
+                self._list("reached", sockets.address(address))
 
     def _list(self, kind: str, text: str) -> None:
         listed = self._listed[kind]

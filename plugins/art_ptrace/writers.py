@@ -8,9 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from art_ptrace import constants, structures
+from art_ptrace import constants
 from art_ptrace.calls import Call
 from art_ptrace.output import Output
+from art_ptrace.structures import signals
 from art_ptrace.tracees import Tracee
 
 _COLUMN = 39
@@ -62,7 +63,7 @@ class Text:
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None:
         name = constants.SIGNALS.get(number, str(number))
-        about = "" if info is None else f" {structures.signal_info(info)}"
+        about = "" if info is None else f" {signals.signal_info(info)}"
         self._write(f"{tracee.prefix}--- {name}{about} ---\n")
 
     def stopped(self, tracee: Tracee, number: int) -> None:
@@ -128,7 +129,7 @@ class Json:
         )
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None:
-        about = None if info is None else structures.signal_info(info)
+        about = None if info is None else signals.signal_info(info)
         self._put(tracee, time.monotonic_ns(), signal=constants.SIGNALS.get(number, str(number)), info=about)
 
     def stopped(self, tracee: Tracee, number: int) -> None:
