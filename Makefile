@@ -52,6 +52,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py
 	$(VENV)/bin/python benchmarks/scale.py
+	$(VENV)/bin/python benchmarks/tracing.py
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
