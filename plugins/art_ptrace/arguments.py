@@ -20,13 +20,15 @@ class Argument(NamedTuple):
     """One argument. `show` writes its value; or, when it points to something, `fetch` gets what is
     needed of that (None: it cannot be read) at the beginning or the end of the call, and `render`
     writes it. `render` gets the call's values and its result, and None as the result of a call
-    that never ended. `narrow`: it has the same layout in a program with 32-bit words."""
+    that never ended. `narrow`: it has the same layout in a program with 32-bit words. `spread`: `render`
+    gives all texts from here to the last argument, which may be none."""
 
     show: Show | None = None
     at: Literal["entry", "exit"] = "entry"
     fetch: Callable[[Read, int, Values, int], Any] | None = None
-    render: Callable[[Any, int, Values, int | None], str | None] | None = None
+    render: Callable[[Any, int, Values, int | None], str | Sequence[str]] | None = None
     narrow: bool = False
+    spread: bool = False
 
 
 def number(show: Show) -> Argument:

@@ -165,4 +165,6 @@ KINDS: Mapping[str, Argument] = {
     "prctlarg": dependent.PRCTL,
     "opt": dependent.OPTION,
     "protocol": dependent.PROTOCOL,
+    "futexrest": dependent.FUTEX,
+    "cloneall": dependent.CLONE,
 }

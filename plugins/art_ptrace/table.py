@@ -114,6 +114,7 @@ memfd_create text memfd
 name_to_handle_at at path ptr ptr atflags
 open_tree at path hex
 move_mount at path at path hex
+clone cloneall
 clone3 clonearguments size
 execve path argv envp
 execveat at path argv envp atflags
@@ -183,7 +184,7 @@ unshare unshare
 setns fd unshare
 ptrace int int ptr ptr
 membarrier membarrier hex
-futex ptr futex uint
+futex ptr futex uint futexrest
 rt_sigaction signal sigaction sigactionout size
 rt_sigprocmask how sigset sigsetout size
 rt_sigpending sigsetout size
