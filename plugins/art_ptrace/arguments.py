@@ -14,6 +14,7 @@ Read = Callable[[int, int], bytes]
 Values = Sequence[int]
 PATH_MAX = 4096
 _FIRST_READ = 256
+_END = bytes(1)
 
 
 class Argument(NamedTuple):
@@ -56,9 +57,8 @@ def _render_path(raw: bytes | None, value: int, values: Values, result: int | No
 
 
 def _fetch_path(read: Read, value: int, values: Values, result: int) -> bytes | None:
-    data = read(value, _FIRST_READ)
-    end = data.find(0)
-    return data[:end] if end >= 0 else fetch_string(read, value)
+    text, end, _ = read(value, _FIRST_READ).partition(_END)
+    return text if end else fetch_string(read, value)
 
 
 PATH = Argument(fetch=_fetch_path, render=_render_path, narrow=True)

@@ -101,9 +101,9 @@ class Loop:
             return  # It was killed; its end comes next.
         call = tracee.call
         if call is None:
-            op, architecture, number, *values = stops.entry(stops.info)
+            op, architecture, number = stops.entry(stops.info)
             if op == stops.ENTRY and tracee.recorded:
-                self._begins(tracee, self._call(architecture, number), values)
+                self._begins(tracee, self._call(architecture, number), stops.values(stops.info))
             else:
                 self._go_on(tracee)
             return
@@ -157,7 +157,8 @@ class Loop:
         request, tid = stops.request, tracee.tid
         if request(stops.GET_SYSCALL_INFO, tid, stops.INFO_SIZE, stops.INFO_AT) < 0:
             return
-        _, architecture, number, *values = stops.entry(stops.info)
+        _, architecture, number = stops.entry(stops.info)
+        values = stops.values(stops.info)
         call = self._call(architecture, number)
         if not (call.name in _EXECS if not tracee.recorded else self._selection.holds(call.name)):
             request(stops.CONT, tid, 0, 0)

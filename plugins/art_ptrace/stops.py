@@ -37,8 +37,10 @@ info = bytearray(INFO_SIZE)
 """The struct ptrace_syscall_info of the last stop that was asked about."""
 _info = (ctypes.c_char * INFO_SIZE).from_buffer(info)
 INFO_AT = ctypes.c_void_p(ctypes.addressof(_info))
-entry = struct.Struct("=B3xI16xQ6Q").unpack_from
-"""op, architecture, number and the six arguments."""
+entry = struct.Struct("=B3xI16xQ").unpack_from
+"""op, architecture and number."""
+values = struct.Struct("=32x6Q").unpack_from
+"""The six arguments."""
 result = struct.Struct("=B23xq").unpack_from
 """op and the result."""
 

@@ -7,17 +7,12 @@ import struct
 from art_ptrace import constants, file_constants, scalars
 from art_ptrace.arguments import record
 
+_STAT = struct.Struct("16xI12xQ8xq" if constants.ARM else "24xI12xQq").unpack_from
+"""st_mode, st_rdev and st_size."""
+
 
 def _stat(raw: bytes) -> str:
-    if constants.ARM:
-        mode, device, size = (
-            struct.unpack_from("I", raw, 16)[0],
-            *struct.unpack_from("Q", raw, 32),
-            *struct.unpack_from("q", raw, 48),
-        )
-    else:
-        mode = struct.unpack_from("I", raw, 24)[0]
-        device, size = struct.unpack_from("Qq", raw, 40)
+    mode, device, size = _STAT(raw)
     what = f"st_rdev={scalars.device(device)}" if mode & 0o170000 in (0o20000, 0o60000) else f"st_size={size}"
     return f"{{st_mode={scalars.file_mode(mode)}, {what}, ...}}"
 
