@@ -3,13 +3,14 @@
 #   make setup   make .venv with ART and its development tools (and install Debian packages that are missing)
 #   make demo    run commands in a sandbox of a sample workspace, and see what they could do
 #   make test    run all tests: the quick ones, then the slow (ARGS="-k name" selects)
+#   make agents  try the real agents, from npm and PyPI, each in a session with a model server of the tests
 #   make lint    ruff (format and lint) and mypy, strict
 #   make bench   run the benchmarks
 #   make clean   remove .venv and everything that was generated
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test agents lint bench clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -41,6 +42,9 @@ test: $(READY)
 	$(PYTEST) -m "not slow" $(NONE_IS_FINE)
 	$(PYTEST) -m slow $(NONE_IS_FINE)
 
+agents: $(READY)
+	$(PYTEST) tests/journeys/real_agents.py
+
 lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -51,6 +55,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/throughput.py
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py
+	$(VENV)/bin/python benchmarks/changes.py
 	$(VENV)/bin/python benchmarks/scale.py
 	$(VENV)/bin/python benchmarks/tracing.py
 

@@ -8,7 +8,7 @@ command of its own that begins at word N, counted from 0), or `nothing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from art_cli.argv import is_option
@@ -22,9 +22,38 @@ OWN_OPTIONS = {
         ("--yes", "do not ask"),
     ),
     "plugins": (("--json", "print JSON"),),
+    "snapshot": (
+        ("--list", "list the snapshots"),
+        ("--delete", "remove a snapshot"),
+        ("--json", "print JSON"),
+    ),
+    "branch": (
+        ("--from", "the branch or snapshot to go on from"),
+        ("--delete", "remove a branch"),
+        ("--json", "print JSON"),
+    ),
+    "restore": (("--json", "print JSON"),),
+    "log": (("--json", "print JSON"),),
     "doctor": (("--json", "print JSON"),),
 }
 """Options that a command does not share with a run."""
+GROUPS = {
+    "db": {
+        "check": "look at everything, and mend it",
+        "export": "write a home as a tar archive",
+        "gc": "let go of what no name needs",
+        "import": "read a tar archive into a new branch",
+        "info": "what it holds, in figures",
+        "squash": "merge layers that have no name",
+    },
+    "fs": {
+        "cat": "print files",
+        "cp": "copy files out of the home or into it",
+        "ls": "list directories",
+        "mount": "mount the home at a directory",
+    },
+}
+"""Commands that have commands of their own."""
 
 
 class Answer(NamedTuple):
@@ -109,9 +138,14 @@ def _answer(words: Sequence[str]) -> Answer:
     if subcommand == RUN:
         return Answer(f"command {len(before)}")
     if subcommand is not None:
-        return Answer("nothing")
-    ready = [(command.name, command.help) for command in SUBCOMMANDS.values() if not command.needs_store]
+        groups = GROUPS.get(subcommand)
+        return Answer("nothing") if not groups or groups.keys() & set(before) else _second(current, groups)
+    ready = [(command.name, command.help) for command in SUBCOMMANDS.values()]
     return _fitting(current, ready, kind=f"command {len(before)}" if current else "words")
+
+
+def _second(current: str, commands: Mapping[str, str]) -> Answer:
+    return _fitting(current, commands.items())
 
 
 def _fitting(current: str, words: Iterable[tuple[str, str]], *, kind: str = "words") -> Answer:

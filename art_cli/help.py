@@ -10,7 +10,7 @@ import click
 from art_cli.options import BY_DEST, GROUPS, SUBCOMMANDS, Option
 
 _WIDTH = 100
-_SHORT = ("mount", "interactive", "env", "binds", "expose", "path", "network", "print_command")
+_SHORT = ("mount", "database", "agent", "explain", "env", "binds", "expose", "network", "interactive")
 
 _USAGE = """\
 Usage: art [OPTIONS] [--] [COMMAND [ARG...]]
@@ -25,8 +25,8 @@ Examples:
   art                                        a shell in the current directory
   art -m ws/ -- python3 script.py            a command in the directory ws
   art -m ws/ -i=false -- make build          the same without a terminal
-  art -e 'ANTHROPIC_*' -- claude             a command that needs some of your variables
-  art -m ws/ -d ws.db -- claude              with a home that is kept; the host stays as it is
+  art -e 'AWS_*' -- terraform plan           a command that needs some of your variables
+  art --agent claude -m ws/ -d ws.db         an agent, with what it needs; the host stays as it is
   art pull -m ws/ -d ws.db                   carry what it changed in ws/ back to the host
   art -- push                                a program that has the name of a subcommand
 """
@@ -44,12 +44,8 @@ def overview() -> str:
     page = _page()
     with page.section("Options"):
         page.write_dl(_rows(BY_DEST[dest] for dest in _SHORT))
-    ready = [command for command in SUBCOMMANDS.values() if not command.needs_store]
     with page.section("Subcommands"):
-        page.write_dl([(command.name, command.help) for command in ready])
-    later = ", ".join(command.name for command in SUBCOMMANDS.values() if command.needs_store)
-    page.write_paragraph()
-    page.write_text(f"Kept for a later version: {later}.")
+        page.write_dl([(command.name, command.help) for command in SUBCOMMANDS.values()])
     return _USAGE + _ABOUT + _EXAMPLES + "\n" + page.getvalue() + "\nAll options: art run --help\n"
 
 

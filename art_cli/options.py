@@ -36,7 +36,6 @@ class Subcommand(NamedTuple):
     name: str
     help: str
     shared: frozenset[str] = frozenset()
-    needs_store: bool = False
 
 
 _WORKSPACE = (
@@ -56,6 +55,7 @@ _WORKSPACE = (
         path="file",
     ),
     Option("branch", ("-b", "--branch"), "NAME", "the branch of the workspace; default: main"),
+    Option("snapshot", ("--snapshot",), "", "keep the branch as it is before the run (with --db)"),
     Option("moved", ("--moved",), "", "DIR is the workspace that the database knows at another path"),
     Option(
         "unprotected",
@@ -66,7 +66,34 @@ _WORKSPACE = (
     ),
     Option("allow_home", ("--allow-home",), "", "accept a workspace that is a home or a system directory"),
 )
+_AGENT = (
+    Option(
+        "agent",
+        ("--agent",),
+        "NAME",
+        "give the command what this agent needs of yours (claude, codex, ...; `art agents` lists them); "
+        "without COMMAND it is started",
+    ),
+    Option(
+        "explain", ("--explain",), "", "print what would be granted, why, and what could leak; run nothing"
+    ),
+)
 _SIGHT = (
+    Option(
+        "env",
+        ("-e", "--env"),
+        "NAME[=VALUE]",
+        "pass a variable, or set one; patterns such as 'ANTHROPIC_*' pass several",
+        many=True,
+    ),
+    Option(
+        "env_files",
+        ("--env-file",),
+        "FILE",
+        "set the variables that stand in FILE, one NAME=VALUE a line",
+        many=True,
+        path="file",
+    ),
     Option(
         "binds",
         ("--bind",),
@@ -86,26 +113,14 @@ _SIGHT = (
         many=True,
         path="file",
     ),
+    Option("path", ("--path",), "DIR", "put DIR in front of PATH", many=True, path="dir"),
     Option(
         "masks", (), "", "hide nothing: homes, keys and sockets of the host are seen", off=("--no-masks",)
     ),
     Option("alias", (), "", "do not show the workspace at its own host path, too", off=("--no-alias",)),
-    Option("path", ("--path",), "DIR", "put DIR in front of PATH", many=True, path="dir"),
-    Option(
-        "env",
-        ("-e", "--env"),
-        "NAME[=VALUE]",
-        "pass a variable, or set one; patterns such as 'ANTHROPIC_*' pass several",
-        many=True,
-    ),
-    Option(
-        "env_files",
-        ("--env-file",),
-        "FILE",
-        "set the variables that stand in FILE, one NAME=VALUE a line",
-        many=True,
-        path="file",
-    ),
+    Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
+)
+_NETWORK = (
     Option(
         "network",
         ("--network",),
@@ -120,7 +135,38 @@ _SIGHT = (
         "a name ('*.example.com'), or address, that the command may reach; implies a filtered network",
         many=True,
     ),
-    Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
+)
+_LENT = (
+    Option(
+        "seeds",
+        ("--seed",),
+        "PATH[:GUEST]",
+        "a private view of a host file or directory in the home (~/.claude): changes stay inside",
+        many=True,
+        path="file",
+    ),
+    Option(
+        "shares",
+        ("--share",),
+        "PATH[:GUEST]",
+        "the host's own file or directory in the home, written as well; asked once",
+        many=True,
+        path="file",
+    ),
+    Option(
+        "git", ("--git",), "", "your name and e-mail for commits, and nothing else of git's configuration"
+    ),
+    Option("ssh_agent", ("--ssh-agent",), "", "your ssh agent and known hosts, never a key"),
+    Option(
+        "gpg_agent", ("--gpg-agent",), "", "your gpg agent (restricted) and public keys, never a secret one"
+    ),
+    Option(
+        "devices",
+        ("--device",),
+        "/dev/kvm|/dev/dri|nvidia",
+        "a device, with access: virtual machines (kvm), graphics (dri), NVIDIA's",
+        many=True,
+    ),
 )
 _LIMITS = (
     Option("memory", ("--memory",), "SIZE", "what all of it together may take: 512M, 4G"),
@@ -174,7 +220,10 @@ _OTHER = (
 
 GROUPS = {
     "Workspace": _WORKSPACE,
+    "Agents": _AGENT,
     "What the command sees": _SIGHT,
+    "Credentials and devices": _LENT,
+    "Network": _NETWORK,
     "Limits": _LIMITS,
     "Terminal": _TERMINAL,
     "Trace": _TRACE,
@@ -189,7 +238,7 @@ BY_DEST = {option.dest: option for option in OPTIONS}
 
 _SETTINGS = frozenset({"overrides", "no_plugins"})
 _OF_STORE = _SETTINGS | {"mount", "name", "database", "branch", "moved", "store"}
-_OF_TRUST = _SETTINGS | {"mount", "name", "binds"}
+_OF_TRUST = _SETTINGS | {"mount", "name", "agent", "binds", "shares"}
 
 RUN = "run"
 """`art run` is `art`, spelled out."""
@@ -199,22 +248,21 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     for command in (
         Subcommand(RUN, "run a command in the sandbox: the same as art itself"),
         Subcommand("trust", "show what the workspace asks to have mounted, and approve it", _OF_TRUST),
+        Subcommand("agents", "list the presets of agents, and what one grants"),
         Subcommand("plugins", "list the plugins: what each provides, and why one is not there", _SETTINGS),
         Subcommand("doctor", "tell what this machine lacks, and what cures it", _SETTINGS | {"isolation"}),
         Subcommand("completion", "print the completion script of a shell"),
         Subcommand("x", "commands that plugins bring", _SETTINGS),
         Subcommand("push", "carry the workspace into a database", _OF_STORE),
         Subcommand("pull", "carry it back", _OF_STORE),
-        Subcommand("status", "what a pull would change", _OF_STORE, True),
-        Subcommand("diff", "the changes, line by line", _OF_STORE, True),
-        Subcommand("log", "what was done, and when", _OF_STORE, True),
-        Subcommand("snapshot", "keep the state of now under a name", _OF_STORE, True),
-        Subcommand("branch", "lines of work that part and go on", _OF_STORE, True),
-        Subcommand("restore", "go back to an earlier state", _OF_STORE, True),
-        Subcommand("agents", "several runs on branches of their own", _OF_STORE, True),
-        Subcommand("fs", "files in a database", _OF_STORE, True),
-        Subcommand("db", "care for a database", _OF_STORE, True),
+        Subcommand("status", "show what changed in the workspace", _OF_STORE),
+        Subcommand("diff", "show the changes line by line", _OF_STORE),
+        Subcommand("log", "show what was done, and when", _OF_STORE),
+        Subcommand("snapshot", "keep the state of now under a name", _OF_STORE),
+        Subcommand("branch", "make a line of work of its own, or list them", _OF_STORE),
+        Subcommand("restore", "go back to an earlier state, with all or a part", _OF_STORE),
+        Subcommand("fs", "files in a database: list, print, copy, mount", _OF_STORE),
+        Subcommand("db", "care for a database: check, collect, export", _OF_STORE),
     )
 }
-"""Names that are commands of ART's as the first word; those that need a store are kept for a later
-version, so that no script comes to mean something else."""
+"""Names that are commands of ART's as the first word."""

@@ -9,9 +9,12 @@ from typing import Any
 
 from art_cli import console
 from art_cli.argv import Split, Value
+from art_core import settings as settings_module
 from art_core.attach import wants_terminal
 from art_core.sandbox import Sandbox
+from art_core.settings import Settings
 from art_core.spawn import Launcher
+from art_core.workspace import absolute
 
 TRACE_OPTIONS = ("trace_log", "trace_syscalls", "trace_format", "trace_summary")
 _AS_THEY_ARE = (
@@ -19,6 +22,7 @@ _AS_THEY_ARE = (
         "name",
         "database",
         "branch",
+        "snapshot",
         "moved",
         "store",
         "isolation",
@@ -37,6 +41,8 @@ _AS_THEY_ARE = (
         "allow_domains",
         "gateway",
         *("memory", "pids", "cpus", "timeout", "disk"),
+        "agent",
+        *("seeds", "shares", "git", "ssh_agent", "gpg_agent", "devices"),
         "unprotected",
         "allow_home",
         "no_plugins",
@@ -48,30 +54,70 @@ _AS_THEY_ARE = (
 def run(chosen: Split, launcher: Launcher) -> int:
     """Run the command, or print what would be run; return the exit status for the shell."""
     options = chosen.options
+    settings = settings_module.load(os.environ)
+    if "agent" not in options and settings.agents_implied and chosen.words:
+        options = _with_implied(options, settings, chosen.words[0])
+    if options.get("explain"):
+        launcher.close()
+        return _explain(options, settings, chosen.words)
     asking = console.can_ask()
     with Sandbox(
+        settings=settings,
         launcher=launcher,
         ask=console.ask if asking else None,
         trust="trust" if options.get("trust_binds") else "ask" if asking else "refuse",
         **sandbox_options(options),
     ) as box:
-        argv: Sequence[str | bytes] = chosen.words or box.shell_command()
+        argv: Sequence[str | bytes] = chosen.words or box.default_command()
         interactive = options.get("interactive")
         assert interactive is None or isinstance(interactive, bool)
         if options.get("print_command"):
             launch = box.plan(argv, terminal=wants_terminal(interactive))
             _print_words(launch.shown or launch.argv)
+            for grant in box.grants():
+                _print_comment(str(grant))
             return 0
         for line in box.greetings():
             console.note(line)
         ended = box.execute(argv, interactive=interactive, tell=console.note)
+        hint = None
         if ended.by not in ("command", "signal"):
             console.complain(ended.why)
-        elif ended.code and (difference := box.resolution_note(argv)) is not None:
-            console.note(difference)
-        for line in box.notices(ended):
+        elif ended.code and (failure := box.failure_note(argv)) is not None:
+            console.note(failure)
+        elif ended.code and (hint := box.hint(argv, ended)) is not None:
+            console.note(hint)
+        for line in box.notices(ended, explained=hint is not None):
             console.note(line)
     return ended.code
+
+
+def _with_implied(options: Mapping[str, Value], settings: Settings, command: str) -> Mapping[str, Value]:
+    """The options with the preset that the command's name stands for, unless the settings of the workspace
+    name one."""
+    from art_core import presets
+
+    directory = str(options.get("mount") or settings.mount or ".")
+    if settings.for_workspace(absolute(directory)).agent is not None:
+        return options
+    preset = presets.of_command(command, settings, os.environ)
+    return options if preset is None else {**options, "agent": preset.name}
+
+
+def _explain(options: Mapping[str, Value], settings: Settings, words: Sequence[str]) -> int:
+    from art_cli.explaining import explained
+    from art_core.options import Options
+    from art_core.planning import Preparation
+
+    asked = {**sandbox_options(options), "trace": False}
+    preparation = Preparation(Options(**asked), settings, only_look=True)
+    try:
+        command = words[0] if words else os.fsdecode(preparation.default_command()[0])
+        for line in explained(preparation, command):
+            print(console.printable(line))
+    finally:
+        preparation.close()
+    return 0
 
 
 def sandbox_options(options: Mapping[str, Value]) -> dict[str, Any]:
@@ -96,6 +142,12 @@ def quoted(word: str) -> str:
         return shlex.quote(word)
     plain = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\")
     return "$'" + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in os.fsencode(word)) + "'"
+
+
+def _print_comment(text: str) -> None:
+    """A line that a shell skips and a terminal only shows."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    sys.stdout.buffer.write(os.fsencode(f"# {shown}\n"))
 
 
 def _print_words(words: Sequence[str]) -> None:

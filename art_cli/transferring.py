@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from art_cli.commands.sharing import given, settings_with
 from art_cli.console import complain, printable
@@ -40,6 +40,8 @@ class Telling:
         self._progress = Progress(verb, wanted=not as_json)
         self.ending = 0
         """The exit status when a signal came that ends the transfer."""
+        self.asking = False
+        """Whether the user is asked something, so that a signal ends it at once."""
         self.clear = self._progress.clear
         self._verbose = verbose
         self._quiet = quiet
@@ -83,15 +85,19 @@ class Telling:
             said["why"] = why
         print(json.dumps(said))
 
-    def totals(self, verb: str, totals: Totals) -> None:
-        words = [f"{totals.carried} {verb} ({totals.size} bytes)", f"{totals.removed} removed"]
+    def totals(self, verb: str, totals: Totals, *, dry_run: bool = False) -> None:
+        done = "would be " if dry_run else ""
+        words = [f"{totals.carried} {done}{verb} ({totals.size} bytes)", f"{totals.removed} {done}removed"]
         words += [f"{totals.same} unchanged"]
+        words += [f"{totals.left} not taken"] * bool(totals.left)
         words += [f"{totals.skipped} skipped"] * bool(totals.skipped)
         words += [f"{totals.conflicts} in conflict"] * bool(totals.conflicts)
         words += [f"{totals.failed} failed"] * bool(totals.failed)
         sys.stdout.flush()
         print("art: " + ", ".join(words), file=sys.stderr)
-        if totals.conflicts:
+        if totals.conflicts and dry_run:
+            complain("conflicts would be left alone; --force would let this side win")
+        elif totals.conflicts:
             complain("conflicts were left alone; --force lets this side win")
 
 
@@ -101,19 +107,21 @@ def carry(
     wishes: Wishes,
     telling: Telling,
     *,
+    mode: Literal["write", "create"],
     make: bool,
     heading: str,
     verb: str,
 ) -> int:
-    """Carry a workspace; return the exit status. `make` makes a host directory that is missing."""
-    settings, plugins, directory, locator = _sides(options)
+    """Carry a workspace; return the exit status. `mode` is how the store is opened; `make` makes a host
+    directory that is missing."""
+    settings, plugins, directory, locator = sides(options)
     if make and not os.path.lexists(absolute(directory)):
         os.makedirs(absolute(directory))
         wishes = wishes._replace(anew=True)
     name = options.get("store") or settings.store
     with plugins.guard("store", name):
         stores: Stores = plugins.create("store", name)
-        store = stores.open(locator, "write" if make else "create")
+        store = stores.open(locator, mode)
         defaults = settings.for_workspace(absolute(directory))
         named = options.get("name") or defaults.name
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
@@ -123,7 +131,7 @@ def carry(
             closing.callback(telling.clear)
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
             totals = move(store, options.get("branch") or "main", workspace, wishes, telling)
-    telling.totals(verb, totals)
+    telling.totals(verb, totals, dry_run=wishes.dry_run)
     return 1 if totals.conflicts or totals.failed else 0
 
 
@@ -133,7 +141,7 @@ def _signals(telling: Telling) -> Iterator[None]:
     carried is remembered. A second one ends it at once."""
 
     def end(number: int, _: object) -> None:
-        if telling.ending:
+        if telling.ending or telling.asking:
             raise SystemExit(128 + number)
         telling.ending = 128 + number
 
@@ -149,7 +157,7 @@ def _signals(telling: Telling) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
+def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
     chosen = given(options)
     settings = settings_with(chosen.get("overrides", ()))
     plugins = Plugins.load(settings, disabled=chosen.get("no_plugins", ()), env=os.environ)

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
-import apsw
 from installed import install
 from overlay import MIB, timed
 
@@ -160,22 +159,17 @@ def removal(told: Told, art: str, place: str, files: int) -> None:
     told.tell(f"rm -rf of {files} host files, to native", statistics.median(times), "times", REMOVE_LIMIT)
 
 
-def branch_off(database: str) -> None:
+def branch_off(art: str, database: str) -> None:
     """Make branches of what the main one has."""
-    connection = apsw.Connection(database)
-    with connection:
-        connection.execute("UPDATE layer SET frozen = 1, name = 'base' WHERE name = 'main' AND frozen = 0")
-        for name in BRANCHES:
-            row = "INSERT INTO layer(parent, name, frozen, created_ns) SELECT max(id), ?, 0, 0 FROM layer"
-            connection.execute(row + " WHERE frozen = 1", (name,))
-    connection.close()
+    for name in BRANCHES:
+        subprocess.run([art, "branch", name, "-d", database, "--from", "main"], check=True)
 
 
 def branches(told: Told, art: str, place: str) -> None:
     database = f"{place}/branches.db"
     base = [art, "-m", f"{place}/empty", "-d", database, "-i=false"]
     subprocess.run([*base, "--", "true"], check=True)
-    branch_off(database)
+    branch_off(art, database)
     command = ["/usr/bin/python3", "-c", BUSY, str(BUSY_S)]
     runs = [
         subprocess.Popen([*base, "-b", name, "--", *command], stdout=subprocess.PIPE) for name in BRANCHES

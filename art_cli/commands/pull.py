@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from art_cli.choosing import Choosing
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
+from art_cli.comparing import selection
+from art_cli.patterns import both, chooser
 from art_cli.transferring import Telling, carry
 from art_core.contracts import Store, Workspace
+from art_core.errors import TransferError, UsageError
+from art_core.exporting import export
+from art_core.hosttree import within
 from art_core.pulling import pull
 from art_core.transfer import Totals, Wishes
 from art_core.trees import Entry
@@ -26,18 +34,28 @@ from art_core.trees import Entry
     help="take the host's contents for what the sandbox did not change of a file",
 )
 @click.option("--setuid", is_flag=True, help="keep set-user-ID and set-group-ID bits")
+@click.option("--include", metavar="PATTERN", multiple=True, help="only what it matches (as in .gitignore)")
+@click.option("--exclude", metavar="PATTERN", multiple=True, help="all but what it matches")
+@click.option("-p", "--patch", is_flag=True, help="show each change and ask whether to carry it")
+@click.option("--into", metavar="DIR", help="write the whole workspace into this new or empty directory")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a line")
 @click.option("-v", "--verbose", is_flag=True, help="print what is unchanged, too")
 @click.option("-q", "--quiet", is_flag=True, help="print only the totals")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
 def command(
     force: bool,
     dry_run: bool,
     protected: bool,
     setuid: bool,
     accept_host: bool,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    patch: bool,
+    into: str | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
+    paths: Sequence[str],
     **options: Any,
 ) -> int:
     """Carry what runs with --db changed in the workspace back to the host.
@@ -47,10 +65,18 @@ def command(
     the status is 1. Files that programs of the host run by themselves (.git/hooks, .envrc, ...) are
     named and left out.
 
+    With PATHs, patterns or -p only what they choose is carried, and a later pull offers the rest again.
+    With --into DIR nothing is compared: all that the branch or snapshot shows of the workspace is written
+    there, and neither your workspace nor the database changes.
+
     \b
       art pull -m workspace/ -d workspace.db
+      art pull -d workspace.db src/ README.md --exclude '*.log'
+      art pull -d workspace.db -b agents/two --into ../two
     """
-    typed = options["mount"] or os.environ.get("ART_MOUNT") or "."
+    if patch and (as_json or quiet or into is not None):
+        raise UsageError("-p asks on the terminal: leave out --json, -q and --into")
+    typed = into or options["mount"] or os.environ.get("ART_MOUNT") or "."
 
     def line(path: str, entry: Entry | None, action: str) -> str:
         shown = os.path.join(typed, path)
@@ -62,8 +88,41 @@ def command(
     wishes = Wishes(
         force=force, dry_run=dry_run, keep_setuid=setuid, protect=patterns, accept_host=accept_host
     )
+    matched = chooser(include, exclude)
 
-    def move(store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
-        return pull(store, branch, opened, wishes, telling.report, telling.moved)
+    def move(store: Store, at: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
+        named = selection(store, [at], paths, opened)
+        wishes = wishes._replace(chosen=both(named, matched))
+        if into is None:
+            confirm = Choosing(telling) if patch else None
+            return pull(store, at, opened, wishes, telling.report, telling.moved, confirm)
+        with empty_directory(into, opened, make=not dry_run) as fd:
+            return export(store, at, opened, fd, wishes, telling.report, telling.moved)
 
-    return carry(move, options, wishes, telling, make=True, heading="Exporting from", verb="pulled")
+    make = into is None
+    return carry(
+        move, options, wishes, telling, mode="write", make=make, heading="Exporting from", verb="pulled"
+    )
+
+
+@contextmanager
+def empty_directory(path: str, workspace: Workspace, *, make: bool) -> Iterator[int | None]:
+    """A descriptor of a directory that is new or empty; None for a new one that is not to be made. Raises
+    TransferError."""
+    full = os.path.realpath(os.path.expanduser(path))
+    if within(full, workspace.real):
+        raise TransferError(f"--into {path!r} lies in the workspace itself; name a directory outside of it")
+    if not make and not os.path.lexists(full):
+        yield None
+        return
+    try:
+        os.makedirs(full, exist_ok=True)
+        fd = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise TransferError(f"--into {path!r}: {error.strerror}") from None
+    try:
+        if os.listdir(fd):
+            raise TransferError(f"--into {path!r} is not empty; name a new or an empty directory")
+        yield fd
+    finally:
+        os.close(fd)

@@ -48,6 +48,5 @@ def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: boo
         return push(store, branch, opened, wishes, telling.report, telling.moved)
 
     wishes = Wishes(force=force, dry_run=dry_run)
-    return carry(
-        move, options, wishes, telling, make=False, heading="Files will be stored under", verb="pushed"
-    )
+    heading = "Files will be stored under"
+    return carry(move, options, wishes, telling, mode="create", make=False, heading=heading, verb="pushed")

@@ -1,23 +1,90 @@
-"""Which network and which limits were asked for; what serves them is loaded for those who ask."""
+"""Which preset, database, network and limits, and what of the caller's own were asked for; what serves them
+is loaded for those who ask."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from art_core.contracts import Network
-from art_core.errors import UsageError
+from art_core.errors import PluginError, UsageError
 from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from art_core.contracts import Mount, Workspace
     from art_core.egress import Egress
+    from art_core.identity import Identity
+    from art_core.lending import Lent
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
+    from art_core.provision import Provision
+    from art_core.settings import WorkspaceDefaults
+
+NO_PRESET = "none"
+"""What is typed to have no preset where the settings choose one."""
 
 
-def network(options: Options, settings: Settings, plugins: Plugins) -> tuple[Network, Egress | None]:
+MAIN_BRANCH = "main"
+
+
+class Asking(Protocol):
+    """Who asks: `planning.Preparation`."""
+
+    options: Options
+    settings: Settings
+    identity: Identity
+    provision: Provision | None
+
+
+def preset(options: Options, settings: Settings, directory: str, env: Mapping[str, str]) -> Provision | None:
+    """The preset that was asked for, for the workspace at an absolute path, and what it grants here. Raises
+    what `presets.find` raises."""
+    name = options.agent or settings.for_workspace(directory).agent
+    if name is None or name == NO_PRESET:
+        return None
+    from art_core import presets
+    from art_core.provision import Provision
+
+    where = "" if options.agent else settings.sources.get(f"workspace.{directory}.agent", "settings")
+    return Provision(presets.find(name, settings, env, where=where), env)
+
+
+def database(options: Options, settings: Settings, defaults: WorkspaceDefaults) -> str | None:
+    """The locator of the database, None in direct mode. Raises PluginError for what cannot be without one."""
+    locator = options.database or defaults.database or settings.database
+    if locator is None and options.branch not in (None, MAIN_BRANCH):
+        raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
+    if locator is None and options.snapshot:
+        raise PluginError("--snapshot: snapshots need a database; add --db FILE")
+    return locator
+
+
+def tools(
+    asking: Asking, workspace: Workspace, env: Mapping[str, str], hidden: Sequence[str], taken: Sequence[str]
+) -> tuple[list[Mount], list[str], list[str]]:
+    """The caller's own toolchains: what shows them, less what is mounted at a guest path of `taken`, and what
+    goes in front of PATH and behind it."""
+    shown: list[Mount] = []
+    first: list[str] = []
+    if asking.settings.toolchains == "auto":
+        from art_core import toolchain
+
+        shown, first = toolchain.exposed(env, hidden)
+    if asking.provision is None:
+        return shown, first, []
+    taken = [*taken, *(mount.guest for mount in shown)]
+    shown += asking.provision.mounts(hidden, taken, workspace.real)
+    in_front, behind = asking.provision.path()
+    return shown, [*first, *in_front], behind
+
+
+def network(
+    options: Options, settings: Settings, plugins: Plugins, provision: Provision | None
+) -> tuple[Network, Egress | None]:
     """The network that was asked for, and the way out of one that is filtered; rules that were typed
-    ask for such a one. Raises UsageError, and what `Egress` raises."""
+    ask for such a one, those of a preset do not. Raises UsageError, and what `Egress` raises."""
     if options.allow_domains and options.network not in (None, "filtered"):
         raise UsageError(
             f"--allow-domain needs --network filtered, and --network {options.network} was given"
@@ -28,7 +95,8 @@ def network(options: Options, settings: Settings, plugins: Plugins) -> tuple[Net
     from art_core.egress import Egress
 
     gateway = options.gateway or settings.gateway
-    return chosen, Egress(plugins, gateway, options.allow_domains, settings)
+    more = () if provision is None else provision.domains()
+    return chosen, Egress(plugins, gateway, options.allow_domains, settings, more)
 
 
 def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | None:
@@ -44,3 +112,24 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
             "is the host's own; add --db FILE, or leave it out"
         )
     return Held(found)
+
+
+def lent(asking: Asking, workspace: Workspace, env: Mapping[str, str]) -> Lent | None:
+    """What of the caller's own is lent to the sandbox, opened; None for nothing. Raises what `lending.lend`
+    does."""
+    options, settings = asking.options, asking.settings
+    wishes = () if asking.provision is None else asking.provision.wishes()
+    typed = (
+        options.seeds,
+        options.shares,
+        options.devices,
+        options.git,
+        options.ssh_agent,
+        options.gpg_agent,
+    )
+    if not any((*typed, settings.for_workspace(workspace.path).seeds, wishes)):
+        return None
+    from art_core import lending
+
+    asked = [*lending.wishes_of(options, settings, workspace), *wishes]
+    return lending.lend(asked, workspace, env, stand_in=asking.identity.host_ids is not None)

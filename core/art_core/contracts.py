@@ -119,7 +119,8 @@ class Mount(NamedTuple):
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
     between the check and the mount; -1 where nothing was opened yet. A mount source opens what it
     has to check itself (a path that may not leave the workspace); core opens the rest, and closes all.
-    `directory` says which of the two the source is, once core has opened it.
+    `directory` says which of the two the source is, once core has opened it. `device`: it is a device
+    node, or a directory of them, that the command may use.
     """
 
     source: str
@@ -128,6 +129,7 @@ class Mount(NamedTuple):
     writable: bool = False
     fd: int = -1
     directory: bool = True
+    device: bool = False
 
 
 class MountSet(NamedTuple):
@@ -212,6 +214,7 @@ class Run(NamedTuple):
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
+    `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.seeding`).
     `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
     """
 
@@ -230,6 +233,7 @@ class Run(NamedTuple):
     listen: Sequence[int] = ()
     listen_fd: int = -1
     rlimits: Sequence[tuple[int, int]] = ()
+    seeds_fd: int = -1
     filters: Sequence[bytes] = ()
 
 
@@ -274,7 +278,7 @@ class Exit(NamedTuple):
 
 class Isolation(Protocol):
     """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
-    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`."""
+    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
@@ -294,15 +298,30 @@ class Store(Protocol):
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""
 
-    def snapshot(self, branch: str, name: str) -> None:
-        """Keep a branch as it is now, under a name. Raises StoreError while it is held."""
+    def snapshot(self, branch: str, name: str) -> object:
+        """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
+        `art_core.history`, a capability."""
 
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> AbstractContextManager[Mounted]:
-        """With `growth` (a capability) it takes that much more at most; the worker tells when `full`."""
+        """With `growth` (a capability) it takes that much more at most; the worker tells when `full`.
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]: ...
+        `seeds` (a capability) are host files and directories that show through at their guest paths in the
+        home, as the workspace does, and are never written. `shares` (a capability) are files of the host
+        that are read and written themselves, also when a program replaces one by renaming; nothing
+        beside them is. The descriptors stay the caller's.
+        """
+
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+        """`at` names a branch, as it is now, or a snapshot."""
+
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]: ...
 
     def close(self) -> None: ...

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from art_core.contracts import Origin
 from art_core.destinations import from_settings, is_loopback, option_for, parse, target
 from art_core.errors import UsageError
-from art_core.gateways import Gateway, Passage, Refusal
+from art_core.gateways import Destination, Gateway, Passage, Refusal
 from art_core.plugins import Plugins
 from art_core.settings import Settings
 
@@ -22,12 +22,19 @@ _STAY_INSIDE = b"localhost,127.0.0.1,::1"
 class Egress:
     """The way out of the runs of one sandbox."""
 
-    def __init__(self, plugins: Plugins, gateway: str, typed: Sequence[str], settings: Settings) -> None:
-        """The rules are those that were typed and those of the settings. Raises UsageError or
+    def __init__(
+        self,
+        plugins: Plugins,
+        gateway: str,
+        typed: Sequence[str],
+        settings: Settings,
+        more: Sequence[Destination] = (),
+    ) -> None:
+        """The rules are those that were typed, those of the settings, and `more`. Raises UsageError or
         SettingsError for one that is wrong, PluginError where there is no such gateway."""
         option = Origin("--allow-domain")
         rules = from_settings(settings.network_allow, settings.sources.get("network_allow", "settings"))
-        rules += [parse(text, option) for text in typed]
+        rules += [*more, *(parse(text, option) for text in typed)]
         self.rules = list({rule.text: rule for rule in rules}.values())
         loopback = [rule for rule in self.rules if is_loopback(target(rule.host))]
         self.forwarded = sorted({port for rule in loopback for port in rule.ports})
@@ -77,6 +84,8 @@ class Watched:
         self.refused: list[Refusal] = []
         self.lines: list[str] = []
         """What is still to be told."""
+        self.told: dict[str, None] = {}
+        """All that was said, once each."""
 
     def fileno(self) -> int:
         return self.passage.events_fd
@@ -92,6 +101,7 @@ class Watched:
             self._say(sentence(refusal))
 
     def _say(self, line: str) -> None:
+        self.told[line] = None
         if self._tell is not None:
             self._tell(line)
         else:

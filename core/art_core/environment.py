@@ -25,17 +25,18 @@ def build(
     requests: Sequence[str] = (),
     files: Sequence[str] = (),
     path_first: Sequence[str] = (),
+    path_last: Sequence[str] = (),
 ) -> dict[bytes, bytes]:
     """The whole environment.
 
     `keep` are names or patterns (`LC_*`) of the caller's variables that are always passed; `given`
     wins over them.
     `files` (lines NAME=VALUE) and `requests` (NAME, NAME=VALUE or a pattern) come after, each
-    winning over what came before; `path_first` goes in front of PATH. Raises UsageError.
+    winning over what came before; `path_first` goes in front of PATH, `path_last` behind. Raises UsageError.
     """
     env: dict[bytes, bytes] = {}
     for pattern in keep:
-        env.update(_matching(caller, os.fsencode(pattern)))
+        env.update(matching(caller, os.fsencode(pattern)))
     env.update(
         {
             b"PATH": PATH.encode(),
@@ -50,14 +51,15 @@ def build(
         env.update(_read(name))
     for request in requests:
         env.update(_requested(caller, request))
-    if path_first:
-        env[b"PATH"] = b":".join([*map(os.fsencode, path_first), env[b"PATH"]])
+    if path_first or path_last:
+        env[b"PATH"] = b":".join([*map(os.fsencode, path_first), env[b"PATH"], *map(os.fsencode, path_last)])
     env[b"HOME"] = os.fsencode(home)
     env[b"PWD"] = os.fsencode(cwd)
     return env
 
 
-def _matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, bytes]:
+def matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, bytes]:
+    """The caller's variables that a name, or a pattern such as `LC_*`, means."""
     if b"*" not in pattern:
         return {pattern: caller[pattern]} if pattern in caller else {}
     parts = re.compile(b".*".join(map(re.escape, pattern.split(b"*"))), re.DOTALL)
@@ -67,7 +69,7 @@ def _matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, byte
 def _requested(caller: Mapping[bytes, bytes], request: str) -> dict[bytes, bytes]:
     name, given, value = os.fsencode(request).partition(b"=")
     _check(name, f"-e {request.partition('=')[0]}")
-    return {name: value} if given else _matching(caller, name)
+    return {name: value} if given else matching(caller, name)
 
 
 def _check(name: bytes, where: str) -> None:

@@ -99,6 +99,15 @@ class HostTree:
         """Everything by its path, a directory before what is in it, names in byte order."""
         yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"")
 
+    def below(self, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
+        """The same of what is in one directory; nothing where no directory stands, or it may not be read."""
+        try:
+            parent, name = self._parent(path)
+            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError:
+            return
+        yield from self._below(fd, path)
+
     def _below(self, fd: int, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
         try:
             for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
@@ -280,6 +289,17 @@ class HostTree:
         made = self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
         assert made is not None
         return made
+
+    def sync(self) -> None:
+        """Bring what was put and removed to the disk; what lies on other file systems that are mounted
+        in the workspace is left to the kernel."""
+        from art_core.kernel import sync_file_system
+
+        top = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd)
+        try:
+            sync_file_system(top)
+        finally:
+            os.close(top)
 
     def set_time(self, path: bytes, mtime_ns: int) -> None:
         """A directory's time, once all that is in it was written."""

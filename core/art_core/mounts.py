@@ -60,7 +60,8 @@ class Gathered:
     def close(self) -> None:
         """Close the descriptors. Idempotent."""
         while self.mounts:
-            os.close(self.mounts.pop().fd)
+            if (fd := self.mounts.pop().fd) >= 0:
+                os.close(fd)
 
 
 def gather(
@@ -80,7 +81,8 @@ def gather(
     try:
         for _, source in sources:
             found = source.load(workspace)
-            wanted += found.mounts
+            # A device is given only to who typed it.
+            wanted += [mount._replace(device=False) for mount in found.mounts]
             gathered.evidence.update(found.evidence)
         tops = [f"{HOME}/{workspace.name}", *aliases]
         wanted = [mount._replace(guest=_checked_guest(mount, tops)) for mount in wanted]
@@ -106,7 +108,7 @@ def _checked_guest(mount: Mount, tops: Sequence[str]) -> str:
     if ".." in guest.split("/"):
         raise MountError(f"{mount.origin}: guest {guest!r} holds '..'; write the path without it")
     guest = "/" + "/".join(openat.parts_of(guest))
-    if guest == "/" or any(within(guest, top) for top in _KERNELS):
+    if guest == "/" or (any(within(guest, top) for top in _KERNELS) and not mount.device):
         raise MountError(f"{mount.origin}: guest {guest!r} is the sandbox's own; choose another path")
     if mount.origin == EXPOSE:
         return guest
@@ -128,7 +130,7 @@ def _refuse_duplicates(wanted: Sequence[Mount]) -> None:
 
 def opened(mount: Mount) -> Mount:
     """The mount with its source pinned and resolved. Raises MountError."""
-    if mount.fd >= 0:
+    if mount.fd >= 0 or mount.device:
         return mount
     try:
         fd = openat.pin(mount.source)

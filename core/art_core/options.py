@@ -15,13 +15,15 @@ class Options(NamedTuple):
 
     `binds` are `HOST:GUEST[:ro|rw]`, relative to the current directory. `env` are `NAME`,
     `NAME=VALUE` or patterns such as `ANTHROPIC_*`. `trace_syscalls` are names and classes; empty:
-    all calls. `trust` says what happens to mounts that need approval and have none.
+    all calls. `agent` names a preset (`art_core.presets`). `seeds` and `shares` are `PATH[:GUEST]`, `devices`
+    as `art_core.devices` knows them. `trust` says what happens to mounts that need approval and have none.
     """
 
     workspace: str | None = None
     name: str | None = None
     database: str | None = None
     branch: str | None = None
+    snapshot: bool = False
     moved: bool = False
     store: str | None = None
     isolation: str | None = None
@@ -31,6 +33,7 @@ class Options(NamedTuple):
     trace_syscalls: Sequence[str] = ()
     trace_format: Literal["text", "jsonl"] = "text"
     trace_summary: bool = False
+    agent: str | None = None
     binds: Sequence[str] = ()
     expose: Sequence[str] = ()
     path: Sequence[str] = ()
@@ -47,6 +50,12 @@ class Options(NamedTuple):
     cpus: str | None = None
     timeout: str | None = None
     disk: str | None = None
+    seeds: Sequence[str] = ()
+    shares: Sequence[str] = ()
+    git: bool = False
+    ssh_agent: bool = False
+    gpg_agent: bool = False
+    devices: Sequence[str] = ()
     unprotected: Sequence[str] = ()
     trust: Trust = "refuse"
     allow_home: bool = False

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
+
+if TYPE_CHECKING:
+    from art_core.lending import Lent
+    from art_core.logged import Logged
 
 _ANSWER_S = 10.0
 
@@ -16,17 +21,31 @@ class Overlay:
     """The home of one run. Made before the process has threads; `close` commits it."""
 
     def __init__(
-        self, store: Store, branch: str, workspace: Workspace, owner: tuple[int, int], growth: int = 0
+        self,
+        store: Store,
+        branch: str,
+        workspace: Workspace,
+        owner: tuple[int, int],
+        *,
+        growth: int = 0,
+        history: bool = False,
+        lent: Lent | None = None,
     ) -> None:
-        """`growth` is how many bytes the store may grow by, 0 for any."""
+        """`growth` is how many bytes the store may grow by, 0 for any; `history` whether it has a log;
+        `lent` has what shows through in the home."""
         self._closing = ExitStack()
         self._owner = owner
+        self._history = history
         self.store = store
         self.workspace = workspace
         self._closing.callback(store.close)
+        more: dict[str, Any] = {"growth": growth} if growth else {}
+        if lent is not None:
+            seeds, shares = lent.seeds, lent.in_store()
+            more |= {name: mounts for name, mounts in (("seeds", seeds), ("shares", shares)) if mounts}
         try:
             self.mounted: Mounted = self._closing.enter_context(
-                store.mount(branch, workspace, self._namespace, **({"growth": growth} if growth else {}))
+                store.mount(branch, workspace, self._namespace, **more)
             )
         except BaseException:
             self._closing.close()
@@ -42,6 +61,14 @@ class Overlay:
         source = f"{self.mounted.path}/{self.workspace.name}"
         origin = Origin("the workspace")
         return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
+
+    def begin(self, argv: Sequence[bytes], trace: str | None, *, snapshot: bool) -> Logged | None:
+        """Take down in the store's log that a command starts; None where there is none. Raises StoreError."""
+        if not self._history or self.mounted.worker is None:
+            return None
+        from art_core.logged import Logged
+
+        return Logged(self.mounted.worker, argv, trace or "", snapshot=snapshot)
 
     def notes(self) -> Sequence[str]:
         """What the user should know after a run."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Run
-from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, PluginError
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
@@ -24,10 +24,11 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
+    from art_core.lending import Lent
     from art_core.overlay import Overlay
     from art_core.recording import Recording
 
-_MAIN_BRANCH, _BINDS, _BINDS_FILE = "main", "binds", ".art/config/binds.json"
+_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
 
 
 class Prepared(NamedTuple):
@@ -50,7 +51,10 @@ class Preparation:
         options: Options,
         settings: Settings | None = None,
         ask: Callable[[str], bool] | None = None,
+        *,
+        only_look: bool = False,
     ) -> None:
+        """`only_look` opens no database, and is not for a run."""
         self.options = options
         self._ask = ask
         self._fds: list[int] = []
@@ -62,12 +66,11 @@ class Preparation:
         self.plugins = Plugins.load(self.settings, disabled=options.no_plugins, env=self._caller_env)
         directory = options.workspace or self.settings.mount or "."
         defaults = self.settings.for_workspace(absolute(directory))
-        database = options.database or defaults.database or self.settings.database
+        self.provision = asking.preset(options, self.settings, absolute(directory), self._caller_env)
+        self.database = database = asking.database(options, self.settings, defaults)
         self.recording = self._recording() if options.trace else None
-        if database is None and options.branch not in (None, _MAIN_BRANCH):
-            raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
         self._isolation_name = options.isolation or self.settings.isolation
-        self.network, self.egress = asking.network(options, self.settings, self.plugins)
+        self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
         self._require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
@@ -75,8 +78,12 @@ class Preparation:
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
         self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
+        self.lent: Lent | None = None
         try:
-            if database is not None:
+            self.lent = asking.lent(self, self.workspace, self._caller_env)
+            if self.lent is not None:
+                self._require_capabilities(self.lent.needs(kept=database is not None))
+            if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
         except BaseException:
@@ -84,6 +91,7 @@ class Preparation:
             raise
 
     def _mounted_home(self, locator: str) -> Overlay:
+        from art_core.history import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -91,8 +99,17 @@ class Preparation:
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
-            growth = 0 if self.held is None else self.held.growth(self.plugins.provider("store", name))
-            return Overlay(store, self.options.branch or _MAIN_BRANCH, self.workspace, owner, growth)
+            provider = self.plugins.provider("store", name)
+            branch = self.options.branch or asking.MAIN_BRANCH
+            return Overlay(
+                store,
+                branch,
+                self.workspace,
+                owner,
+                growth=0 if self.held is None else self.held.growth(provider),
+                history=keeps_history(provider, asked="--snapshot" if self.options.snapshot else ""),
+                lent=None if self.lent is None else self.lent.into(provider),
+            )
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))
@@ -110,7 +127,7 @@ class Preparation:
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
         self._gather()
-        patterns = self.settings.protect if self.overlay is None else ()  # Nothing reaches the host.
+        patterns = self.settings.protect if self.database is None else ()  # Nothing reaches the host.
         self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
         self._watch = protect.Watch.start(self.workspace, self._protected)
 
@@ -121,7 +138,7 @@ class Preparation:
 
         return recording.Recording(self.plugins, recording.wanted(self.options, self.settings.tracer))
 
-    def _require_capabilities(self, *more: str) -> None:
+    def _require_capabilities(self, more: Mapping[str, str] = {}) -> None:
         """Refuse by name what the isolation cannot do."""
         provider = self.plugins.provider("isolation", self._isolation_name)
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
@@ -130,7 +147,7 @@ class Preparation:
         needed["rlimits"] = "limits without a control group" if self.held and self.held.rlimits else ""
         needed["nested"] = "--nested" if self.options.nested else ""
         needed["filters"] = "--trace" if self.recording and self.recording.filters else ""
-        needed.update(dict.fromkeys(more, "a terminal"))
+        needed.update(more)
         for capability, what in needed.items():
             if what and capability not in provider.capabilities:
                 raise IsolationError(
@@ -152,25 +169,27 @@ class Preparation:
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
         offers: list[Mount] = []
-        if self.overlay is None and os.path.isfile(f"{self.workspace.real}/.git"):
+        if self.database is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core import worktree
 
             offers = worktree.offer(self.workspace)
-        chains: list[Mount] = []
-        self.path_first: list[str] = []
-        if self.settings.toolchains == "auto":
-            from art_core import toolchain
-
-            chains, self.path_first = toolchain.exposed(self._caller_env, self.hidden)
-        self._gathered = mounts.gather(
+        taken = [mount.guest for mount in (*offers, *asked)]
+        chains, self.path_first, self.path_last = asking.tools(
+            self, self.workspace, self._caller_env, self.hidden, taken
+        )
+        approved = {chain.origin for chain in chains}  # By who typed it.
+        if self.lent is not None:
+            asked += self.lent.asked()
+            approved |= {mount.origin for mount in self.lent.mounts}
+        self.gathered = mounts.gather(
             self.workspace, sources, [*offers, *chains, *asked], aliases=self.aliases
         )
-        self._fds += [mount.fd for mount in self._gathered.mounts]
-        self.evidence = self._gathered.evidence
+        self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
+        self.evidence = self.gathered.evidence
         self.grants = [
             grant
-            for grant in mounts.grants(self._gathered.mounts, self.workspace, self.hidden)
-            if grant.mount.origin not in {chain.origin for chain in chains}
+            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden)
+            if grant.mount.origin not in approved
         ]
         self._offered = {offer.origin for offer in offers}
         self.left_out: str | None = None
@@ -181,7 +200,9 @@ class Preparation:
         if self.grants:
             self._settle_grants()
         left_out = self._offered if self.left_out is not None else set()
-        explicit = [mount for mount in self._gathered.mounts if mount.origin not in left_out]
+        explicit = [mount for mount in self.gathered.mounts if mount.origin not in left_out]
+        if self.lent is not None and self.overlay is not None:
+            explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
         needed, self._covers = masks.needed_links(self.masks)
         needed += interpreter_mount(self.hidden, self.homes, self.identity)
         tops = [self.guest, *self.aliases]
@@ -209,6 +230,7 @@ class Preparation:
                 self.grants,
                 mode=self.options.trust,
                 ask=self._ask,
+                agent=self.options.agent,
             )
         except ApprovalNeeded as error:
             # The user asked nothing for a worktree: the run goes on without the offer.
@@ -231,18 +253,30 @@ class Preparation:
                 return shell
         return "/bin/sh"
 
-    def _environment(self, requests: Sequence[str], files: Sequence[str]) -> dict[bytes, bytes]:
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent that was asked for, else a shell."""
+        provision = self.provision if self.options.agent is not None else None
+        commands = () if provision is None else provision.preset.commands
+        return [os.fsencode(commands[0] if commands else self.shell())]
+
+    def variables(self, *, plain: bool = False) -> dict[bytes, bytes]:
+        """The command's variables; `plain` leaves out those of the caller that were asked for."""
+        provision, options = self.provision, self.options
+        given = {} if provision is None else provision.variables
+        given |= {} if self.egress is None else self.egress.variables()
+        given |= {} if self.lent is None else self.lent.variables
         return environment.build(
             os.environb,
             home=HOME,
             cwd=self.guest,
             user=self.identity.user,
             shell=self.shell(),
-            keep=self.settings.env_pass,
-            given={} if self.egress is None else self.egress.variables(),
-            requests=requests,
-            files=files,
-            path_first=[*map(_expanded, self.options.path), *self.path_first],
+            keep=[*self.settings.env_pass, *(() if provision is None or plain else provision.passed)],
+            given=given,
+            requests=() if plain else options.env,
+            files=() if plain else options.env_files,
+            path_first=[*map(_expanded, options.path), *self.path_first],
+            path_last=self.path_last,
         )
 
     def launch(
@@ -251,12 +285,12 @@ class Preparation:
         """What runs a command; `hide_values` leaves out what the user's variables hold. `door_fd` takes
         what the isolation listens on."""
         if terminal:
-            self._require_capabilities("terminal")
-        env = self._environment(self.options.env, self.options.env_files)
+            self._require_capabilities({"terminal": "a terminal"})
+        env = self.variables()
         if hide_values:
-            plain = self._environment((), ())
+            plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
-        host_ids = self.identity.host_ids
+        host_ids, kept = self.identity.host_ids, self.overlay is not None
         stage: list[int] = []
         if host_ids is not None:
             stage = list(dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0))
@@ -277,6 +311,7 @@ class Preparation:
             listen_fd=door_fd,
             rlimits=() if self.held is None else self.held.rlimits,
             filters=() if self.recording is None else self.recording.filters,
+            seeds_fd=-1 if self.lent is None or hide_values else self.lent.archive(self._mounts, kept=kept),
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
@@ -292,7 +327,8 @@ class Preparation:
 
         With root's own uid the kernel hides nothing that others may not read: it is masked.
         """
-        closed = {closed_directory(mount.guest, self.identity) for mount in self._mounts}
+        places = [*(mount.guest for mount in self._mounts), *self.masks]
+        closed = {closed_directory(path, self.identity) for path in places}
         found = [*self.masks, *sorted(path for path in closed if path is not None)]
         if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
             found += masks.private_paths()
@@ -320,32 +356,22 @@ class Preparation:
             return ended
         name = os.fsdecode(prepared.argv[0])
         why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        hint = self._hint(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
+        from art_core.hints import Hints
+
+        hint = Hints(self).not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
         return ended._replace(why=f"{why}; {hint}" if hint else why)
 
-    def _hint(self, name: str) -> str | None:
-        """What would show a program that was not found."""
-        if self.settings.toolchains == "off":
-            return None
-        from art_core import toolchain
+    def failure_note(self, argv: Sequence[bytes]) -> str | None:
+        """One line on what may be behind the failure of a command."""
+        from art_core.hints import Hints
 
-        path = self._caller_env.get("PATH", "")
-        real = self.workspace.real
-        return toolchain.hint(name, caller_path=path, hidden=self.hidden, workspace=real)
-
-    def resolution_note(self, argv: Sequence[bytes]) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        from art_core import toolchain
-
-        inside = ":".join([*map(_expanded, self.options.path), *self.path_first, environment.PATH])
-        return toolchain.difference(
-            os.fsdecode(argv[0]), caller_path=self._caller_env.get("PATH", ""), inside=inside
-        )
+        return Hints(self).failed(os.fsdecode(argv[0]))
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
         lines += [] if self.held is None else self.held.notices(self.overlay)
+        lines += [] if self.lent is None else self.lent.notices(kept=self.overlay is not None)
         if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
             lines.append(
                 f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"
@@ -357,6 +383,8 @@ class Preparation:
         """Commit a mounted home and close all descriptors. Idempotent."""
         if self.recording is not None:
             self.recording.close()
+        if self.lent is not None:
+            self.lent.close()
         overlay, self.overlay = self.overlay, None
         try:
             if overlay is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError
+from art_core.history import NameTaken, dated
 from art_core.hostside import HostTree, Unreadable, alike, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.trees import Agreed, Entry, TreeWriter
@@ -31,7 +32,7 @@ def push(
     if wishes.force and not wishes.dry_run:
         trial = wishes._replace(force=False, dry_run=True)
         if push(store, branch, workspace, trial).conflicts:
-            store.snapshot(branch, time.strftime("before-push-%Y-%m-%dT%H:%M:%S"))
+            _keep(store, branch)
     try:
         with (
             store.writer(branch, workspace) as tree,
@@ -50,6 +51,13 @@ def push(
     except OSError as error:
         why = f"the database does not take it: {error.strerror}"
         raise TransferError(f"{why}; what does not fit is not in it, and the next push goes on") from None
+
+
+def _keep(store: Store, branch: str) -> None:
+    for name in dated("before-push"):
+        with suppress(NameTaken):
+            store.snapshot(branch, name)
+            return
 
 
 def _push_all(

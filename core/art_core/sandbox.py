@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
+from art_core.errors import FAILURE
 from art_core.options import Options
 from art_core.planning import Preparation, Prepared
 from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from art_core.egress import Watched
     from art_core.gateways import Refusal
+    from art_core.lending import Granted
+    from art_core.logged import Logged
     from art_core.settings import Settings
 
 Command = Sequence[str | bytes]
@@ -83,6 +86,7 @@ class Sandbox:
     ) -> None:
         self._launcher = launcher
         self._passages: list[Watched] = []
+        self._sessions: list[Logged] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
             self._preparation = Preparation(Options(workspace=directory, **options), settings, ask)
@@ -122,23 +126,41 @@ class Sandbox:
         and how a limit is held when that is not as one would think."""
         overlay, held = self._preparation.overlay, self._preparation.held
         notes = [] if held is None else held.notes
+        if (lent := self._preparation.lent) is not None:
+            notes = [*notes, *lent.greetings(kept=overlay is not None)]
         return notes if overlay is None else [*notes, *overlay.mounted.notes]
 
-    def notices(self, exit: Exit) -> Sequence[str]:
+    def notices(self, exit: Exit, *, explained: bool = False) -> Sequence[str]:
         """What a user should be told after a run that ended so: what a store met, what a filtered network
-        refused and nobody was told of, protected files that are new or changed, mounts left out."""
+        refused and nobody was told of, protected files that are new or changed, mounts left out. `explained`:
+        why it failed was told."""
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
         refused = [line for passage in self._passages for line in passage.lines]
-        return [*notes, *refused, *self._preparation.notices(failed=exit.code != 0)]
+        logged = [line for session in self._sessions for line in session.notes]
+        left = self._preparation.notices(failed=exit.code != 0 and not explained)
+        return [*notes, *logged, *refused, *left]
 
-    def resolution_note(self, argv: Command) -> str | None:
-        """One line when the command's name means another program inside than for the caller."""
-        return self._preparation.resolution_note(_encode(argv))
+    def grants(self) -> Sequence[Granted]:
+        """What of the caller's own is lent to the sandbox, each with who asked for it."""
+        lent = self._preparation.lent
+        return [] if lent is None else lent.granted
 
-    def shell_command(self) -> list[bytes]:
-        """The command of an interactive shell: the caller's if it is there inside, else bash, else sh."""
-        return [os.fsencode(self._preparation.shell())]
+    def hint(self, argv: Command, exit: Exit) -> str | None:
+        """One line when a command failed that needs something which could have been lent."""
+        from art_core.missing import hint
+
+        return hint(_encode(argv), exit.code, self._preparation.options, os.environ)
+
+    def failure_note(self, argv: Command) -> str | None:
+        """One line on what may be behind the failure of a command: there is a preset for it, or its name
+        means another program inside than for the caller."""
+        return self._preparation.failure_note(_encode(argv))
+
+    def default_command(self) -> list[bytes]:
+        """What runs when no command is given: the agent whose preset was asked for, else an interactive
+        shell: the caller's if it is there inside, else bash, else sh."""
+        return self._preparation.default_command()
 
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
         """What would be executed, with the values of variables that were asked for left out.
@@ -250,6 +272,7 @@ class Sandbox:
         if recording is not None:
             opened = recording.open()
             out_fd = opened if opened is not None else 2 if attachment is None else attachment.record()
+        logged = self._begun(_encode(argv))
         while True:
             prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
             launcher = self._launcher or Launcher()
@@ -270,18 +293,36 @@ class Sandbox:
             except LaunchFailed as error:
                 launcher.close()
                 if error.step != "stage" or not self._preparation.stop_mapping():
+                    _not_started(logged, error)
                     raise
-            except BaseException:
+            except BaseException as error:
                 launcher.close()
+                _not_started(logged, error)
                 raise
             else:
-                return _Started(launcher, partial(self._exit, prepared, launcher, passage), passage)
+                return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
 
-    def _exit(self, prepared: Prepared, ended: Launcher, passage: Watched | None) -> Exit:
+    def _begun(self, argv: Sequence[bytes]) -> Logged | None:
+        """The run in the store's log."""
+        overlay, recording = self._preparation.overlay, self._preparation.recording
+        if overlay is None:
+            return None
+        trace = None if recording is None else recording.log
+        logged = overlay.begin(argv, trace, snapshot=self._preparation.options.snapshot)
+        if logged is not None:
+            self._sessions.append(logged)
+        return logged
+
+    def _exit(
+        self, prepared: Prepared, ended: Launcher, passage: Watched | None, logged: Logged | None
+    ) -> Exit:
         outcome = ended.result()
         if passage is not None:
             passage.close()
-        return self._preparation.exit(outcome, prepared)
+        exit = self._preparation.exit(outcome, prepared)
+        if logged is not None:
+            logged.ended(exit, () if passage is None else list(passage.told))
+        return exit
 
 
 class Process:
@@ -332,6 +373,11 @@ class Process:
     def __exit__(self, *_: object) -> Literal[False]:
         self.close()
         return False
+
+
+def _not_started(logged: Logged | None, error: BaseException) -> None:
+    if logged is not None:
+        logged.ended(Exit(FAILURE, "isolation", str(error)), ())
 
 
 def _encode(argv: Command) -> list[bytes]:

@@ -22,6 +22,15 @@ tmp_size = "2G"
 
 [workspace."/home/ann/project"]
 db = "/home/ann/project.db"
+seed = ["~/.config/gh"]
+agent = "claude"
+
+[agents]
+implied = true
+
+[agents.claude]
+extends = "claude"
+pass = ["MY_TOKEN"]
 """
 
 from __future__ import annotations
@@ -82,6 +91,7 @@ _VARIABLES = {
 }
 _TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
 _LISTS = ("protect", "masks")
+_OF_WORKSPACE = ("db", "name", "agent", "seed")
 LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
 
 
@@ -90,6 +100,8 @@ class WorkspaceDefaults(NamedTuple):
 
     database: str | None = None
     name: str | None = None
+    seeds: Sequence[str] = ()
+    agent: str | None = None
 
 
 class Settings(NamedTuple):
@@ -113,6 +125,9 @@ class Settings(NamedTuple):
     plugin_settings: Mapping[str, Mapping[str, Any]] = {}
     workspaces: Mapping[str, WorkspaceDefaults] = {}
     limits: Mapping[str, str] = {}
+    agents: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {}
+    """Tables of presets by name, each with its file; `art_core.presets` reads them."""
+    agents_implied: bool = False
     sources: Mapping[str, str] = {}
 
     def for_workspace(self, path: str) -> WorkspaceDefaults:
@@ -127,7 +142,7 @@ def load(env: Mapping[str, str], files: Sequence[str] | None = None) -> Settings
     """The settings of a caller. Raises SettingsError that names the file and the key."""
     collected = _Collected()
     for file in dirs.config_files(env) if files is None else files:
-        content = _read(file)
+        content = read_toml(file)
         if content is not None:
             collected.take_file(file, content)
     for variable, key in _VARIABLES.items():
@@ -162,8 +177,8 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def _read(file: str) -> Mapping[str, Any] | None:
-    """The tables of a file; None when there is none."""
+def read_toml(file: str) -> Mapping[str, Any] | None:
+    """The tables of a file; None when there is none. Raises SettingsError that names it."""
     try:
         opened = open(file, "rb")  # noqa: SIM115
     except (FileNotFoundError, NotADirectoryError):
@@ -210,6 +225,7 @@ class _Collected:
         self.plugins: dict[str, dict[str, Any]] = {}
         self.workspaces: dict[str, WorkspaceDefaults] = {}
         self.limits: dict[str, str] = {}
+        self.agents: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
 
     def put(self, name: str, value: object, where: str) -> None:
         self.values[name] = value
@@ -221,6 +237,7 @@ class _Collected:
             plugin_settings=self.plugins,
             workspaces=self.workspaces,
             limits=self.limits,
+            agents=self.agents,
             sources=self.sources,
         )
 
@@ -232,6 +249,7 @@ class _Collected:
             "limits": self._take_limits,
             "plugins": self._take_plugins,
             "workspace": self._take_workspaces,
+            "agents": self._take_agents,
         }
         for table, entries in content.items():
             if table not in takers:
@@ -288,10 +306,25 @@ class _Collected:
                 raise SettingsError(f"{where}: a workspace is named by its absolute path")
             table = _table(file, f'workspace."{path}"', value)
             for key in table:
-                if key not in ("db", "name"):
-                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, ['db', 'name'])}")
-            texts = {key: _text(f"{where}.{key}", value) for key, value in table.items()}
-            self.workspaces[os.path.normpath(path)] = WorkspaceDefaults(texts.get("db"), texts.get("name"))
+                if key not in _OF_WORKSPACE:
+                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, _OF_WORKSPACE)}")
+            texts = {key: _text(f"{where}.{key}", value) for key, value in table.items() if key != "seed"}
+            seeds = _texts(f"{where}.seed", table.get("seed", []))
+            top = os.path.normpath(path)
+            self.workspaces[top] = WorkspaceDefaults(
+                texts.get("db"), texts.get("name"), seeds, texts.get("agent")
+            )
+            for key in table:
+                self.sources[f"workspace.{top}.{key}"] = f"{where}.{key}" if key == "agent" else file
+
+    def _take_agents(self, file: str, entries: Mapping[str, Any]) -> None:
+        for key, value in entries.items():
+            if key != "implied":
+                self.agents.setdefault(key, []).append((file, _table(file, f"agents.{key}", value)))
+            elif isinstance(value, bool):
+                self.put("agents_implied", value, file)
+            else:
+                raise SettingsError(f"{file}: agents.implied: must be true or false")
 
 
 def _table(file: str, name: str, value: object) -> Mapping[str, Any]:

@@ -24,13 +24,14 @@ Moved = Callable[[int], None]
 """Called with a number of bytes when they were read; it may raise, too."""
 
 _ACTIONS: Mapping[str, Action] = {"file": "FILE", "dir": "DIR", "link": "LINK"}
-_AT_ONCE = 500
+_AT_ONCE = 2000
 
 
 class Wishes(NamedTuple):
     """How to transfer. `protect` are paths that a pull leaves out, as `protect` in the settings;
     `anew` forgets what was agreed on, because the host's directory is a new one; `accept_host` takes
-    what the host has now of files that the sandbox changed in part."""
+    what the host has now of files that the sandbox changed in part. `chosen` says of a path, and whether
+    it is a directory, that a pull is to carry it; what is not chosen stays as it is on both sides."""
 
     force: bool = False
     dry_run: bool = False
@@ -38,6 +39,7 @@ class Wishes(NamedTuple):
     protect: Sequence[str] = ()
     anew: bool = False
     accept_host: bool = False
+    chosen: Callable[[bytes, bool], bool] | None = None
 
 
 class Totals:
@@ -45,23 +47,31 @@ class Totals:
 
     def __init__(self) -> None:
         self.carried = self.removed = self.same = self.skipped = self.conflicts = self.failed = self.size = 0
+        self.left = 0
+        """What was offered and not taken."""
 
 
 class Transfer:
     """What push and pull have in common: counting, and remembering in portions."""
 
     def __init__(
-        self, tree: TreeReader, wishes: Wishes, report: Report, moved: Moved, at_once: int = _AT_ONCE
+        self,
+        tree: TreeReader,
+        wishes: Wishes,
+        report: Report,
+        moved: Moved,
+        settle: Callable[[], None] = lambda: None,
+        at_once: int = _AT_ONCE,
     ) -> None:
+        """`settle` brings what was done to the host to the disk before it is remembered: after a power
+        cut nothing may be agreed on that the host does not have."""
         self.tree = tree
+        self._settle = settle
         self._moved = moved
         self._at_once = at_once
         self.wishes = wishes
         self.report = report
         self.totals = Totals()
-        self.incomplete = False
-        """Whether something was not carried that may need a file which is to be removed: what a partial
-        file has of the host's can lie at another name."""
         self._news: dict[bytes, Agreed | None] = {}
 
     def __enter__(self) -> Transfer:
@@ -107,7 +117,6 @@ class Transfer:
 
     def failed(self, path: bytes, why: str) -> None:
         self.totals.failed += 1
-        self.incomplete = True
         self.report("FAIL", path, None, why)
 
     def agree(self, path: bytes, host: Entry | None, kept: Entry | None) -> None:
@@ -124,6 +133,7 @@ class Transfer:
     def remember(self) -> None:
         news, self._news = self._news, {}
         if news:
+            self._settle()
             self.tree.agree(news)
 
 

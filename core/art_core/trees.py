@@ -17,6 +17,9 @@ class Entry(NamedTuple):
     `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of
     the host's file that a store's file was changed from; None for one that the host never had.
     `partial`: some of its contents are still the host's; they are gone (ESTALE) when that file changes.
+    `lower` is the path of the host's file or directory that the store's came from, also where it was
+    renamed since; None for one that the host never had. `shown`: only the host has it; its extended
+    attributes are left out.
     """
 
     path: bytes
@@ -31,6 +34,8 @@ class Entry(NamedTuple):
     version: int = 0
     origin: tuple[int, int] | None = None
     partial: bool = False
+    lower: bytes | None = None
+    shown: bool = False
 
 
 class Agreed(NamedTuple):
@@ -49,11 +54,16 @@ class TreeReader(Protocol):
     """A workspace's tree in a store, as of one moment. All of its iterators go in the order of a walk: a
     directory before what is in it, names in byte order. None holds more than a part of the tree."""
 
-    def walk(self) -> Iterator[Entry]:
-        """What the store holds; what only shows through from the host's own place is left out."""
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
+        """What the store holds; what only shows through from the host's own place is left out, unless
+        what is `shown` is asked for, too."""
+
+    def shows(self, path: bytes) -> Entry | None:
+        """What stands at a path, the host's where it shows through; None when nothing does."""
 
     def removed(self) -> Iterator[bytes]:
-        """Paths of the host that are not to be seen any more."""
+        """Paths that show nothing of the host any more, in directories that show one of the host's; what was
+        in such a path is left out."""
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         """The contents of a file, as offsets and bytes in order; what is left out is zeros."""

@@ -121,9 +121,11 @@ def settle(
     *,
     mode: Literal["refuse", "ask", "trust"],
     ask: Callable[[str], bool] | None = None,
+    agent: str | None = None,
 ) -> None:
     """Return when every grant is approved: "trust" approves for this run alone, "ask" asks and
-    remembers a yes. Raises ApprovalNeeded otherwise, with the command that approves."""
+    remembers a yes. Raises ApprovalNeeded otherwise, with the command that approves; `agent` is the preset
+    that was typed."""
     if not grants or mode == "trust" or approvals.holds(workspace, evidence, grants):
         return
     if mode == "ask" and ask is not None and ask(question(workspace, grants)):
@@ -132,7 +134,8 @@ def settle(
     import shlex
 
     typed = any(str(grant.mount.origin).startswith("--") for grant in grants)
-    cure = "--trust-binds" if typed else f"art trust -m {shlex.quote(workspace.path)}"
+    preset = f"--agent {shlex.quote(agent)} " if agent else ""
+    cure = "--trust-binds" if typed else f"art trust {preset}-m {shlex.quote(workspace.path)}"
     more = f" (and {len(grants) - 1} more)" if len(grants) > 1 else ""
     raise ApprovalNeeded(f"not approved: {grants[0]}{more}; to approve: {cure}")
 

@@ -57,6 +57,8 @@ def art_isolations() -> Iterable[Provider[Isolation]]:
                     "network-filtered",
                     "nested",
                     "rlimits",
+                    "seeds",
+                    "devices",
                     "filters",
                 }
             ),

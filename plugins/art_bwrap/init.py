@@ -12,6 +12,11 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Mapping, Sequence
+from types import CodeType
+from typing import Any
+
+from art_bwrap.filling import fill_home
+from art_core.contracts import HOME
 
 
 def become_command(
@@ -24,9 +29,13 @@ def become_command(
     door_fd: int,
     listen: tuple[int, ...],
     rlimits: tuple[tuple[int, int], ...],
+    seeds_fd: int,
+    fill_home: CodeType | None,
+    home: bytes,
 ) -> None:
     """Execute `argv` in `cwd`; `stderr_fd` becomes 2, and sockets that listen on the loopback ports
-    `listen` are sent through `door_fd`. Does not return."""
+    `listen` are sent through `door_fd`. `fill_home` (`filling`) unpacks what comes from `seeds_fd` into
+    `home`. Does not return."""
     # `signal` would import enum, which costs more than all the rest; `_signal` is built in.
     import _signal  # type: ignore[import-not-found]
     import os
@@ -55,6 +64,13 @@ def become_command(
         except OSError as error:
             os.write(report_fd, b'{"exec": true}')
             fail(error.errno or 0, 125, b"", "listen")
+    if fill_home is not None:
+        try:
+            make: Any = type(fail)
+            make(fill_home, {})(seeds_fd, home)
+        except OSError as error:
+            os.write(report_fd, b'{"exec": true}')
+            fail(error.errno or 0, 125, b"", "seeds")
     os.set_inheritable(report_fd, False)
     os.closerange(3, report_fd)
     os.closerange(report_fd + 1, 1 << 20)
@@ -129,6 +145,7 @@ def payload(
     door_fd: int = -1,
     listen: Sequence[int] = (),
     rlimits: Sequence[tuple[int, int]] = (),
+    seeds_fd: int = -1,
 ) -> bytes:
     """The code and its arguments, for `bootstrap`."""
     what = (
@@ -141,6 +158,9 @@ def payload(
         door_fd,
         tuple(listen),
         tuple(rlimits),
+        seeds_fd,
+        fill_home.__code__ if seeds_fd >= 0 else None,
+        HOME.encode(),
     )
     return marshal.dumps((become_command.__code__, what))
 

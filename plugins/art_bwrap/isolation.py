@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -74,6 +75,7 @@ class Bubblewrap(NamedTuple):
             door_fd=door,
             listen=run.listen,
             rlimits=run.rlimits,
+            seeds_fd=descriptors.add(run.seeds_fd) if run.seeds_fd >= 0 else -1,
         )
         files = descriptors.files
         files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"
@@ -158,6 +160,8 @@ class Bubblewrap(NamedTuple):
 
     def _bind(self, mount: Mount, layout: Layout, descriptors: _Descriptors) -> list[str]:
         guest, words = layout.mount_point(mount.guest, directory=mount.directory)
+        if mount.device:
+            return [*words, "--dev-bind", mount.source, guest]
         option = "--bind" if mount.writable else "--ro-bind"
         if mount.fd >= 0 and {"--bind-fd", "--ro-bind-fd"} <= self.abilities.options:
             return [*words, f"{option}-fd", str(descriptors.add(mount.fd)), guest]
@@ -218,6 +222,10 @@ def _failed_execution(entry: Mapping[str, object]) -> Exit:
     number = entry["exec-errno"] if isinstance(entry["exec-errno"], int) else 0
     if "listen" in entry:
         why = f"the sandbox cannot listen for its programs: {os.strerror(number)}"
+        return Exit(FAILURE, "isolation", why)
+    if "seeds" in entry:
+        cure = "; plugins.bwrap.home_size limits it, or add --db FILE" if number == errno.ENOSPC else ""
+        why = f"the seeds cannot be copied into the home: {os.strerror(number)}{cure}"
         return Exit(FAILURE, "isolation", why)
     if "cwd" in entry:
         cwd = os.fsdecode(bytes.fromhex(str(entry["cwd"])))

@@ -31,11 +31,11 @@ class Accepted(NamedTuple):
         return cls(int(request["ino"]), bytes.fromhex(request["path"]), *sizes)  # type: ignore[arg-type]
 
 
-def accept(connection: apsw.Connection, branch: str, accepted: Accepted) -> None:
-    """Record it in the top layer of a branch that nobody has open. What became of the file meanwhile is
-    left as it is."""
+def accept(connection: apsw.Connection, branch: str, accepted: Accepted, frozen: int = 0) -> None:
+    """Record it in the top layer of a branch that nobody has open, or in a `frozen` one, which shows the
+    same as before. What became of the file meanwhile is left as it is."""
     with changing(connection):
-        chain = Chain(connection, branch)
+        chain = Chain(connection, branch, frozen)
         row = chain.inode(accepted.ino)
         if row is None or (row.origin_size, row.origin_mtime) != accepted.was:
             return

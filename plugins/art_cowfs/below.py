@@ -17,6 +17,7 @@ from art_cowfs import watches
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.resident import Resident
+from art_cowfs.seeds import SEEDS
 from art_cowfs.watches import Event, Watches
 from art_fusefs.backend import InodeChanged, NameChanged, Notice, Tell
 
@@ -155,7 +156,7 @@ class Below:
         """Whether changes in the directory are told from now on. What was seen of it before the watch
         began is forgotten."""
         path = directory.origin
-        if path is None or self.watches is None:
+        if path is None or self.watches is None or path.startswith(SEEDS):
             return False
         if self._at.get(path) is directory:
             return True
@@ -163,8 +164,10 @@ class Below:
         if directory.tried and now - directory.tried < AGAIN_S:
             return False
         directory.tried = now
-        begins = not self.watches.holds(path)
-        found = self.watches.add(path)
+        try:
+            found = self.watches.add(path)
+        except OSError:
+            found = None
         watched = found is not None and (directory.held or self._number(path, found) == directory.ino)
         if watched:
             if (other := self._at.pop(path, None)) is not None:
@@ -172,7 +175,7 @@ class Below:
             self._at[path] = directory
             self._ask_again(directory)
             directory.changing = directory.names_changing = False
-            if begins and found is not None and not directory.held:
+            if found is not None and not directory.held:
                 directory.show(found)
                 directory.stale = False
         self._send()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs.schema import chain_of, layers_from
+from art_cowfs.schema import CHUNK, chain_of, layers_from
 
 HOST_NUMBERS = 1 << 62
 """Numbers from here up are derived from the host's device and inode numbers."""
@@ -59,8 +59,11 @@ class Chain:
         self._newest = newest = f"AND {chosen} ORDER BY layer DESC LIMIT 1"
         self._inode = f"SELECT * FROM inode WHERE ino = ? {newest}"
         self._name = f"SELECT ino FROM dentry WHERE parent = ? AND name = ? {newest}"
-        self._chunk = f"SELECT layer, data FROM chunk WHERE ino = ? AND idx = ? {newest}"
-        self._chosen = chosen
+        # In one statement: another branch may merge layers of this chain meanwhile.
+        clip = f"SELECT min(clip) FROM inode i WHERE i.ino = c.ino AND i.layer > c.layer AND {chosen}"
+        self._chunk = f"SELECT layer, data, ({clip}) FROM chunk c WHERE ino = ? AND idx = ? {newest}"
+        self.chosen = chosen
+        """The condition that a row is of the chain."""
         self.connection.execute("DELETE FROM temp.chain")
         self.connection.executemany("INSERT INTO temp.chain VALUES(?)", [(layer,) for layer in self.layers])
 
@@ -72,13 +75,13 @@ class Chain:
     def name(self, parent: int, name: bytes) -> tuple[int | None] | None:
         """What a name leads to: (number,), (None,) for a whiteout, None when no layer has it."""
         row: tuple[int | None] | None = self._one(self._name, (parent, name))
-        return row
+        return None if row == (0,) else row
 
     def names(self, parent: int, limit: int = -1) -> Iterator[tuple[bytes, int | None]]:
         """All names of a directory that any layer has, whiteouts too."""
         return self.connection.execute(
             "SELECT name, ino FROM (SELECT name, ino, max(layer) FROM dentry "
-            f"WHERE parent = ? AND {self._chosen} GROUP BY name) LIMIT ?",
+            f"WHERE parent = ? AND {self.chosen} GROUP BY name) WHERE ino IS NOT 0 LIMIT ?",
             (parent, limit),
         )
 
@@ -91,7 +94,7 @@ class Chain:
         )
         rows = self.connection.execute(
             f"SELECT name, ino, ({origin}) AS shown FROM (SELECT name, ino, max(layer) FROM dentry "
-            f"WHERE parent = ? AND {self._chosen} GROUP BY name) d WHERE ino IS NULL OR shown IS NOT NULL "
+            f"WHERE parent = ? AND {self.chosen} GROUP BY name) d WHERE ino IS NULL OR shown IS NOT NULL "
             "ORDER BY name",
             (parent,),
         )
@@ -104,37 +107,60 @@ class Chain:
         row = self._one(self._chunk, (ino, idx))
         if row is None:
             return None
-        layer, data = row
+        layer, data, clip = row
         if layer == self.top:
             return -1, data
-        clip = self._one(
-            f"SELECT min(clip) FROM inode WHERE ino = ? AND layer > ? AND {self._chosen}", (ino, layer)
-        )
-        return (sys.maxsize if clip is None or clip[0] is None else clip[0]), data
+        return (sys.maxsize if clip is None else clip), data
 
     def chunks(self, ino: int) -> list[int]:
         """The places at which any layer has a chunk, in order."""
         rows = self.connection.execute(
-            f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {self._chosen} ORDER BY idx", (ino,)
+            f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {self.chosen} ORDER BY idx", (ino,)
         )
         return [row[0] for row in rows]
+
+    def lengths(self, ino: int, first: int, clip: int) -> dict[int, int]:
+        """How many bytes of each chunk show, from a place on; lower ones are cut at `clip`, too."""
+        above = f"SELECT min(i.clip) FROM inode i WHERE i.ino = c.ino AND i.layer > c.layer AND {self.chosen}"
+        rows = self.connection.execute(
+            f"SELECT idx, layer, length, ({above}) FROM (SELECT ino, idx, max(layer) AS layer, "
+            f"length(data) AS length FROM chunk WHERE ino = ? AND idx >= ? AND {self.chosen} GROUP BY idx) c",
+            (ino, first),
+        )
+        found = {}
+        for idx, layer, length, cut in rows:
+            shown = length or 0
+            if layer != self.top:
+                shown = min(shown, (clip if cut is None else min(cut, clip)) - idx * CHUNK)
+            found[idx] = max(0, shown)
+        return found
 
     def xattrs(self, ino: int) -> dict[bytes, bytes]:
         rows = self.connection.execute(
             "SELECT name, value FROM (SELECT name, value, max(layer) FROM xattr "
-            f"WHERE ino = ? AND {self._chosen} GROUP BY name)",
+            f"WHERE ino = ? AND {self.chosen} GROUP BY name)",
             (ino,),
         )
         return {name: value for name, value in rows if value is not None}
 
     def has_xattrs(self) -> bool:
-        """Whether the database has any extended attribute."""
-        return bool(self._one("SELECT 1 FROM xattr LIMIT 1", ()))
+        """Whether the database has any extended attribute, but for those of the top directory."""
+        return bool(self._one("SELECT 1 FROM xattr WHERE ino > 1 LIMIT 1", ()))
+
+    def comes_from(self, origin: bytes) -> bool:
+        """Whether a layer has anything that shows what is at or below a path of the host."""
+        return bool(
+            self._one(
+                f"SELECT 1 FROM inode WHERE (origin = ?1 OR substr(origin, 1, ?2) = ?3) AND {self.chosen} "
+                "LIMIT 1",
+                (origin, len(origin) + 1, origin + b"/"),
+            )
+        )
 
     def below(self, ino: int) -> bool:
         """Whether a layer under the top knows the inode."""
         return not self.single and bool(
-            self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {self._chosen}", (ino, self.top))
+            self._one(f"SELECT 1 FROM inode WHERE ino = ? AND layer < ? AND {self.chosen}", (ino, self.top))
         )
 
     def has_host_number(self, ino: int = HOST_NUMBERS) -> bool:

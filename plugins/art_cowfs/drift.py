@@ -6,13 +6,14 @@ import os
 import stat
 import time
 
-import apsw
+from art_cowfs.agreeing import agreed
+from art_cowfs.chain import Chain
 
 PATIENCE_S = 0.1
 _FORMATS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
 
 
-def drift(connection: apsw.Connection, name: bytes, directory: int, patience_s: float = PATIENCE_S) -> str:
+def drift(chain: Chain, name: bytes, directory: int, patience_s: float = PATIENCE_S) -> str:
     """One line on how many host files changed or went since both sides agreed; empty when none did.
 
     `directory` is a descriptor of the workspace. A start must not wait for a large tree: after
@@ -20,10 +21,7 @@ def drift(connection: apsw.Connection, name: bytes, directory: int, patience_s: 
     """
     until = time.monotonic() + patience_s
     changed = looked_at = 0
-    rows = connection.execute(
-        "SELECT place, kind, host_size, host_mtime FROM base WHERE workspace = ?", (name,)
-    )
-    for place, kind, size, mtime_ns in rows:
+    for place, was in agreed(chain, name):
         if not looked_at & 0xFF and time.monotonic() > until:
             break
         looked_at += 1
@@ -32,13 +30,12 @@ def drift(connection: apsw.Connection, name: bytes, directory: int, patience_s: 
         except OSError:
             changed += 1
             continue
-        if stat.S_IFMT(found.st_mode) != _FORMATS[kind] or (
-            kind != "dir" and (found.st_size, found.st_mtime_ns) != (size, mtime_ns)
+        if stat.S_IFMT(found.st_mode) != _FORMATS[was.kind] or (
+            was.kind != "dir" and (found.st_size, found.st_mtime_ns) != (was.size, was.mtime_ns)
         ):
             changed += 1
     else:
         looked_at = 0
-    rows.close()
     if not changed:
         return ""
     number = f"at least {changed}" if looked_at else f"{changed}"

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs.locks import BranchLock
-from art_cowfs.schema import CHUNK, chain_of, changing, connect
+from art_core.history import NameTaken, checked_name
+from art_cowfs.schema import CHUNK, chain_of, changing
 
 
 class Most(NamedTuple):
@@ -30,36 +30,71 @@ AT_THE_END = Most(65536, 1024)
 _OWNED = {"dentry": ("parent", "name"), "chunk": ("ino", "idx"), "xattr": ("ino", "name")}
 
 
-def snapshot(path: str, branch: str, name: str) -> None:
-    """Freeze what a branch of a database has, under a name. Raises DatabaseError while it is held."""
-    lock = BranchLock(path, branch)
-    try:
-        connection = connect(path)
-        try:
-            with lock.committing():
-                freeze(connection, branch, name)
-        finally:
-            connection.close()
-    finally:
-        lock.close()
+class Named(NamedTuple):
+    """The name that a frozen layer gets, and the note that stands by it."""
+
+    name: str
+    note: str = ""
 
 
-def freeze(connection: apsw.Connection, branch: str, name: str, note: str = "") -> int:
-    """Freeze the top layer of a branch under `name` and begin a new one; return the frozen one.
+def freeze(connection: apsw.Connection, branch: str, named: Named | None = None) -> int:
+    """Freeze what a branch has now, under a name or none, and begin a new layer; return the frozen one.
 
-    Nobody may hold the branch for writing meanwhile. Costs nothing but two rows, and without a
-    name none when nothing changed since the last time.
+    Nobody may hold the branch for writing meanwhile. Costs nothing but three rows; where nothing changed
+    since the last time only that of the name. Raises StoreError for a name that is taken.
     """
     with changing(connection):
-        top, *below = chain_of(connection, branch)
-        if not name and below and _is_nameless(connection, below[0]) and not _size(connection, top, 1).inodes:
-            return below[0]
-        connection.execute("UPDATE layer SET frozen = 1, name = ?, note = ? WHERE id = ?", (name, note, top))
-        connection.execute(
-            "INSERT INTO layer(parent, name, frozen, created_ns) VALUES(?, ?, 0, ?)",
-            (top, branch, time.time_ns()),
-        )
-    return top
+        return frozen(connection, branch, named)
+
+
+def frozen(connection: apsw.Connection, branch: str, named: Named | None = None) -> int:
+    """The same, within a transaction of the caller's."""
+    top, *below = chain_of(connection, branch)
+    now = time.time_ns()
+    if below and is_empty(connection, top):
+        layer = below[0]
+    else:
+        layer = top
+        new = add_layer(connection, top, now)
+        connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
+    if named is not None:
+        add_point(connection, "snapshot", named.name, layer, branch, "", now, named.note)
+    return layer
+
+
+def add_layer(connection: apsw.Connection, parent: int, now: int) -> int:
+    """A new layer over another one."""
+    connection.execute("INSERT INTO layer(parent, created_ns) VALUES(?, ?)", (parent, now))
+    return connection.last_insert_rowid()
+
+
+def add_point(
+    connection: apsw.Connection,
+    kind: str,
+    name: str,
+    layer: int,
+    branch: str,
+    parent: str,
+    now: int,
+    note: str = "",
+) -> None:
+    """A new name. Raises StoreError for one that may not be, or is taken."""
+    taken = connection.execute("SELECT kind FROM point WHERE name = ?", (checked_name(name),)).get
+    if taken is not None:
+        raise NameTaken(f"there is a {taken} {name!r} already; `art {taken} --delete {name}` removes it")
+    connection.execute(
+        "INSERT INTO point VALUES(?, ?, ?, ?, ?, ?, ?)", (name, kind, layer, branch, parent, now, note)
+    )
+
+
+def is_empty(connection: apsw.Connection, layer: int) -> bool:
+    """Whether a layer has nothing of its own."""
+    found = connection.execute(
+        "SELECT EXISTS(SELECT 1 FROM inode WHERE layer = :layer) OR "
+        "EXISTS(SELECT 1 FROM base WHERE layer = :layer)",
+        {"layer": layer},
+    ).get
+    return not found
 
 
 def merge(connection: apsw.Connection, branch: str, is_read: Callable[[int], bool], most: Most) -> bool:
@@ -74,17 +109,23 @@ def merge(connection: apsw.Connection, branch: str, is_read: Callable[[int], boo
         first = 0 if most is AT_THE_END else 1
         for upper, lower in reversed(list(zip(chain[first:], chain[first + 1 :], strict=False))):
             # A layer is gone once it was merged: then its neighbours have their turn the next time.
-            if merged or not _is_nameless(connection, lower) or _children(connection, lower) > 1:
-                continue
-            if is_read(lower) or is_read(upper):
-                continue
-            merged = _merged(connection, upper, lower, most)
+            if not merged and may_merge(connection, upper, lower, is_read):
+                merged = _merged(connection, upper, lower, most)
     return merged
 
 
-def _is_nameless(connection: apsw.Connection, layer: int) -> bool:
-    found = connection.execute("SELECT 1 FROM layer WHERE id = ? AND frozen = 1 AND name = ''", (layer,)).get
-    return found is not None
+def may_merge(connection: apsw.Connection, upper: int, lower: int, is_read: Callable[[int], bool]) -> bool:
+    """Whether nobody needs the lower one of two neighbours for itself."""
+    neighbours = connection.execute("SELECT 1 FROM layer WHERE id = ? AND parent = ?", (upper, lower)).get
+    if neighbours is None or not is_nameless(connection, lower) or _children(connection, lower) > 1:
+        return False
+    return not (is_read(lower) or is_read(upper))
+
+
+def is_nameless(connection: apsw.Connection, layer: int) -> bool:
+    """Whether no point names it: it is no branch's top and no snapshot."""
+    found = connection.execute("SELECT 1 FROM point WHERE layer = ?", (layer,)).get
+    return found is None
 
 
 def _children(connection: apsw.Connection, layer: int) -> int:
@@ -116,20 +157,63 @@ def _merged(connection: apsw.Connection, upper: int, lower: int, most: Most) -> 
         small, large = lower, upper
         if not _is_within(connection, small, most):
             return False
+    move(connection, upper, lower, small)
+    join(connection, upper, lower, large)
+    return True
+
+
+def by_size(connection: apsw.Connection, upper: int, lower: int) -> tuple[int, int]:
+    """The smaller and the larger of two layers."""
+    count = "SELECT count(*) FROM inode WHERE layer = ?"
+    small = min((upper, lower), key=lambda layer: connection.execute(count, (layer,)).get)
+    return small, upper + lower - small
+
+
+def largest_inode(connection: apsw.Connection, layer: int) -> int:
+    """The most chunks that a layer has of one inode."""
+    query = (
+        "SELECT max((SELECT count(*) FROM chunk c WHERE c.ino = i.ino AND c.layer = i.layer)) FROM inode i"
+    )
+    return connection.execute(f"{query} WHERE layer = ?", (layer,)).get or 0
+
+
+def move(
+    connection: apsw.Connection, upper: int, lower: int, small: int, most: int = -1, *, dead: bool = False
+) -> bool:
+    """Move rows of the smaller of two layers, of at most so many inodes, into the larger one; False when
+    there are none any more. What the upper one shows stays the same all along.
+
+    `dead` lets go of inodes that are gone, which only one may do who knows that nobody has them open.
+    """
+    large = upper + lower - small
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS merging(ino INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM temp.merging")
-    connection.execute("INSERT INTO temp.merging SELECT ino FROM inode WHERE layer = ?", (small,))
+    connection.execute(
+        "INSERT INTO temp.merging SELECT ino FROM inode WHERE layer = ? LIMIT ?", (small, most)
+    )
+    if not connection.changes():
+        return False
+    if dead:
+        _bury(connection, upper, lower)
     _cover(connection, upper, lower)
     for table, (owner, _) in (*_OWNED.items(), ("inode", ("ino", ""))):
         connection.execute(
             f"UPDATE {table} SET layer = ? WHERE layer = ? AND {owner} IN temp.merging", (large, small)
         )
-    which = "REPLACE" if small == upper else "IGNORE"
-    connection.execute(f"UPDATE OR {which} origin SET layer = ? WHERE layer = ?", (large, small))
-    connection.execute("DELETE FROM origin WHERE layer = ?", (small,))
-    connection.execute("UPDATE session SET layer = ? WHERE layer = ?", (large, small))
-    _join(connection, upper, lower, large)
+    if dead:
+        connection.execute(
+            "DELETE FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging AND NOT EXISTS "
+            "(SELECT 1 FROM inode l WHERE l.ino = inode.ino AND l.layer < ?)",
+            (large, lower),
+        )
     return True
+
+
+def _bury(connection: apsw.Connection, upper: int, lower: int) -> None:
+    """Delete what the lower layer has of inodes that are gone in the upper one."""
+    gone = "SELECT ino FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging"
+    for table, (owner, _) in _OWNED.items():
+        connection.execute(f"DELETE FROM {table} WHERE layer = ? AND {owner} IN ({gone})", (lower, upper))
 
 
 def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
@@ -163,14 +247,17 @@ def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
     )
 
 
-def _join(connection: apsw.Connection, upper: int, lower: int, kept: int) -> None:
-    """One layer in the place of two: it has the upper one's name and stands where the lower one stood."""
-    what = "SELECT name, frozen, created_ns, note FROM layer WHERE id = ?"
-    name, frozen, created_ns, note = connection.execute(what, (upper,)).get
+def join(connection: apsw.Connection, upper: int, lower: int, kept: int) -> None:
+    """One layer in the place of two, when all inodes are in one of them: it has the upper one's names and
+    stands where the lower one stood."""
+    which = "REPLACE" if kept == lower else "IGNORE"
+    small = upper + lower - kept
+    for table in ("origin", "base"):
+        connection.execute(f"UPDATE OR {which} {table} SET layer = ? WHERE layer = ?", (kept, small))
+        connection.execute(f"DELETE FROM {table} WHERE layer = ?", (small,))
     parent = connection.execute("SELECT parent FROM layer WHERE id = ?", (lower,)).get
+    gone = upper + lower - kept
     connection.execute("UPDATE layer SET parent = ? WHERE parent = ?", (kept, upper))
-    connection.execute("DELETE FROM layer WHERE id IN (?, ?) AND id != ?", (upper, lower, kept))
-    connection.execute(
-        "UPDATE layer SET parent = ?, name = ?, frozen = ?, created_ns = ?, note = ? WHERE id = ?",
-        (parent, name, frozen, created_ns, note, kept),
-    )
+    connection.execute("UPDATE point SET layer = ? WHERE layer = ?", (kept, upper))
+    connection.execute("DELETE FROM layer WHERE id = ?", (gone,))
+    connection.execute("UPDATE layer SET parent = ? WHERE id = ?", (parent, kept))

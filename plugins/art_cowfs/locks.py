@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from art_cowfs.schema import DatabaseError
@@ -103,6 +103,11 @@ class Pin:
         self._file.let_go(_RECORDS)
         self.fd = self._file.fd
 
+    def wait_for_merges(self) -> None:
+        """Those that had begun when the pin came, and did not see it, are over; later ones see it."""
+        self._file.take(_QUEUE)
+        self._file.let_go(_QUEUE)
+
     @classmethod
     def handed(cls, path: str, fd: int) -> Pin:
         """One that another process took."""
@@ -115,6 +120,19 @@ class Pin:
         self._file.let_go(_LAYERS, _END - _LAYERS)
         self._file.take(_RECORDS)
         self._file.close()
+
+
+def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
+    """Who holds each of the branches, for those that are held."""
+    if not os.path.exists(f"{path}-lock"):
+        return {}
+    file = _File(path)
+    try:
+        records = file.records()
+        held = [branch for branch in branches if not file.is_free(_place(branch))]
+        return {branch: records.get(branch, {"by": "another run"})["by"] for branch in held}
+    finally:
+        file.close()
 
 
 class BranchLock:
@@ -194,6 +212,55 @@ class BranchLock:
         file.record(records)
         file.let_go(_place(self._branch))
         file.close()
+
+
+class Bystander:
+    """One who holds no branch and commits in turn with those who do."""
+
+    def __init__(self, path: str) -> None:
+        self._file = _File(path)
+        self._file.let_go(_RECORDS)
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """See `BranchLock.committing`."""
+        self._file.take(_QUEUE)
+        try:
+            yield
+        finally:
+            self._file.let_go(_QUEUE)
+
+    def is_read(self, layer: int) -> bool:
+        """Whether somebody reads the layer."""
+        return not self._file.is_free(_LAYERS + layer)
+
+    def holders(self) -> dict[str, str]:
+        """The branches that are held, and by whom."""
+        self._file.take(_RECORDS)
+        try:
+            return self._holders()
+        finally:
+            self._file.let_go(_RECORDS)
+
+    def _holders(self) -> dict[str, str]:
+        records = self._file.records()
+        return {name: one["by"] for name, one in records.items() if not self._file.is_free(_place(name))}
+
+    @contextmanager
+    def alone(self) -> Iterator[dict[str, str]]:
+        """The branches that are held; when there are none, nobody takes one meanwhile."""
+        self._file.take(_RECORDS)
+        try:
+            yield self._holders()
+        finally:
+            self._file.let_go(_RECORDS)
+
+    def nobody_reads(self) -> bool:
+        return self._file.is_free(_LAYERS, _END - _LAYERS)
+
+    def close(self) -> None:
+        self._file.take(_RECORDS)
+        self._file.close()
 
 
 def _byte(place: int, kind: int, size: int = 1) -> bytes:

@@ -1,4 +1,4 @@
-"""The host's directory under a workspace: read, never written.
+"""What of the host lies under a home: the workspace's directory, and seeds. It is read, never written.
 
 Every path is resolved beneath the workspace by openat2(2), through no link, so nothing that the
 host renames meanwhile leads elsewhere. The database's own files are never opened: closing any
@@ -16,6 +16,8 @@ import struct
 import time
 from collections.abc import Iterable
 
+from art_cowfs.seeds import SEEDS, Seeds, apart
+
 _SYS_OPENAT2 = 437
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _LOOK_S = 1.0
@@ -24,17 +26,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Lower:
-    """A directory of the host, by descriptor. Paths are relative, b"" the directory itself."""
+    """A directory of the host, by descriptor. Paths are relative, b"" the directory itself; those that
+    begin with `SEEDS` are of seeds."""
 
-    def __init__(self, fd: int, hidden: Iterable[str] = ()) -> None:
+    def __init__(self, fd: int, hidden: Iterable[str] = (), seeds: Seeds | None = None) -> None:
         self._fd = fd
+        self._seeds = Seeds(()) if seeds is None else seeds
         self._hidden = list(hidden)
         self._hidden_ids: set[tuple[int, int]] = set()
         self._looked = 0.0
 
     def _open(self, path: bytes, flags: int) -> int:
         how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH)
-        fd: int = _libc.syscall(_SYS_OPENAT2, self._fd, ctypes.c_char_p(path or b"."), how, len(how))
+        top = self._fd
+        if path.startswith(SEEDS):
+            top, path = self._seeds.find(path)
+            if not path:  # It may be a file, and is what it was when it was opened.
+                return os.open(f"/proc/self/fd/{top}", flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd: int = _libc.syscall(_SYS_OPENAT2, top, ctypes.c_char_p(path or b"."), how, len(how))
         if fd < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
@@ -42,6 +51,8 @@ class Lower:
 
     def stat(self, path: bytes) -> os.stat_result | None:
         """What stands at a path; None when nothing does, or something of the database's."""
+        if path.startswith(SEEDS) and (shown := self._seeds.virtual(path)) is not None:
+            return shown
         try:
             fd = self._open(path, os.O_PATH | os.O_NOFOLLOW)
         except OSError as error:
@@ -52,7 +63,9 @@ class Lower:
             found = os.fstat(fd)
         finally:
             os.close(fd)
-        return None if self._is_hidden(found) else found
+        if self._is_hidden(found):
+            return None
+        return apart(found) if path.startswith(SEEDS) else found
 
     def _is_hidden(self, found: os.stat_result) -> bool:
         if not self._hidden or not stat.S_ISREG(found.st_mode):
@@ -68,11 +81,15 @@ class Lower:
 
     def pinned_directory(self, path: bytes) -> int:
         """A descriptor that says which directory stands at a path, and is good for nothing else. Raises
-        OSError."""
+        OSError, also for what is of a seed: it is not watched."""
+        if path.startswith(SEEDS):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
         return self._open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
 
     def names(self, path: bytes) -> list[bytes]:
         """The names in a directory; none when it is gone or cannot be read."""
+        if path.startswith(SEEDS) and (shown := self._seeds.names(path)) is not None:
+            return list(shown)
         try:
             fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
@@ -86,6 +103,10 @@ class Lower:
 
     def entries(self, path: bytes) -> dict[bytes, os.stat_result]:
         """What a directory holds, by name; empty when it is gone or cannot be read."""
+        of_seed = path.startswith(SEEDS)
+        if of_seed and (shown := self._seeds.names(path)) is not None:
+            looked = {name: self.stat(joined(path, name)) for name in shown}
+            return {name: found for name, found in looked.items() if found is not None}
         try:
             fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
@@ -98,7 +119,7 @@ class Lower:
                 except OSError:
                     continue
                 if not self._is_hidden(status):
-                    found[os.fsencode(name)] = status
+                    found[os.fsencode(name)] = apart(status) if of_seed else status
             return found
         finally:
             os.close(fd)
@@ -137,6 +158,7 @@ class Lower:
 
     def close(self) -> None:
         os.close(self._fd)
+        self._seeds.close()
 
 
 def joined(directory: bytes, name: bytes) -> bytes:

@@ -17,6 +17,7 @@ import trio
 from art_core.errors import ArtError
 from art_cowfs import asking
 from art_cowfs.accepting import Accepted
+from art_cowfs.layers import Named
 from art_cowfs.session import Session
 
 _LIMIT = 1 << 16
@@ -80,7 +81,9 @@ class Others:
             await self._durable()
             if ask != "freeze":
                 return {"committed": True}, -1
-            layer, pin = self._session.freeze(str(request.get("name", "")), str(request.get("note", "")))
+            name = request.get("name")
+            named = Named(str(name), str(request.get("note", ""))) if name is not None else None
+            layer, pin = self._session.freeze(named)
             return {"layer": layer}, pin
         except pyfuse3.FUSEError as error:
             return {"error": f"what was answered cannot be committed: {os.strerror(error.errno)}"}, -1

@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable, Mapping
 
+from art_cowfs.changed import Changed
 from art_cowfs.nodes import CowNode, row_of
 from art_cowfs.writer import Batch, Writer
 
@@ -31,6 +32,8 @@ class Pending:
         self._room = free()
         self.denied = 0
         """How often there was no room."""
+        self.noticing: list[Changed] = []
+        """Those who want to know what changes."""
 
     @property
     def writes(self) -> bool:
@@ -42,10 +45,17 @@ class Pending:
         self.batch.inodes[node.ino] = node
         self.grew(0)
 
+    def named(self, directory: CowNode, name: bytes, there: bool) -> None:
+        """A name was entered into a directory, or left it."""
+        for changed in self.noticing:
+            changed.named(directory.ino, name, there)
+
     def dead(self, node: CowNode) -> None:
         """All that the layer has of the node is to go."""
         self.batch.inodes.pop(node.ino, None)
         self.batch.chunks.pop(node.ino, None)
+        for mark in [key for key in self.batch.xattrs if key[0] == node.ino]:
+            del self.batch.xattrs[mark]
         if stat.S_ISDIR(node.mode):
             for name in [key for key in self.batch.names if key[0] == node.ino]:
                 del self.batch.names[name]
@@ -87,11 +97,17 @@ class Pending:
         if not self.batch or self._writer is None:
             return
         batch = self.batch
+        self.notice()
         batch.inodes = {ino: row_of(node) for ino, node in batch.inodes.items()}
         self.inflight.append(batch)
         self.batch = Batch()
         self._room = self._free()
         self._writer.take(batch, done)
+
+    def notice(self) -> None:
+        """Tell what was written to and not handed over yet."""
+        for changed in self.noticing:
+            changed.written(self.batch.inodes.values())
 
     def numbers(self) -> list[Mapping[int, object]]:
         """The inodes that are not in the database as they are, by number."""
@@ -103,7 +119,9 @@ class Pending:
         return self.batch.size + sum(batch.size for batch in self.inflight if not batch.done)
 
     def flush(self, done: Callable[[OSError | None], None]) -> None:
-        assert self._writer is not None
+        if self._writer is None:
+            done(None)
+            return
         self.hand_over()
         self._writer.sync(done)
 

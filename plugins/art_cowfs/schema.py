@@ -4,19 +4,24 @@ One database holds many workspaces and branches. Each branch is a chain of layer
 top, is the one that is written. A row of a layer wins over the rows of the layers below it; what
 no layer has comes from the host's directory.
 
-* `layer`: `frozen` 0 is the top of the branch `name`, 1 a layer that is kept under `name`, or, without
-  a name, one that was frozen only to be read: it is merged with the one above when nobody reads it.
+* `layer`: one that no `point` names is there for those above it, or was frozen only to be read: it is
+  merged with the one above when nobody reads it. Numbers grow along every chain.
+* `point`: a name of a layer. A `branch` names its top, which is written; all other layers are frozen, and
+  a `snapshot` names one of them. `branch` is the branch that a snapshot was taken of, `parent` the point
+  that a branch was made from.
 * `inode`: one row for each inode a layer changed. `holes` are bytes of its chunks that were never
   written. `clip` is the smallest size the file had in this
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
   `origin` is the path of the host's file or directory that shows through, relative to the
   workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
   was copied up. A row with `nlink` 0 is of an inode that is gone.
-* `dentry`: a name; `ino` NULL is a whiteout.
+* `dentry`: a name; `ino` NULL is a whiteout, 0 stands for no row: what the host has shows again.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
-* `base`: what a push or a pull made the same on both sides. `place` is the path with NUL for each slash,
-  which sorts as a walk goes.
+* `base`: what a push or a pull made the same on both sides: the host had what the layer shows. It is
+  inherited along the chain as everything else; a row without a `kind` says that neither side has it any
+  more. `place` is the path with NUL for each slash, which sorts as a walk goes.
 * `origin`: host files of several links that were copied up, found again by their number.
+* `session`: a command that ran, see `art_core.history`; `pid` is the server's.
 
 Any row of a layer implies an inode row of its directory or file in that layer.
 """
@@ -28,13 +33,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import apsw
 
-from art_core.errors import ArtError
+from art_core.errors import StoreError
 
 APPLICATION_ID = 0x41525400
-FORMAT = 1
+FORMAT = 2
 PAGE = 16384
 CHUNK = 65536
 FIRST_INO = 2
@@ -43,9 +49,13 @@ MAIN = "main"
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE layer(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES layer(id), name TEXT NOT NULL,
-  frozen INTEGER NOT NULL, created_ns INTEGER NOT NULL, note TEXT NOT NULL DEFAULT '');
-CREATE UNIQUE INDEX branch ON layer(name) WHERE frozen = 0;
+  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES layer(id), created_ns INTEGER NOT NULL);
+CREATE TABLE point(
+  name TEXT PRIMARY KEY, kind TEXT NOT NULL CHECK(kind IN ('branch', 'snapshot')),
+  layer INTEGER NOT NULL REFERENCES layer(id), branch TEXT NOT NULL, parent TEXT NOT NULL,
+  created_ns INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX point_layer ON point(layer);
+CREATE UNIQUE INDEX point_top ON point(layer) WHERE kind = 'branch';
 CREATE TABLE workspace(name BLOB PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE inode(
   ino INTEGER NOT NULL, layer INTEGER NOT NULL, mode INTEGER NOT NULL, nlink INTEGER NOT NULL,
@@ -69,17 +79,24 @@ CREATE TABLE origin(
   dev INTEGER NOT NULL, host_ino INTEGER NOT NULL, layer INTEGER NOT NULL, ino INTEGER NOT NULL,
   PRIMARY KEY(dev, host_ino, layer)) WITHOUT ROWID;
 CREATE TABLE base(
-  workspace BLOB NOT NULL, place BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
-  host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
-  PRIMARY KEY(workspace, place)) WITHOUT ROWID;
+  workspace BLOB NOT NULL, place BLOB NOT NULL, layer INTEGER NOT NULL, kind TEXT, host_size INTEGER,
+  host_mtime INTEGER, host_mode INTEGER, ino INTEGER, ctime INTEGER,
+  PRIMARY KEY(workspace, place, layer)) WITHOUT ROWID;
+CREATE INDEX base_layer ON base(layer);
 CREATE TABLE session(
-  id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
-  started_ns INTEGER NOT NULL, ended_ns INTEGER);
+  id INTEGER PRIMARY KEY AUTOINCREMENT, branch TEXT NOT NULL, workspace BLOB NOT NULL, pid INTEGER NOT NULL,
+  argv TEXT NOT NULL, started_ns INTEGER NOT NULL, ended_ns INTEGER, status INTEGER, files INTEGER,
+  more INTEGER NOT NULL DEFAULT 0, trace TEXT NOT NULL DEFAULT '', notes TEXT NOT NULL DEFAULT '[]',
+  before TEXT NOT NULL DEFAULT '');
 """
 
 
-class DatabaseError(ArtError):
+class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
+
+
+class CorruptError(DatabaseError):
+    """SQLite cannot read it."""
 
 
 def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Connection:
@@ -102,11 +119,31 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
     except apsw.Error as error:
         if connection is not None:
             connection.close()
-        raise DatabaseError(f"database {shown}: {_reason(error, path)}") from None
+        raise _told(error, path) from None
     except BaseException:
         if connection is not None:
             connection.close()
         raise
+
+
+def _told(error: apsw.Error, path: str) -> DatabaseError:
+    kind = CorruptError if isinstance(error, apsw.CorruptError) else DatabaseError
+    return kind(f"database {path!r}: {_reason(error, path)}")
+
+
+@contextmanager
+def telling(path: str) -> Iterator[None]:
+    """What SQLite says, as a DatabaseError; and values that no database of ART's has, which a hostile or
+    damaged one can have anywhere."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise _told(error, path) from None
+    except (TypeError, ValueError, OverflowError, LookupError, AssertionError) as error:
+        what = " ".join(str(error).split()) or "something is missing"
+        raise CorruptError(
+            f"database {path!r} has values that make no sense ({what}); `art db check` says more"
+        ) from error
 
 
 @contextmanager
@@ -134,6 +171,10 @@ def _prepare(connection: apsw.Connection, shown: str, *, write: bool) -> None:
         raise DatabaseError(
             f"database {shown} has format {version}, this version of ART knows {FORMAT}; use a newer ART"
         )
+    elif version < FORMAT:
+        from art_cowfs.formats import renew
+
+        renew(connection, shown)
     if write:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", 1)
@@ -148,9 +189,8 @@ def _create(connection: apsw.Connection) -> None:
     with connection:
         connection.execute(TABLES)
         now = time.time_ns()
-        connection.execute(
-            "INSERT INTO layer(id, parent, name, frozen, created_ns) VALUES(1, NULL, ?, 0, ?)", (MAIN, now)
-        )
+        connection.execute("INSERT INTO layer(id, parent, created_ns) VALUES(1, NULL, ?)", (now,))
+        connection.execute("INSERT INTO point VALUES(?, 'branch', 1, ?, '', ?, '')", (MAIN, MAIN, now))
         connection.execute("INSERT INTO meta VALUES('next_ino', ?)", (FIRST_INO,))
         connection.execute(
             "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
@@ -174,6 +214,11 @@ def _reason(error: apsw.Error, path: str) -> str:
     return str(error)
 
 
+def all_rows(connection: apsw.Connection, statement: str, bindings: Any = None) -> list[Any]:
+    """All rows of a statement; nothing of it stays open."""
+    return connection.execute(statement, bindings).fetchall()
+
+
 def as_oserror(error: apsw.Error) -> OSError:
     """What a command inside is told when the database fails."""
     number = errno.EIO
@@ -184,19 +229,54 @@ def as_oserror(error: apsw.Error) -> OSError:
     return OSError(number, str(error))
 
 
+class Found(NamedTuple):
+    """What a name leads to: a layer, which is the top of a branch or a snapshot's."""
+
+    kind: Literal["branch", "snapshot"]
+    layer: int
+    branch: str
+
+
+def found(connection: apsw.Connection, name: str) -> Found:
+    """The point of a name. Raises DatabaseError when there is none."""
+    point = _found(connection, name)
+    if point is None:
+        raise DatabaseError(
+            f"there is no branch or snapshot {name!r} in this database; `art branch` and "
+            "`art snapshot --list` list those there are"
+        )
+    return point
+
+
+def _found(connection: apsw.Connection, name: str) -> Found | None:
+    row = connection.execute("SELECT kind, layer, branch FROM point WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Found(*row)
+
+
 def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
     """The layers of a branch, the top first. Raises DatabaseError when there is none."""
-    top = connection.execute("SELECT id FROM layer WHERE name = ? AND frozen = 0", (branch,)).get
-    if top is None:
-        raise DatabaseError(f"there is no branch {branch!r} in this database")
-    return layers_from(connection, top)
+    point = _found(connection, branch)
+    if point is None:
+        raise DatabaseError(
+            f"there is no branch {branch!r} in this database; "
+            f"`art branch {branch} -d {connection.filename}` makes it"
+        )
+    if point.kind != "branch":
+        raise DatabaseError(
+            f"{branch!r} is a snapshot, which stays as it is; "
+            f"`art branch NAME --from {branch} -d {connection.filename}` makes a branch of it"
+        )
+    return layers_from(connection, point.layer)
 
 
 def layers_from(connection: apsw.Connection, top: int) -> list[int]:
     """A layer and all those below it, the highest first."""
     rows = connection.execute(
-        "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
+        "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION "
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",
         (top,),
     )
-    return sorted((row[0] for row in rows), reverse=True)
+    chain = sorted((row[0] for row in rows), reverse=True)
+    if not chain:
+        raise CorruptError(f"layer {top} is not in the database; `art db check` says more")
+    return chain

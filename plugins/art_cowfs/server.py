@@ -13,21 +13,31 @@ import json
 import os
 import socket
 import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import apsw
 import pyfuse3
 import trio
 
 from art_core.errors import ArtError
+from art_core.history import Ending, Opening
 from art_core.spawn import detach
 from art_cowfs.below import Below
 from art_cowfs.others import Others
+from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
+from art_cowfs.shares import Share
 from art_cowfs.tree import Tree
+from art_fusefs.backend import ROOT, Tell
 from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
 from art_fusefs.receiving import Receiver
+
+if TYPE_CHECKING:
+    from art_cowfs.nodes import CowNode
 
 BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
@@ -40,6 +50,8 @@ LOOK_S = 0.8
 """How often open files of the host that are not watched are looked at."""
 ENDING_S = 2.0
 """How long the thread that tells the kernel may need to end."""
+WISH_BYTES, WISH_FDS = 1 << 20, 250
+"""The most that is told at the start. The kernel hands over no more than 253 descriptors (unix(7))."""
 SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
 
@@ -100,31 +112,55 @@ def serve(control_fd: int) -> NoReturn:
         trio.run(_serve, control)
         status = 0
     except ArtError as error:
-        _say(control, {"error": str(error)})
+        say(control, {"error": str(error)})
     except OSError as error:
-        _say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
+        say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
     except BaseException as error:
         if os.environ.get("ART_DEBUG"):
             import traceback
 
             traceback.print_exc()
-        _say(control, {"error": f"the file system's server failed: {error!r}"})
+        say(control, {"error": f"the file system's server failed: {error!r}"})
     finally:
         os._exit(status)
 
 
-def _say(control: socket.socket, message: dict[str, Any]) -> None:
+def say(control: socket.socket, message: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         control.send(json.dumps(message).encode())
 
 
 async def _serve(control: socket.socket) -> None:
-    data, fds, _, _ = socket.recv_fds(control, 1 << 16, 2)
+    data, fds, _, _ = socket.recv_fds(control, WISH_BYTES, WISH_FDS)
     if not data:
         return
     wish = json.loads(data)
-    committer = Committer()
+    try:
+        await _serve_wish(control, wish, fds)
+    finally:
+        if "mounted_at" in wish:
+            # On the host it stays when the one who mounted it was killed.
+            from art_core.hostmount import unmount
+
+            unmount(os.fsdecode(bytes.fromhex(wish["mounted_at"])))
+
+
+async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequence[int]) -> None:
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
+    if wish.get("read_only"):
+        from art_cowfs.viewing import serve_view
+
+        await serve_view(control, wish, fuse_fd, workspace_fd)
+        return
+    committer = Committer()
+    seeds = [
+        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
+        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
+    ]
+    shares = [
+        Share(bytes.fromhex(guest), fd, os.path.basename(bytes.fromhex(path)))
+        for (guest, path), fd in zip(wish["shares"], fds[2 + len(seeds) :], strict=True)
+    ]
     workspace = None
     if workspace_fd >= 0:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
@@ -142,9 +178,10 @@ async def _serve(control: socket.socket) -> None:
         tell=invalidation.tell,
         watching=watching.set,
         growth=wish["growth"],
+        seeds=seeds,
     ) as session:
         committer.tree, committer.session = session.tree, session
-        operations = Operations(session.tree, committer.room, receiver.pass_on)
+        operations = _operations(session, shares, committer.room, receiver.pass_on, invalidation.tell)
         others = Others(
             session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
         )
@@ -153,21 +190,38 @@ async def _serve(control: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
-                nursery.start_soon(_watch, session.tree.below, watching)
-                session.tree.below.look_after = partial(nursery.start_soon, _look_after, session.tree.below)
+                nursery.start_soon(watch, session.tree.below, watching)
+                session.tree.below.look_after = partial(nursery.start_soon, look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
-                _say(control, {"ready": True, "notes": _notes(session)})
+                say(control, {"ready": True, "notes": session.greetings()})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
             others.close()
             if invalidation.close(ENDING_S):
                 pyfuse3.close(unmount=False)
-    _say(control, {"closed": True})
+    say(control, {"closed": True})
 
 
-async def _watch(below: Below, watching: trio.Event) -> None:
+def _operations(
+    session: Session,
+    shares: Sequence[Share],
+    room: Callable[[], trio.Event | None],
+    waits: Callable[[], None],
+    tell: Tell,
+) -> Operations[CowNode]:
+    """The file system's answers; more has to be seen to where it shows seeds or shares."""
+    if not shares and session.tree.node(ROOT).origin is None:
+        return Operations(session.tree, room, waits)
+    from art_cowfs.homefs import HomeOperations
+    from art_cowfs.shares import Sharing
+
+    backend = Sharing(session.tree, shares, time.time_ns())
+    return HomeOperations(backend, room, waits, session.workspace_name, tell)
+
+
+async def watch(below: Below, watching: trio.Event) -> None:
     """Take in what happens on the host, from the first watch on."""
     await watching.wait()
     assert below.watches is not None
@@ -177,20 +231,24 @@ async def _watch(below: Below, watching: trio.Event) -> None:
         await trio.sleep(EVENTS_S)
 
 
-async def _look_after(below: Below) -> None:
+async def look_after(below: Below) -> None:
     """Look at open files of the host that are not watched, while there are any."""
     while below.unwatched:
         await trio.sleep(LOOK_S)
         below.look_at_unwatched()
 
 
-def _notes(session: Session) -> list[str]:
-    lines = [session.drift()]
-    if left_by := session.left_by:
-        lines.append(
-            f"the last run on this database ({left_by}) was killed; what it had answered was recovered"
-        )
-    return [line for line in lines if line]
+def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Take down what a command does. A log that cannot be written is no reason to end it."""
+    about = {name: value for name, value in request.items() if name not in ("ask", "id")}
+    try:
+        if request["ask"] == "begin":
+            number, before = session.begin(Opening(**about))
+            return {"id": number, "before": before}
+        session.ended(request["id"], Ending(**about))
+        return {}
+    except (ArtError, OSError, apsw.Error) as error:
+        return {"failed": f"the log of the database has not all of this session: {error}"}
 
 
 async def _answer(
@@ -209,14 +267,16 @@ async def _answer(
             running.cancel()
             return
         if request["ask"] == "notes":
-            _say(control, {"notes": session.notes()})
+            say(control, {"notes": session.notes()})
         if request["ask"] == "full":
-            _say(control, {"full": session.full})
+            say(control, {"full": session.full})
+        if request["ask"] in ("begin", "ended"):
+            say(control, _logged(session, request))
         if request["ask"] == "commit":
             try:
                 await operations.durable()
-                _say(control, {"committed": True, "requests": operations.requests})
+                say(control, {"committed": True, "requests": operations.requests})
             except pyfuse3.FUSEError as failure:
-                _say(
+                say(
                     control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"}
                 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
 import apsw
 
-from art_cowfs import layers
+from art_core.history import Ending, NameTaken, Opening, dated
+from art_cowfs import layers, sessions
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
@@ -18,6 +19,7 @@ from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BranchLock, Pin
 from art_cowfs.lower import Lower
 from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
+from art_cowfs.seeds import Seed, Seeds, begin
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
@@ -65,14 +67,17 @@ class Session:
         tell: Tell | None = None,
         watching: Callable[[], None] = lambda: None,
         growth: int = 0,
+        seeds: Sequence[Seed] = (),
     ) -> None:
-        """`growth` is how many bytes the database may take more than now, 0 for any; for the others see
-        `Tree`."""
+        """`growth` is how many bytes the database may take more than now, 0 for any. `seeds` show through
+        beside the workspace; their descriptors become the session's. For the others see `Tree`."""
         self.path = os.path.abspath(path)
         self._branch = branch
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
+        self._begun: dict[int, sessions.Begun] = {}
+        self._seed_notes: list[str] = []
         refuse_network(self.path)
         self._lock = BranchLock(self.path, branch)
         self.left_by = self._lock.left_by
@@ -82,9 +87,10 @@ class Session:
             # A statement of many rows keeps what it would have to undo: no file for that.
             self._writing.pragma("temp_store", 2)
             self.chain = Chain(self._reading, branch)
-            self._sweep()
+            if self.left_by:
+                self._sweep()
             if workspace is not None:
-                self._lower = Lower(workspace.fd, companions(self.path))
+                self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
         except BaseException:
             self._lock.close()
@@ -107,6 +113,8 @@ class Session:
             try:
                 know(self._reading, workspace)
                 self.tree.place(workspace.name, os.fstat(workspace.fd))
+                if seeds:
+                    self._seed_notes = begin(self.tree, self.chain, seeds, moved=workspace.moved)
                 self.tree.pending.wait()
             except BaseException:
                 self.close()
@@ -120,10 +128,24 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def workspace_name(self) -> bytes:
+        return b"" if self._place is None else self._place.name
+
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""
         place = self._place
-        return "" if place is None else drift(self._reading, place.name, place.fd)
+        return "" if place is None else drift(self.chain, place.name, place.fd)
+
+    def greetings(self) -> list[str]:
+        """What the user should know at the start of a run."""
+        lines = [self.drift(), *self._seed_notes]
+        if self.left_by:
+            lines.append(
+                f"the last run on this database ({self.left_by}) was killed; what it had answered was "
+                "recovered"
+            )
+        return [line for line in lines if line]
 
     def notes(self) -> list[str]:
         """What the user should know at the end of a run."""
@@ -155,15 +177,24 @@ class Session:
         return self.tree.pending.denied if self._most else 0
 
     def _sweep(self) -> None:
-        """Remove what was unlinked but open when an earlier run ended at once."""
+        """Remove what was unlinked but open when an earlier run was killed. What is gone and lies in a layer
+        below stays gone."""
         with self._lock.committing(), changing(self._writing):
+            # What a layer below has is gone for as long as this one says so.
             gone = self._writing.execute(
-                "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
+                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
+                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
+                (self.chain.top,),
             ).fetchall()
-            for table in ("chunk", "xattr", "inode"):
+            for table in ("chunk", "xattr"):
                 self._writing.executemany(
                     f"DELETE FROM {table} WHERE ino = ? AND layer = {self.chain.top}", gone
                 )
+            self._writing.executemany(
+                f"DELETE FROM inode WHERE ino = ?1 AND layer = {self.chain.top} AND NOT EXISTS "
+                f"(SELECT 1 FROM inode WHERE ino = ?1 AND layer < {self.chain.top})",
+                gone,
+            )
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""
@@ -173,10 +204,10 @@ class Session:
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 
-    def freeze(self, name: str = "", note: str = "") -> tuple[int, int]:
-        """Everything up to now becomes a layer that does not change any more; what comes goes into a
-        new one. Returns the frozen one's number, and a descriptor that keeps it from being merged for
-        as long as it is open. Raises OSError; nothing is changed then.
+    def freeze(self, named: layers.Named | None = None) -> tuple[int, int]:
+        """Everything up to now becomes a layer that does not change any more, under a name or none; what
+        comes goes into a new one. Returns the frozen one's number, and a descriptor that keeps it from being
+        merged for as long as it is open. Raises OSError or StoreError; nothing is changed then.
 
         Nothing else may happen in the tree meanwhile."""
         self.tree.pending.wait()
@@ -184,7 +215,7 @@ class Session:
         # meanwhile.
         with self._lock.committing():
             try:
-                frozen = layers.freeze(self._writing, self._branch, name, note)
+                frozen = layers.freeze(self._writing, self._branch, named)
             except apsw.Error as error:
                 raise as_oserror(error) from None
             self.chain.renew()
@@ -194,6 +225,35 @@ class Session:
             pin = Pin(self.path, frozen).fd
         self.writer.wait()
         return frozen, pin
+
+    def begin(self, opening: Opening) -> tuple[int, str]:
+        """A command starts; its number in the log, and the snapshot that was taken before it. Raises OSError
+        or StoreError."""
+        place = b"" if self._place is None else self._place.name
+        with self._lock.committing():
+            begun = sessions.begin(self._reading, self._branch, place, opening)
+        before = self._snapshot_before(begun.id) if opening.snapshot else ""
+        self._begun[begun.id] = begun
+        self.tree.pending.hand_over()  # What changed before it is not its own.
+        self.tree.pending.noticing.append(begun.changed)
+        return begun.id, before
+
+    def _snapshot_before(self, session: int) -> str:
+        for name in (f"before-{session}", *dated(f"before-{session}")):
+            with suppress(NameTaken):
+                os.close(self.freeze(layers.Named(name, f"before session {session}"))[1])
+                with self._lock.committing():
+                    sessions.snapshotted(self._reading, session, name)
+                return name
+        raise AssertionError
+
+    def ended(self, session: int, ending: Ending | None) -> None:
+        """It ended; None for one that was killed."""
+        begun = self._begun.pop(session)
+        self.tree.pending.notice()
+        self.tree.pending.noticing.remove(begun.changed)
+        with self._lock.committing():
+            sessions.end(self._reading, begun, ending)
 
     def accept(self, accepted: Accepted) -> None:
         """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
@@ -236,7 +296,8 @@ class Session:
         with self._lock.alone() as alone:
             if alone:
                 list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+            with suppress(apsw.BusyError):
+                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""
@@ -246,6 +307,9 @@ class Session:
         self.tree.below.close()
         try:
             self.tree.pending.wait()
+            for session in list(self._begun):
+                with suppress(apsw.Error):  # Without an end it is one that was killed, too.
+                    self.ended(session, None)
         finally:
             self.writer.close()
             failure = self.writer.failure

@@ -7,12 +7,15 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core.contracts import Mounted, Namespace, Reason, Workspace
+from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
+from art_core.files import HomeReader, HomeWriter
+from art_core.history import Point, Session
+from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
 
@@ -36,6 +39,29 @@ def reasons() -> Sequence[Reason]:
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found
+
+
+def _told(mount: Mount) -> tuple[str, str]:
+    """What the server is told of a seed or a share: its path in the home, and that on the host."""
+    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
+
+
+def parent_of(share: Mount, held: ExitStack) -> int:
+    """A descriptor of the directory that a shared file is in. Raises StoreError."""
+    directory, name = os.path.split(share.source)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, fd)
+        found, pinned = os.lstat(name, dir_fd=fd), os.fstat(share.fd)
+    except OSError as error:
+        raise StoreError(f"{share.origin}: {share.source}: {error.strerror}") from None
+    if (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino):
+        raise StoreError(f"{share.origin}: {share.source} was replaced at this moment; start again")
+    if not os.access(f"/proc/self/fd/{fd}", os.W_OK):
+        raise StoreError(
+            f"{share.origin}: you may not write to {directory}, and programs replace such a file by renaming"
+        )
+    return fd
 
 
 class Databases:
@@ -102,6 +128,8 @@ class Server:
             said: dict[str, Any] = {}
             with suppress(OSError):  # It ended before it was asked: perhaps it told why.
                 said = json.loads(self._control.recv(1 << 16) or b"{}")
+            if said.get("closed"):
+                return  # Somebody unmounted it.
             why = said.get("error", "the file system's server was killed during the run")
             raise StoreError(str(why)) from None
         finally:
@@ -124,9 +152,36 @@ class Database:
     def hidden(self) -> Sequence[str]:
         return companions(self.path)
 
-    @contextmanager
     def mount(
-        self, branch: str, workspace: Workspace, make_namespace: Callable[[], Namespace], growth: int = 0
+        self,
+        branch: str,
+        workspace: Workspace,
+        make_namespace: Callable[[], Namespace],
+        growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(branch, workspace, make_namespace, {"growth": growth}, seeds, shares)
+
+    def view(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        *,
+        read_only: bool,
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(at, workspace, make_namespace, {"growth": 0, "read_only": read_only})
+
+    @contextmanager
+    def _mount(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        more: Mapping[str, object],
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
         for reason in reasons():
             raise StoreError(f"--db: {reason.what}: {reason.cure}")
@@ -135,21 +190,29 @@ class Database:
             namespace = make_namespace()
             path, fuse_fd = namespace.mount_fuse("art")
             uid, gid = namespace.owner
-            wish = {
+            wish: dict[str, object] = {
                 "database": os.fsencode(self.path).hex(),
-                "branch": branch,
+                "branch": at,
                 "state": os.fsencode(self._state).hex(),
-                "name": os.fsencode(workspace.name).hex(),
-                "path": os.fsencode(workspace.real).hex(),
-                "moved": workspace.moved,
-                "growth": growth,
+                "seeds": [_told(seed) for seed in seeds],
+                "shares": [_told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
+                **more,
             }
-            try:
-                notes = server.start(wish, [fuse_fd, workspace.fd])
-            finally:
-                os.close(fuse_fd)
+            if namespace.mnt_fd < 0:
+                wish["mounted_at"] = os.fsencode(path).hex()
+            if workspace is not None:
+                wish |= {
+                    "name": os.fsencode(workspace.name).hex(),
+                    "path": os.fsencode(workspace.real).hex(),
+                    "moved": workspace.moved,
+                }
+            with ExitStack() as held:
+                held.callback(os.close, fuse_fd)
+                parents = [parent_of(share, held) for share in shares]
+                lower = [workspace.fd] if workspace is not None else []
+                notes = server.start(wish, [fuse_fd, *lower, *(seed.fd for seed in seeds), *parents])
         except BaseException:
             server.abandon()
             raise
@@ -158,20 +221,90 @@ class Database:
         finally:
             server.close()
 
-    def reader(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
+    def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
         from art_cowfs.trees import reading
 
-        return reading(self.path, branch, workspace)
+        return reading(self.path, at, workspace)
 
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]:
         from art_cowfs.trees import writing
 
         return writing(self.path, branch, workspace)
 
-    def snapshot(self, branch: str, name: str) -> None:
-        from art_cowfs.layers import snapshot
+    def points(self) -> Sequence[Point]:
+        from art_cowfs import points
 
-        snapshot(self.path, branch, name)
+        return points.listed(self.path)
+
+    def snapshot(self, branch: str, name: str, note: str = "") -> Point:
+        from art_cowfs import points
+
+        return points.snapshot(self.path, branch, name, note)
+
+    def make_branch(self, name: str, at: str) -> Point:
+        from art_cowfs import points
+
+        return points.make_branch(self.path, name, at)
+
+    def restore(self, branch: str, at: str, paths: Sequence[bytes], workspace: Workspace) -> Point:
+        from art_cowfs import points
+
+        return points.restore(self.path, branch, at, paths, workspace)
+
+    def remove(self, name: str) -> Point:
+        from art_cowfs import points
+
+        return points.remove(self.path, name)
+
+    def sessions(self) -> Sequence[Session]:
+        from art_cowfs import sessions
+
+        return sessions.listed(self.path)
+
+    def info(self) -> Info:
+        from art_cowfs import caring
+
+        return caring.info(self.path)
+
+    def check(self) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.check(self.path)
+
+    def repair(self, backup: str) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.mend(self.path, backup)
+
+    def collect(self) -> Collected:
+        from art_cowfs import caring
+
+        return caring.collect(self.path)
+
+    def squash(self, branch: str) -> Squashed:
+        from art_cowfs import caring
+
+        return caring.squash(self.path, branch)
+
+    def home(self, at: str, workspace: Workspace | None) -> AbstractContextManager[HomeReader]:
+        from art_cowfs.home import reading
+
+        return reading(self.path, at, workspace)
+
+    def home_writer(self, branch: str, workspace: Workspace | None) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.home import writing
+
+        return writing(self.path, branch, workspace)
+
+    def new_home(self, branch: str) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.beginning import beginning
+
+        return beginning(self.path, branch)
+
+    def workspace_at(self, name: str) -> str | None:
+        from art_cowfs.home import workspace_at
+
+        return workspace_at(self.path, name)
 
     def close(self) -> None:
         pass

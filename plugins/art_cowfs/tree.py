@@ -266,9 +266,11 @@ class Tree:
         self._copy_up(node)
         node.parent, node.name = directory, name
         self._set_name(directory, name, node.ino)
+        self.pending.named(directory, name, True)
 
     def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self._copy_up(directory)
+        self.pending.named(directory, name, False)
         if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
             self._hold(node)  # From now on it has one name less than on the host.
         if not node.held and node.parent is directory and node.name == name:
@@ -339,6 +341,7 @@ class Tree:
 
     def discard(self, node: CowNode) -> None:
         self._resident.drop(node.ino)
+        self.young.forget(node)
         self.contents.closed(node)
         if stat.S_ISDIR(node.mode):
             self.below.forget(node)
@@ -388,7 +391,7 @@ class Tree:
         if not node.held:
             return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
         found = {**self._chain.xattrs(node.ino), **self.pending.xattrs(node.ino)}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: value for name, value in found.items() if value is not None and name[:5] == b"user."}
 
     def has_xattrs(self) -> bool:
         """Whether there may be any: without a writer the database has to be asked once."""

@@ -44,12 +44,11 @@ class Event(NamedTuple):
 
 
 class _Watch:
-    __slots__ = ("below", "found", "path", "wd")
+    __slots__ = ("below", "path", "wd")
 
-    def __init__(self, path: bytes, wd: int, found: os.stat_result) -> None:
+    def __init__(self, path: bytes, wd: int) -> None:
         self.path = path
         self.wd = wd
-        self.found = found
         self.below: dict[bytes, _Watch] = {}
 
 
@@ -69,22 +68,24 @@ class Watches:
         """Readable when something happened; -1 before the first watch. `restart` changes it."""
 
     def add(self, path: bytes) -> os.stat_result | None:
-        """Watch a directory and those above it. What it was when that began, or None when it cannot be
+        """Watch a directory and those above it. What it is, from after that began; None when it cannot be
         watched."""
-        if (known := self._at.get(path)) is not None:
-            return known.found
+        if path in self._at:
+            return self._lower.stat(path)
         missing = []
         while path not in self._at:
             missing.append(path)
             if not path:
                 break
             path = _above(path)
+        found = None
         while missing:
-            if self._watch(path := missing.pop()) is None:
+            found = self._watch(missing.pop())
+            if found is None:
                 return None
-        return self._at[path].found
+        return found
 
-    def _watch(self, path: bytes) -> _Watch | None:
+    def _watch(self, path: bytes) -> os.stat_result | None:
         if self._allowed < 0:
             self._begin()
         if len(self._at) >= self._allowed:
@@ -109,14 +110,14 @@ class Watches:
             del self._by_wd[wd]
             elsewhere.wd = -1
             self.drop(elsewhere.path)
-        watch = self._by_wd[wd] = self._at[path] = _Watch(path, wd, found)
+        watch = self._by_wd[wd] = self._at[path] = _Watch(path, wd)
         if path:
             above = self._at.get(_above(path))
             if above is None:  # It was the one that is elsewhere.
                 self.drop(path)
                 return None
             above.below[path] = watch
-        return watch
+        return found
 
     def _begin(self) -> None:
         self._allowed = 0
@@ -135,9 +136,6 @@ class Watches:
         if local is None:
             local = self._local[device] = kind(fd) in LOCAL
         return local
-
-    def holds(self, path: bytes) -> bool:
-        return path in self._at
 
     def has_below(self, path: bytes) -> bool:
         """Whether a directory in this one is watched."""

@@ -18,6 +18,8 @@ from typing import Any
 
 import apsw
 
+from art_core.trees import Agreed
+from art_cowfs import agreeing
 from art_cowfs.log import WAIT_S, Log
 from art_cowfs.schema import PAGE, as_oserror, changing
 
@@ -49,7 +51,7 @@ class Batch:
         self.dead: set[int] = set()
         """Numbers whose rows of the top go."""
         self.origins: dict[tuple[int, int], int] = {}
-        self.base: dict[tuple[bytes, bytes], tuple[object, ...] | None] = {}
+        self.base: dict[tuple[bytes, bytes], Agreed | None] = {}
         """Workspace and place -> what both sides agree on, None when on nothing any more."""
         self.size = 0
         self.done = False
@@ -271,9 +273,7 @@ class Writer:
         put("chunk(ino, idx, layer, data)", _IN_PLACE, chunks)
         put("xattr", "", [(*place, layer, value) for place, value in batch.xattrs.items()])
         put("origin", "", [(*place, layer, ino) for place, ino in batch.origins.items()])
-        forgotten = [place for place, agreed in batch.base.items() if agreed is None]
-        run("DELETE FROM base WHERE workspace = ? AND place = ?", forgotten)
-        put("base", "", [(*place, *agreed) for place, agreed in batch.base.items() if agreed is not None])
+        agreeing.keep(self._connection, layer, batch.base)
 
     def _patched(self, ino: int, idx: int, data: bytearray) -> bool:
         """Write only what differs of a chunk that the layer has already; False when it has to be

@@ -38,6 +38,8 @@ def attributes(node: Node, uid: int, gid: int) -> EntryAttributes:
     found.st_mtime_ns = node.mtime
     found.st_ctime_ns = node.ctime
     found.entry_timeout = found.attr_timeout = CHANGING_S if node.changing else STEADY_S
+    if node.direct:
+        found.entry_timeout = found.attr_timeout = 0.0
     return found
 
 

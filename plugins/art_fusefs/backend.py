@@ -26,7 +26,8 @@ class Node:
     believe what it knows of it for a moment only; `names_changing` says of a directory that names can appear
     in it so. A backend that learns of changes sets neither, and passes them on: see `Tell`. `holes` are the
     bytes of `size` that take no room because they were never written, at most: what stat(2) tells as blocks
-    leaves them out.
+    leaves them out. `direct` says that the node is a file which others write as well: nothing of it is
+    believed or cached.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Node:
         "changing",
         "counted",
         "ctime",
+        "direct",
         "holes",
         "ino",
         "lookups",
@@ -61,6 +63,7 @@ class Node:
         self.counted = True
         self.changing = False
         self.names_changing = False
+        self.direct = False
 
 
 class Space(NamedTuple):

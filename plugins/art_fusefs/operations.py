@@ -136,7 +136,7 @@ class Operations(Naming[N]):
     def _open(self, node: N) -> FileInfo:
         keep = self._backend.opened(node)
         node.opens += 1
-        return FileInfo(fh=node.ino, keep_cache=keep)
+        return FileInfo(fh=node.ino, keep_cache=keep, direct_io=node.direct)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return self._backend.read(self._backend.node(fh), off, size)

@@ -20,7 +20,11 @@ NOT_IN_A_RUN = NEVER | {
     "ipaddress",
     "tomllib",
     "logging",
+    "art_core.presets",
+    "art_core.provision",
+    "art_core.lending",
 }
+OF_A_PRESET = {"tomllib", "art_core.presets", "art_core.provision", "art_core.lending"}
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +59,13 @@ def test_a_run_imports_no_click_and_no_library_of_an_optional_part(
 ) -> None:
     names = imported(caller, installed, decoys, workspace, "-i=false", "--", "true")
     assert names & NOT_IN_A_RUN == set()
+
+
+def test_a_run_with_a_preset_imports_what_reads_it_and_no_more(
+    caller: Caller, installed: Installed, decoys: Path, workspace: Path
+) -> None:
+    names = imported(caller, installed, decoys, workspace, "-i=false", "--agent", "tools", "--", "true")
+    assert names & NOT_IN_A_RUN == OF_A_PRESET
 
 
 def test_the_decoys_would_be_seen(plain: Caller, installed: Installed, decoys: Path) -> None:

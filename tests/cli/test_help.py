@@ -8,7 +8,7 @@ from art_cli.help import overview, page_of_run
 from art_cli.options import BY_NAME, SUBCOMMANDS
 from conftest import Caller
 
-READY = sorted(name for name, command in SUBCOMMANDS.items() if not command.needs_store)
+READY = sorted(SUBCOMMANDS)
 
 
 def test_the_page_of_a_run_shows_every_option() -> None:
@@ -19,6 +19,23 @@ def test_the_page_of_a_run_shows_every_option() -> None:
 def test_the_overview_shows_every_command() -> None:
     page = overview()
     assert [name for name in SUBCOMMANDS if name not in page] == []
+
+
+def test_the_common_options_come_first() -> None:
+    page = page_of_run()
+    order = [
+        "--mount",
+        "--db",
+        "--agent",
+        "--env NAME",
+        "--bind",
+        "--seed",
+        "--network",
+        "--memory",
+        "--trace ",
+    ]
+    assert sorted(order, key=page.index) == order
+    assert len(overview().splitlines()) < 60
 
 
 @pytest.mark.parametrize("columns", ["", "wide", "20", "80", "500"])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from art_core.deciding import is_protected
 from art_core.errors import TransferError
 from art_core.hostside import HostTree, Unreadable, checked
-from art_core.pulling import is_protected
 from art_core.trees import Entry
 
 

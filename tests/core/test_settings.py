@@ -10,7 +10,7 @@ import pytest
 
 from art_core import dirs
 from art_core.errors import SettingsError
-from art_core.settings import ENV_PASS, PROTECT, Settings, load, with_override
+from art_core.settings import ENV_PASS, PROTECT, Settings, WorkspaceDefaults, load, with_override
 
 
 def loaded(tmp_path: Path, *texts: str, env: Mapping[str, str] | None = None) -> Settings:
@@ -71,14 +71,15 @@ def test_all_tables(tmp_path: Path) -> None:
         [workspace."/srv/ws/"]
         db = "/srv/ws.db"
         name = "other"
+        seed = ["~/.x", "/srv/y"]
         """,
     )
     assert (found.toolchains, found.root_as, found.masks) == ("auto", "root", ("/srv/secret",))
     assert (found.protect, found.env_pass) == ((".envrc",), ("TERM",))
     assert (found.plugins_disabled, found.plugins_only) == (("binds",), ("bwrap",))
     assert found.plugin_settings == {"bwrap": {"tmp_size": "1G"}}
-    assert found.for_workspace("/srv/ws") == ("/srv/ws.db", "other")
-    assert found.for_workspace("/srv/else") == (None, None)
+    assert found.for_workspace("/srv/ws") == WorkspaceDefaults("/srv/ws.db", "other", ("~/.x", "/srv/y"))
+    assert found.for_workspace("/srv/else") == WorkspaceDefaults()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
-from art_cowfs import resident
-from art_cowfs.layers import freeze
+from art_cowfs import points, resident
+from art_cowfs.layers import Named, freeze
 from art_cowfs.schema import chain_of, connect
 from art_cowfs.store import Database, Server
 
@@ -89,7 +90,7 @@ class Bench:
         if self.layers > 1:
             connection = connect(str(self.database))
             if len(chain_of(connection, "main")) < self.layers:
-                freeze(connection, "main", "before")
+                freeze(connection, "main", Named(f"before-{time.time_ns()}"))
             connection.close()
         return self.mount()
 
@@ -100,13 +101,9 @@ class Bench:
 
 def branches(database: Path, names: Sequence[str]) -> None:
     """Freeze what `main` has, and make branches of it."""
-    connection = connect(str(database))
-    freeze(connection, "main", "before the branches")
-    (frozen,) = (layer for layer in chain_of(connection, "main")[1:2])
+    points.snapshot(str(database), "main", "before-the-branches")
     for name in names:
-        row = "INSERT INTO layer(parent, name, frozen, created_ns) VALUES(?, ?, 0, 0)"
-        connection.execute(row, (frozen, name))
-    connection.close()
+        points.make_branch(str(database), name, "before-the-branches")
 
 
 def crowd(patch: pytest.MonkeyPatch) -> None:

@@ -266,7 +266,10 @@ def test_two_large_layers_stay_as_they_are(bench: Bench, monkeypatch: pytest.Mon
 
 def test_a_branch_that_is_not_there_is_named(bench: Bench) -> None:
     bench.unmount(bench.mount())
-    with pytest.raises(DatabaseError, match="no branch 'other'"), standing(str(bench.database), "other"):
+    with (
+        pytest.raises(DatabaseError, match="no branch or snapshot 'other'"),
+        standing(str(bench.database), "other"),
+    ):
         pass
 
 

@@ -213,7 +213,7 @@ def test_what_a_forced_push_covers_is_kept_in_a_snapshot(kept: Kept) -> None:
     assert kept.push("--force").returncode == 0
     assert kept.shell("cat main.py").stdout == b"of the host\n"
     with sqlite3.connect(kept.database) as connection:
-        kept_layers = connection.execute("SELECT id FROM layer WHERE name LIKE 'before-push-%'").fetchall()
+        kept_layers = connection.execute("SELECT layer FROM point WHERE name LIKE 'before-push-%'").fetchall()
         assert len(kept_layers) == 1, "a push that covers nothing takes none"
         rows = connection.execute("SELECT data FROM chunk WHERE layer = ?", kept_layers[0]).fetchall()
     assert (b"of the sandbox\n",) in rows
@@ -295,6 +295,29 @@ def test_ten_sandboxes_work_on_ten_databases_at_once(kept: Kept) -> None:
         "-m", "workspace", "-d", "7.db", "-i=false", "--", "cat", "/home/agent/kept", cwd=top
     )
     assert again.stdout.splitlines()[1:] == [f"run7 {n}".encode() for n in range(40)], again.stderr
+
+
+def test_the_host_is_watched_for_the_sandbox_which_holds_none_of_it(kept: Kept) -> None:
+    script = """
+        cat src/deep.py absent 2>/dev/null
+        readlink /proc/[0-9]*/fd/* | grep inotify
+        echo seen; read _
+        until test -e absent; do sleep 0.05; done
+        cat absent; until grep -q changed src/deep.py; do sleep 0.05; done
+        echo seen
+    """
+    sides: list[str | Path] = ["-m", kept.workspace, "-d", kept.database, "-i=false", "--"]
+    argv = [kept.caller.art_program, *sides, "sh", "-c", script]
+    with kept.caller.popen(argv, stdin=-1, stdout=-1, stderr=-1) as running:
+        assert running.stdin is not None and running.stdout is not None
+        assert [running.stdout.readline() for _ in range(2)] == [b"deep\n", b"seen\n"]
+        server = int(Path(f"{kept.database}-lock").read_text().split("process ")[1].split(",")[0])
+        told = [path.read_text() for path in Path(f"/proc/{server}/fdinfo").iterdir()]
+        assert sum(text.count("inotify wd:") for text in told) == 2
+        (kept.workspace / "src/deep.py").write_text("changed\n")
+        (kept.workspace / "absent").write_text("here\n")
+        out, err = running.communicate(b"\n", timeout=60)
+    assert (running.returncode, out) == (0, b"here\nseen\n"), err
 
 
 def test_the_sandbox_ends_with_the_server_of_its_home(kept: Kept) -> None:

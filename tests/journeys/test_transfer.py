@@ -228,3 +228,28 @@ def test_the_next_one_goes_on_where_one_was_ended(kept: Kept, number: signal.Sig
     assert kept.shell("true").returncode == 0
     assert sorted(os.listdir(kept.workspace.parent)) == ["workspace", "workspace.db"]
     assert statuses != {0}, "no end fell into the work"
+
+
+def test_what_was_pulled_is_on_the_disk_before_it_is_remembered(kept: Kept) -> None:
+    """A power cut between the two must not leave a file that is empty and taken for agreed on."""
+    kept.push()
+    kept.shell("for n in 1 2 3; do echo $n >made$n; done; rm link")
+    log = kept.workspace.parent / "calls"
+    sides = ["-m", "workspace/", "-d", "workspace.db"]
+    argv: list[str | bytes | Path] = [
+        "strace",
+        "-f",
+        "-y",
+        "-e",
+        "trace=/^(rename|unlink|syncfs|pwrite)",
+        "-o",
+        log,
+    ]
+    done = kept.caller.run([*argv, kept.caller.art_program, "pull", *sides], cwd=kept.workspace.parent)
+    assert done.returncode == 0, done.stderr
+    calls = log.read_text().splitlines()
+    put = [at for at, line in enumerate(calls) if ("rename" in line and "made" in line) or '"link"' in line]
+    synced = [at for at, line in enumerate(calls) if "syncfs(" in line and str(kept.workspace) in line]
+    remembered = [at for at, line in enumerate(calls) if "pwrite64(" in line and ".db-wal>" in line]
+    assert len(put) == 4 and put[-1] < synced[-1] < remembered[-1]
+    assert not [at for at in remembered if put[0] < at < synced[-1]]

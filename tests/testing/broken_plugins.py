@@ -106,6 +106,10 @@ ISOLATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "test_identity": {"run": lambda run: run._replace(uid=4242)},
     "test_network_none": {"run": lambda run: run._replace(network="host")},
     "test_network_filtered": {"run": lambda run: run._replace(listen=run.listen[::-1])},
+    "test_seeded_home": {"run": lambda run: run._replace(seeds_fd=-1)},
+    "test_given_device": {
+        "run": lambda run: run._replace(mounts=[mount._replace(device=False) for mount in run.mounts])
+    },
     "test_user_namespaces": {"run": lambda run: run._replace(nested=True)},
     "test_controlling_terminal": {"run": lambda run: run._replace(terminal=False)},
     "test_plan_is_pure": {"run": _write},

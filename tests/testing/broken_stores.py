@@ -17,8 +17,8 @@ from tests.testing.memory_store import File, Memory, MemoryBackend, MemoryStore,
 
 
 class WalksBackwards(Tree):
-    def walk(self) -> Iterator[Entry]:
-        return iter(list(super().walk())[::-1])
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
+        return iter(list(super().walk(shown=shown))[::-1])
 
 
 class FoldsNames(Tree):
@@ -58,6 +58,11 @@ class ForgetsRemovals(Tree):
         return iter(())
 
 
+class ShowsWhatIsGone(Tree):
+    def shows(self, path: bytes) -> Entry | None:
+        return super().shows(path) or super().shows(b"a-host")
+
+
 class DropsAttributes(Tree):
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
         return super().put(entry._replace(xattrs={}), blocks)
@@ -74,10 +79,10 @@ class SortsWholePaths(Tree):
 
 
 class WalksTheHost(Tree):
-    def _below(self, directory: File, path: bytes) -> Iterator[Entry]:
+    def _below(self, directory: File, path: bytes, shown: bool = False) -> Iterator[Entry]:
         for name in list(self._backend.names(directory)):
             directory.names.setdefault(name, self._ino(directory, name))
-        return super()._below(directory, path)
+        return super()._below(directory, path, shown)
 
     def _ino(self, directory: File, name: bytes) -> int | None:
         found = self._backend.lookup(directory, name)
@@ -179,6 +184,7 @@ STORES: dict[str, Any] = {
     "test_find": _with_tree(FindsOnTheHost),
     "test_links": _with_tree(CopiesLinks),
     "test_remove": _with_tree(ForgetsRemovals),
+    "test_shown": _with_tree(ShowsWhatIsGone),
     "test_attributes": _with_tree(DropsAttributes),
     "test_agreed": _with_tree(NeverForgets),
     "test_order": _with_tree(SortsWholePaths),

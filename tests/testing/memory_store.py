@@ -384,17 +384,28 @@ class Tree:
         assert top is not None
         self._top = top
 
-    def walk(self) -> Iterator[Entry]:
-        yield from self._below(self._top, b"")
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
+        yield from self._below(self._top, b"", shown)
 
-    def _below(self, directory: File, path: bytes) -> Iterator[Entry]:
-        for name in sorted(name for name, ino in directory.names.items() if ino is not None):
+    def _below(self, directory: File, path: bytes, shown: bool = False) -> Iterator[Entry]:
+        held = (name for name, ino in directory.names.items() if ino is not None)
+        for name in sorted(self._backend.names(directory) if shown else held):
             where = path + b"/" + name if path else name
             file = self._backend.lookup(directory, name)
             assert file is not None
-            yield self._entry(file, where)
+            yield self._entry(file, where)._replace(shown=name not in directory.names)
             if stat.S_ISDIR(file.mode):
-                yield from self._below(file, where)
+                yield from self._below(file, where, shown)
+
+    def shows(self, path: bytes) -> Entry | None:
+        file: File | None = self._top
+        shown = False
+        for name in path.split(b"/"):
+            if file is None or not stat.S_ISDIR(file.mode):
+                return None
+            shown = name not in file.names
+            file = self._backend.lookup(file, name)
+        return None if file is None else self._entry(file, path)._replace(shown=shown)
 
     def _entry(self, file: File, path: bytes) -> Entry:
         return Entry(

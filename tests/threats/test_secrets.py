@@ -232,6 +232,19 @@ def test_sockets_of_the_host_cannot_be_reached(anybody: Attacker) -> None:
         assert with_all == ["connected"], "the attack of this test would never work"
 
 
+def test_a_socket_in_a_directory_of_roots_alone(root: Caller) -> None:
+    """Root's stand-in may not enter it: the directory is masked, and the run goes on."""
+    directory = Path("/srv", f"art-test-{os.getpid()}-closed")
+    (directory / "in").mkdir(parents=True)
+    directory.chmod(0o700)
+    try:
+        with listening(f"{directory}/in/socket"), fresh_directory(root) as workspace:
+            attacker = Attacker(root, workspace, ["-i=false"])
+            assert attacker.learn(CONNECT, f"{directory}/in/socket") in (["ENOENT"], ["EACCES"])
+    finally:
+        shutil.rmtree(directory)
+
+
 def test_abstract_sockets_cannot_be_reached(anybody: Attacker) -> None:
     """Landlock scopes them on Linux 6.12 and newer; `art doctor` says when the kernel is older."""
     address = f"@art-test-{secrets.token_hex(8)}"

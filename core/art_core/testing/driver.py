@@ -210,15 +210,20 @@ class Driver:
             return running
 
     def _pin(self, run: Run, opened: ExitStack) -> tuple[Run, list[int]]:
-        """Open the sources of all mounts, as core does: staged for root, else given by descriptor."""
-        mounts, stage = [], []
-        for index, mount in enumerate(run.mounts):
+        """Open the sources of all mounts but devices, as core does: staged for root, else given by
+        descriptor."""
+        mounts: list[Mount] = []
+        stage: list[int] = []
+        for mount in run.mounts:
+            if mount.device:
+                mounts.append(mount)
+                continue
             fd = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
             opened.callback(os.close, fd)
             directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             if is_root():
                 stage.append(fd)
-                mounts.append(mount._replace(source=staged_path(index), directory=directory))
+                mounts.append(mount._replace(source=staged_path(len(stage) - 1), directory=directory))
             else:
                 mounts.append(mount._replace(fd=fd, directory=directory))
         return run._replace(mounts=tuple(mounts)), stage

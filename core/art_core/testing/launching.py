@@ -24,6 +24,8 @@ KNOWN_CAPABILITIES = frozenset(
         "terminal",
         "network-none",
         "network-filtered",
+        "seeds",
+        "devices",
         "nested",
         "rlimits",
         "filters",

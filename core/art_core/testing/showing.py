@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from contextlib import ExitStack
 from typing import Any
 
-from art_core.contracts import GuestFile, Mounted
+from art_core.contracts import GuestFile, Mount, Mounted, Origin
+from art_core.seeding import Archive
 from art_core.testing import observing
 from art_core.testing.driver import Driver, owned_by_command, shown
 from art_core.testing.rules import Rule, requires
@@ -118,6 +120,44 @@ class HostRules:
         mounted = Mounted(path=home, namespace=None, worker=None)
         sandbox.output("sh", "-c", f"echo kept >{_HOME}/file", home=mounted)
         rule.equals(sandbox.output("cat", f"{_HOME}/file", home=mounted), b"kept\n")
+
+    @requires("seeds")
+    def test_seeded_home(self, sandbox: Driver, rule: Rule) -> None:
+        """Without a home given, it begins with what the run's archive holds: directories, files and links,
+        the command's own and writable; nothing is unpacked over what is mounted there."""
+        for name, contents in (("file", b"file"), ("deep/er/file", bytes(100_000)), ("taken", b"seeded")):
+            sandbox.make_file(f"seed/{name}", contents)
+        os.symlink("file", sandbox.path("seed/link"))
+        mounted = sandbox.make_file("mounted", b"mounted")
+        mounts = [shown(mounted, f"{_HOME}/top/taken")]
+        with ExitStack() as opened:
+            fd = os.open(sandbox.path("seed"), os.O_PATH)
+            opened.callback(os.close, fd)
+            seed = Mount(sandbox.path("seed"), f"{_HOME}/top", Origin("the kit"), fd=fd)
+            archive = Archive([seed], [])
+            opened.callback(os.close, archive.fd)
+            source = (
+                f"{_TREE}\n"
+                "top = sys.argv[1]\n"
+                "os.rename(top + '/link', top + '/deep/link'); open(top + '/file', 'a').close()"
+            )
+            seen = sandbox.learn(source, f"{_HOME}/top", mounts=mounts, seeds_fd=archive.fd)
+        found: dict[str, bytes | None] = {
+            "deep": None,
+            "deep/er": None,
+            "deep/er/file": bytes(100_000),
+            "file": b"file",
+        }
+        expected = {**found, "link": b"file", "taken": b"mounted"}
+        rule.equals(seen, {f"{_HOME}/top/{name}": content for name, content in expected.items()})
+
+    @requires("devices")
+    def test_given_device(self, sandbox: Driver, rule: Rule) -> None:
+        """A device that is mounted can be opened for reading and writing."""
+        guest = "/dev/art-kit-device"
+        mounts = [Mount("/dev/null", guest, Origin("the kit"), writable=True, directory=False, device=True)]
+        source = "import os, sys; fd = os.open(sys.argv[1], os.O_RDWR); print(os.write(fd, b'xyz'))"
+        rule.equals(sandbox.learn(source, guest, mounts=mounts), 3, "bytes written")
 
     def test_host_mounts_stay_out(self, sandbox: Driver, rule: Rule) -> None:
         """No mount inside is shared with the host's or receives from it (mount_namespaces(7)): what

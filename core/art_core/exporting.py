@@ -1,0 +1,91 @@
+"""Writing all that a point in time shows of a workspace into another directory."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from art_core.changes import all_of, host_and_point
+from art_core.contracts import Store, Workspace
+from art_core.deciding import is_protected
+from art_core.hostside import HostTree
+from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.trees import Entry
+from art_core.walking import Backwards
+
+
+def export(
+    store: Store,
+    at: str,
+    workspace: Workspace,
+    into: int | None,
+    wishes: Wishes,
+    report: Report = lambda *_: None,
+    moved: Moved = lambda _: None,
+) -> Totals:
+    """Write all of the workspace that a point shows, the host's too, into an empty directory.
+
+    `into` is a descriptor of it; None for a trial, which writes nothing. Neither the host's workspace nor
+    what was agreed on is touched. What is protected is carried only where it is the host's own. Raises
+    ArtError.
+    """
+    with (
+        store.reader(at, workspace) as tree,
+        HostTree(workspace.fd, hidden(store)) as host,
+        HostTree(workspace.fd if into is None else into) as target,
+        Backwards[tuple[bytes, int]]() as times,
+        Transfer(tree, wishes, report, moved) as transfer,
+    ):
+        side = host_and_point(host, tree).after
+        writing = _Writing(transfer, target)
+        for path, entry in all_of(tree, host):
+            if not entry.shown and is_protected(path, wishes.protect):
+                transfer.skipped(path, "programs of the host run it; --protected carries it, too")
+            elif wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
+                whole = entry._replace(xattrs=side.xattrs(entry))
+                writing.one(whole, transfer.counted(iter(side.blocks(entry) if entry.kind == "file" else ())))
+                if entry.kind == "dir":
+                    times.put((path, entry.mtime_ns))
+            elif entry.kind == "dir":
+                writing.above.append(entry)
+        if not wishes.dry_run:
+            for path, mtime_ns in times:
+                target.set_time(path, mtime_ns)
+        return transfer.totals
+
+
+class _Writing:
+    """Writes entries, and the directories above them that were not chosen themselves."""
+
+    def __init__(self, transfer: Transfer, target: HostTree) -> None:
+        self._transfer = transfer
+        self._target = target
+        self._names: dict[int, bytes] = {}
+        """Where a file of several names stands already, by its number."""
+        self.above: list[Entry] = []
+
+    def one(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> None:
+        for directory in self.above:
+            if entry.path.startswith(directory.path + b"/"):
+                self._put(directory, iter(()))
+        self.above.clear()
+        self._put(entry, blocks)
+
+    def _put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> None:
+        wishes = self._transfer.wishes
+        several = entry.nlink > 1 and entry.kind == "file"
+        try:
+            if wishes.dry_run:
+                pass
+            elif several and entry.ino in self._names:
+                self._target.link(entry.path, self._names[entry.ino])
+            else:
+                self._target.put(entry, blocks, keep_setuid=wishes.keep_setuid)
+        except OSError as error:
+            gone = error.errno in (errno.ESTALE, errno.ENOENT) and entry.partial
+            why = "the host changed what the sandbox had not" if gone else error.strerror
+            self._transfer.failed(entry.path, f"it cannot be written: {why}")
+            return
+        if several:
+            self._names.setdefault(entry.ino, entry.path)
+        self._transfer.carried(entry)

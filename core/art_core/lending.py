@@ -1,0 +1,334 @@
+"""What of the caller's own is lent to a sandbox: seeds, shares, devices, agents that hold keys, and a name
+for commits. Loaded for who asks for any of it.
+
+A seed is a private view: the sandbox's changes stay in it, and the host's files are never written. A share
+is the host's own file or directory. Both are named by the user, so they may lie in what is masked; a share
+writes to the host, so it is approved as a bind is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+from art_core import dirs, masks, mounts
+from art_core.contracts import HOME, Mount, Origin, Provider, Workspace
+from art_core.errors import MountError, SettingsError, StoreError, UsageError
+from art_core.hosttree import within
+
+if TYPE_CHECKING:
+    from art_core.options import Options
+    from art_core.seeding import Archive
+    from art_core.settings import Settings
+
+SEEDS_LIMIT = 100
+"""More seeds than this are a mistake; each costs a descriptor in two processes."""
+
+
+class Wish(NamedTuple):
+    """Something that is to be lent: `text` is what would be typed after the option of that name. What is
+    `optional` is left out without a word where the host does not have it."""
+
+    kind: Literal["seed", "share", "device", "git", "ssh-agent", "gpg-agent"]
+    text: str
+    origin: Origin
+    optional: bool = False
+
+
+class Granted(NamedTuple):
+    """One thing that is lent, for people to read: what it is, its path or variables inside, who asked for
+    it, and what could be lost by it."""
+
+    what: str
+    guest: str
+    origin: Origin
+    risk: str
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.what} at {self.guest}; {self.risk}"
+
+
+class Lent:
+    """All of it, opened. The descriptors are its own, until `close`."""
+
+    def __init__(self) -> None:
+        self.seeds: list[Mount] = []
+        self.shares: list[Mount] = []
+        self.mounts: list[Mount] = []
+        """What the isolation shows beside them: sockets of agents, devices."""
+        self.variables: dict[bytes, bytes] = {}
+        self.granted: list[Granted] = []
+        self._archive: Archive | None = None
+
+    def close(self) -> None:
+        """Close the descriptors. Idempotent."""
+        if self._archive is not None:
+            os.close(self._archive.fd)
+            self._archive = None
+        for held in (self.seeds, self.shares, self.mounts):
+            while held:
+                if (fd := held.pop().fd) >= 0:
+                    os.close(fd)
+
+    def asked(self) -> list[Mount]:
+        """What is checked together with all other mounts, with descriptors of its own."""
+        found = [*self.shares, *self.mounts]
+        return [one._replace(fd=os.dup(one.fd)) if one.fd >= 0 else one for one in found]
+
+    def needs(self, *, kept: bool) -> dict[str, str]:
+        """What the isolation has to be able to do, by capability; `kept` says that a store has the home."""
+        devices = [mount for mount in self.mounts if mount.device]
+        needed = {"devices": str(devices[0].origin)} if devices else {}
+        if self.seeds and not kept:
+            needed["seeds"] = str(self.seeds[0].origin)
+        return needed
+
+    def archive(self, mounts: Sequence[Mount], *, kept: bool) -> int:
+        """A descriptor of the seeds for a home that is not kept, -1 without any. It holds until the next
+        call. Raises MountError where they are too large."""
+        if kept or not self.seeds:
+            return -1
+        from art_core.seeding import Archive
+
+        made = Archive(self.seeds, [mount.guest for mount in mounts])
+        if self._archive is not None:
+            os.close(self._archive.fd)
+        self._archive = made
+        return made.fd
+
+    def greetings(self, *, kept: bool) -> list[str]:
+        """What the user should know before a run."""
+        files = [] if kept else self.in_store()
+        return [
+            f"{share.origin}: without a database this file can be written but not replaced: a program that "
+            "renames another one onto it fails (EBUSY); add --db FILE for those"
+            for share in files
+        ]
+
+    def notices(self, *, kept: bool) -> list[str]:
+        """What the user should know after a run."""
+        lines = []
+        if self._archive is not None and self._archive.left_out:
+            lines.append(f"{self._archive.left_out} entries of the seeds could not be read and were left out")
+        files = [] if kept else self.in_store()
+        return lines + [
+            f"{share.source} was replaced on the host during the run, and the sandbox went on with the old "
+            "file: what it wrote there is lost; with --db FILE both sides see each other's"
+            for share in files
+            if _replaced(share)
+        ]
+
+    def is_in_store(self, mount: Mount) -> bool:
+        """Whether a mounted home has it already: a file that programs may replace by renaming."""
+        return not mount.directory and any(mount.guest == share.guest for share in self.shares)
+
+    def into(self, provider: Provider[Any]) -> Self:
+        """What a store's home is to have of it. Raises StoreError when the store cannot."""
+        for capability, wanted in (("seeds", self.seeds), ("shares", self.in_store())):
+            if wanted and capability not in provider.capabilities:
+                raise StoreError(
+                    f"{wanted[0].origin}: the store {provider.name!r} cannot do this (capability "
+                    f"{capability}); choose another with --store NAME, or leave it out"
+                )
+        return self
+
+    def in_store(self) -> list[Mount]:
+        return [share for share in self.shares if not share.directory]
+
+    # --- seeds and shares ----------------------------------------------------------------------
+
+    def seed(self, mount: Mount) -> None:
+        """Add a seed that is opened already. Raises MountError; the descriptor is closed then."""
+        known = next((one for one in self.seeds if one[:2] == mount[:2]), None)
+        try:
+            for other in self.seeds:
+                if other is not known and _overlap(other.guest, mount.guest):
+                    raise MountError(
+                        f"{mount.origin}: {mount.guest} is seeded by {other.origin} as well, "
+                        "or a part of it; leave one of them out"
+                    )
+            if known is None and len(self.seeds) == SEEDS_LIMIT:
+                raise MountError(f"{mount.origin}: there are {SEEDS_LIMIT} seeds already")
+        except MountError:
+            os.close(mount.fd)
+            raise
+        if known is not None:
+            os.close(mount.fd)
+            return
+        self.seeds.append(mount)
+        self.granted.append(
+            Granted(
+                f"a private view of {mount.source}",
+                mount.guest,
+                mount.origin,
+                "its contents can be read and sent away, the host's is not written",
+            )
+        )
+
+    def share(self, mount: Mount) -> None:
+        """Add a share that is opened already. Raises MountError; the descriptor is closed then."""
+        for other in self.shares:
+            if other[:2] == mount[:2]:
+                os.close(mount.fd)
+                return
+            if other.guest == mount.guest:
+                os.close(mount.fd)
+                raise MountError(f"{mount.origin}: {mount.guest} is shared by {other.origin} as well")
+        self.shares.append(mount)
+        self.granted.append(
+            Granted(
+                f"the host's own {mount.source}",
+                mount.guest,
+                mount.origin,
+                "it can be read, sent away, changed and emptied",
+            )
+        )
+
+
+def _replaced(share: Mount) -> bool:
+    """Whether another file stands at the path of a file that is shared."""
+    pinned = os.fstat(share.fd)
+    try:
+        found = os.lstat(share.source)
+    except OSError:
+        return True
+    return (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return within(one, other) or within(other, one)
+
+
+class _Places(NamedTuple):
+    """What paths are relative to, and where they may not lead."""
+
+    cwd: str
+    home: str
+    workspace: Workspace
+    homes: Sequence[str]
+    state_dir: str
+
+
+def wishes_of(options: Options, settings: Settings, workspace: Workspace) -> list[Wish]:
+    """What the options ask for, and the seeds that the settings have for the workspace."""
+    where = settings.sources.get(f"workspace.{workspace.path}.seed", "")
+    found = [Wish("seed", text, Origin(f"--seed {text}")) for text in options.seeds]
+    found += [
+        Wish("seed", text, Origin(where, "seed")) for text in settings.for_workspace(workspace.path).seeds
+    ]
+    found += [Wish("share", text, Origin(f"--share {text}")) for text in options.shares]
+    found += [Wish("device", text, Origin(f"--device {text}")) for text in options.devices]
+    found += [Wish("git", "", Origin("--git"))] if options.git else []
+    found += [Wish("ssh-agent", "", Origin("--ssh-agent"))] if options.ssh_agent else []
+    return found + ([Wish("gpg-agent", "", Origin("--gpg-agent"))] if options.gpg_agent else [])
+
+
+def lend(wishes: Sequence[Wish], workspace: Workspace, env: Mapping[str, str], *, stand_in: bool) -> Lent:
+    """Open what is wished for. Raises UsageError and MountError that name the origin. `stand_in`: the
+    sandbox runs as another user than the caller."""
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:
+        cwd = ""  # It was removed: a relative path leads nowhere, an absolute one where it says.
+    home = os.path.normpath(env.get("HOME", "/"))
+    homes = masks.home_directories(env.get("HOME"))
+    places = _Places(cwd, home, workspace, homes, os.path.realpath(dirs.state_dir(env)))
+    lent = Lent()
+    try:
+        for wish in wishes:
+            try:
+                _grant(lent, wish, places, env, stand_in=stand_in)
+            except UsageError:
+                # No name for commits, no agent of keys: what is not there.
+                if not wish.optional or wish.kind in ("seed", "share", "device"):
+                    raise
+    except BaseException:
+        lent.close()
+        raise
+    return lent
+
+
+def _grant(lent: Lent, wish: Wish, places: _Places, env: Mapping[str, str], *, stand_in: bool) -> None:
+    if wish.kind in ("seed", "share"):
+        mount = _located(wish, places)
+        if wish.optional and not os.path.lexists(mount.source):
+            return
+        if wish.optional and wish.kind == "seed" and any(_overlap(s.guest, mount.guest) for s in lent.seeds):
+            return
+        opened = mounts.opened(mount)
+        try:
+            _refuse_forbidden(opened, places)
+        except MountError:
+            os.close(opened.fd)
+            raise
+        (lent.seed if wish.kind == "seed" else lent.share)(opened)
+    elif wish.kind == "device":
+        from art_core import devices
+
+        devices.lend(lent, wish.text, wish.origin, optional=wish.optional, stand_in=stand_in)
+    elif wish.kind == "git":
+        from art_core import gitname
+
+        gitname.lend(lent, env, places.workspace.real, wish.origin)
+    else:
+        from art_core import keyagents
+
+        if wish.kind == "ssh-agent":
+            keyagents.lend_ssh(lent, env, places.home, wish.origin, stand_in=stand_in)
+        else:
+            keyagents.lend_gpg(lent, env, places.home, wish.origin)
+
+
+def _located(wish: Wish, places: _Places) -> Mount:
+    """The host path and the guest of a wish. Raises UsageError."""
+    host, guest = wish.text, ""
+    before, parted, after = wish.text.rpartition(":")
+    if parted and before and after.startswith(("/", "~/")):
+        host, guest = before, after
+    path = host
+    if path == "~" or path.startswith("~/"):
+        path = places.home + path[1:]
+    if wish.origin.pointer and not path.startswith("/"):
+        raise SettingsError(f"{wish.origin}: {host!r} is relative; write an absolute path, or one with ~/")
+    path = os.path.normpath(os.path.join(places.cwd, path))
+    if not guest:
+        if path == places.home or not within(path, places.home):
+            raise UsageError(
+                f"{wish.origin}: {path} does not lie in your home {places.home}; "
+                f"say where in the home it appears: {host}:~/NAME"
+            )
+        guest = f"{HOME}/{path[len(places.home.rstrip('/')) + 1 :]}"
+    return Mount(
+        source=path,
+        guest=_checked_guest(wish, guest, places.workspace),
+        origin=wish.origin,
+        writable=wish.kind == "share",
+    )
+
+
+def _checked_guest(wish: Wish, guest: str, workspace: Workspace) -> str:
+    if guest.startswith("~/"):
+        guest = f"{HOME}{guest[1:]}"
+    parts = guest.split("/")
+    if ".." in parts or "\0" in guest:
+        raise UsageError(f"{wish.origin}: {guest!r} is no path in the home; write it without '..'")
+    guest = "/" + "/".join(part for part in parts if part not in ("", "."))
+    if guest == HOME or not within(guest, HOME):
+        raise UsageError(f"{wish.origin}: {guest!r} does not lie in the home inside, {HOME}")
+    top = f"{HOME}/{workspace.name}"
+    if _overlap(guest, top):
+        raise UsageError(f"{wish.origin}: {guest!r} is in the workspace's way, {top}")
+    return guest
+
+
+def _refuse_forbidden(mount: Mount, places: _Places) -> None:
+    for path in (*places.homes, places.state_dir):
+        if within(path, mount.source):
+            what = "is" if path == mount.source else "holds"
+            raise MountError(
+                f"{mount.origin}: {mount.source} {what} {path}, all of which is never lent; "
+                "name the files in it that are needed"
+            )
+    if within(mount.source, places.state_dir):
+        raise MountError(f"{mount.origin}: {mount.source} is ART's own state, which is never lent")

@@ -1,0 +1,64 @@
+"""What a push or a pull made the same on both sides, kept with the layer that the host was the same as.
+
+A branch inherits it with the layers below it, so what one branch agrees on with the host does not count
+for another one that parted from it before: there the host has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import apsw
+
+from art_core.trees import Agreed
+from art_cowfs.chain import Chain
+
+Rows = Mapping[tuple[bytes, bytes], Agreed | None]
+"""By workspace and place; None for what neither side has any more."""
+_PAGE = 1000
+
+
+def agreed(chain: Chain, workspace: bytes) -> Iterator[tuple[bytes, Agreed]]:
+    """By place, in order; a page at a time, so that no statement stays open."""
+    last = b""
+    while rows := _page(chain, workspace, last):
+        for place, kind, *rest, _ in rows:
+            if kind is not None:
+                yield place, Agreed(kind, *rest)
+        last = rows[-1][0]
+
+
+def _page(chain: Chain, workspace: bytes, after: bytes) -> list[Any]:
+    rows: list[Any] = chain.connection.execute(
+        "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime, max(layer) FROM base "
+        f"WHERE workspace = ? AND place > ? AND {chain.chosen} GROUP BY place ORDER BY place LIMIT ?",
+        (workspace, after, _PAGE),
+    ).fetchall()
+    return rows
+
+
+def keep(connection: apsw.Connection, layer: int, rows: Rows) -> None:
+    """Remember that the host has what a layer shows. Within a transaction of the caller's."""
+    gone = [(*place, layer) for place, what in rows.items() if what is None]
+    connection.executemany("DELETE FROM base WHERE workspace = ? AND place = ? AND layer = ?", gone)
+    # Where a layer below has one it must not be seen.
+    connection.executemany(
+        "INSERT INTO base(workspace, place, layer) SELECT ?1, ?2, ?3 "
+        "WHERE EXISTS (SELECT 1 FROM base WHERE workspace = ?1 AND place = ?2)",
+        gone,
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO base VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*place, layer, *what) for place, what in rows.items() if what is not None],
+    )
+
+
+def inherit(connection: apsw.Connection, layers: list[int], to: int) -> None:
+    """Give a layer what a branch agreed on in layers that it does not have below it any more."""
+    for layer in sorted(layers):
+        connection.execute(
+            "INSERT OR REPLACE INTO base SELECT workspace, place, ?, kind, host_size, host_mtime, host_mode, "
+            "ino, ctime FROM base WHERE layer = ?",
+            (to, layer),
+        )

@@ -1,0 +1,399 @@
+"""Random work on branches, snapshots and restores, compared with a model that copies whole trees."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from art_core.contracts import Workspace
+from art_core.errors import StoreError
+from art_core.workspace import open_workspace
+from art_cowfs import points
+from art_cowfs.check import problems
+from art_cowfs.layers import Named
+from art_cowfs.nodes import CowNode
+from art_cowfs.schema import connect
+from art_cowfs.session import Place, Session
+from art_cowfs.tree import Tree
+from art_cowfs.trees import reading
+
+MIB = 1 << 20
+BIG = os.urandom(1024) * (2 * 1024)
+HOST = {"a": b"host a", "src/x": b"host x", "src/deep/y": b"host y" * 3000, "big": BIG}
+NAMES = ["a", "b", "src", "deep", "x", "y", "big"]
+
+
+class File(NamedTuple):
+    """A file of the model, or with `data` None a symlink. What was not touched since has the same
+    `version`."""
+
+    number: int
+    data: bytes | None
+    version: int = 0
+
+
+class State(NamedTuple):
+    """A tree: None for a directory, a file's number otherwise, by path."""
+
+    names: dict[str, int | None]
+    files: dict[int, File]
+
+    def copy(self) -> State:
+        return State(dict(self.names), dict(self.files))
+
+    def below(self, path: str) -> list[str]:
+        return [name for name in self.names if name == path or name.startswith(path + "/")]
+
+    def show(self) -> dict[str, object]:
+        """What a walk finds: contents and number of links."""
+        numbers = list(self.names.values())
+        return {
+            name: "directory" if number is None else (self.files[number].data, numbers.count(number))
+            for name, number in self.names.items()
+        }
+
+
+def walked(tree: Tree, top: CowNode) -> dict[str, object]:
+    """The same of a tree of the store."""
+    found: dict[str, object] = {}
+
+    def go(directory: CowNode, path: str) -> None:
+        for name in sorted(tree.names(directory)):
+            node, where = tree.lookup(directory, name), f"{path}{os.fsdecode(name)}"
+            assert node is not None
+            if stat.S_ISDIR(node.mode):
+                found[where] = "directory"
+                go(node, f"{where}/")
+            else:
+                data = None if stat.S_ISLNK(node.mode) else tree.read(node, 0, node.size)
+                found[where] = (data, node.nlink)
+
+    go(top, "")
+    return found
+
+
+class Work(RuleBasedStateMachine):
+    """One workspace, one database, whatever a user and three agents may do with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp(prefix="art-points-"))
+        self.database = str(self.top / "t.db")
+        host = State({}, {})
+        for path, data in HOST.items():
+            where = self.top / "ws" / path
+            where.parent.mkdir(parents=True, exist_ok=True)
+            where.write_bytes(data)
+            os.utime(where, (1_700_000_000, 1_700_000_000))  # Not so young that it is copied at once.
+            self._add(host, path, data)
+        host.names.update({"src": None, "src/deep": None})
+        self.host = host
+        self.workspace: Workspace = open_workspace(str(self.top / "ws"))
+        self.states: dict[str, State] = {"main": host.copy()}
+        self.kinds = {"main": "branch"}
+        self.branch = "main"
+        self.session: Session | None = None
+        self.number = 0
+        self._open()
+
+    numbers = 0
+
+    def _add(self, state: State, path: str, data: bytes | None) -> None:
+        Work.numbers += 1
+        state.names[path] = Work.numbers
+        state.files[Work.numbers] = File(Work.numbers, data)
+
+    def _open(self) -> None:
+        fd = os.dup(self.workspace.fd)
+        place = Place(b"ws", os.fsencode(self.workspace.real), fd)
+        self.session = Session(self.database, self.branch, workspace=place, uid=0, gid=0)
+
+    def _close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+    @contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Nobody has a branch open meanwhile."""
+        self._close()
+        try:
+            yield
+        finally:
+            self._open()
+
+    @property
+    def state(self) -> State:
+        return self.states[self.branch]
+
+    def tree(self) -> Tree:
+        assert self.session is not None
+        return self.session.tree
+
+    def at(self, path: str) -> CowNode:
+        tree = self.tree()
+        node: CowNode | None = tree.lookup(tree.node(1), b"ws")
+        for name in path.split("/") if path else ():
+            assert node is not None
+            node = tree.lookup(node, os.fsencode(name))
+        assert node is not None
+        return node
+
+    def teardown(self) -> None:
+        self._close()
+        for name, state in self.states.items():
+            with reading(self.database, name, self.workspace) as reader:
+                top = reader._top()
+                shown = {} if top is None else walked(reader._tree, top)
+                assert shown == (state.show() if top is not None else {}), name
+        connection = connect(self.database)
+        assert list(problems(connection)) == []
+        connection.close()
+        os.close(self.workspace.fd)
+        shutil.rmtree(self.top)
+
+    # --- work in a branch ----------------------------------------------------------------------
+
+    def _entry(self, name: str) -> tuple[CowNode, bytes, CowNode | None]:
+        above, _, last = name.rpartition("/")
+        directory = self.at(above)
+        return directory, os.fsencode(last), self.tree().lookup(directory, os.fsencode(last))
+
+    def _touched(self, number: int) -> None:
+        file = self.state.files[number]
+        self.state.files[number] = file._replace(version=time.monotonic_ns())
+
+    def _place(self, data: st.DataObject) -> str:
+        directories = ["", *(f"{name}/" for name, number in self.state.names.items() if number is None)]
+        return data.draw(st.sampled_from(sorted(directories))) + data.draw(st.sampled_from(NAMES))
+
+    def _some(self, data: st.DataObject, *, files: bool) -> str | None:
+        names = [name for name, number in self.state.names.items() if (number is not None) is files]
+        return data.draw(st.sampled_from(sorted(names))) if names else None
+
+    @rule(data=st.data(), contents=st.binary(max_size=20), kind=st.sampled_from(["file", "dir", "link"]))
+    def make(self, data: st.DataObject, contents: bytes, kind: str) -> None:
+        path = self._place(data)
+        if path in self.state.names:
+            return
+        directory, name, _ = self._entry(path)
+        mode = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}[kind]
+        node = self.tree().new(mode | 0o755, time.time_ns())
+        if kind == "link":
+            node.target, node.size = b"a", 1
+        node.nlink = 2 if kind == "dir" else 1
+        directory.nlink += kind == "dir"
+        self.tree().enter(directory, name, node)
+        self.tree().changed(node)
+        if kind == "file":
+            self.tree().write(node, 0, contents)
+        if kind == "dir":
+            self.state.names[path] = None
+        else:
+            self._add(self.state, path, None if kind == "link" else contents)
+
+    @rule(
+        data=st.data(),
+        offset=st.sampled_from([0, 3, 70_000, 1_100_000]),
+        contents=st.binary(min_size=1, max_size=20),
+    )
+    def write(self, data: st.DataObject, offset: int, contents: bytes) -> None:
+        path = self._some(data, files=True)
+        number = self.state.names[path] if path is not None else None
+        if path is None or number is None or self.state.files[number].data is None:
+            return
+        node = self.at(path)
+        self.tree().write(node, offset, contents)
+        node.ctime = time.time_ns()
+        self.tree().changed(node)
+        before = self.state.files[number].data or b""
+        padded = before.ljust(offset, b"\0")
+        new = padded[:offset] + contents + padded[offset + len(contents) :]
+        self.state.files[number] = File(number, new, time.monotonic_ns())
+
+    @rule(data=st.data(), size=st.sampled_from([0, 2, 66_000, 1_200_000]))
+    def truncate(self, data: st.DataObject, size: int) -> None:
+        path = self._some(data, files=True)
+        number = self.state.names[path] if path is not None else None
+        if path is None or number is None or self.state.files[number].data is None:
+            return
+        node = self.at(path)
+        self.tree().resize(node, size)
+        node.ctime = time.time_ns()
+        self.tree().changed(node)
+        before = self.state.files[number].data or b""
+        self.state.files[number] = File(number, before[:size].ljust(size, b"\0"), time.monotonic_ns())
+
+    @rule(data=st.data())
+    def link(self, data: st.DataObject) -> None:
+        path, to = self._some(data, files=True), self._place(data)
+        if path is None or to in self.state.names:
+            return
+        node = self.at(path)
+        directory, name, _ = self._entry(to)
+        self.tree().enter(directory, name, node)
+        node.nlink += 1
+        self.tree().changed(node)
+        number = self.state.names[path]
+        assert number is not None
+        self.state.names[to] = number
+        self._touched(number)
+
+    @rule(data=st.data(), files=st.booleans())
+    def remove(self, data: st.DataObject, files: bool) -> None:
+        path = self._some(data, files=files)
+        if path is not None:
+            for one in sorted(self.state.below(path), reverse=True):
+                self._remove(one)
+
+    def _remove(self, path: str) -> None:
+        directory, name, node = self._entry(path)
+        assert node is not None
+        self.tree().leave(directory, name, node)
+        is_directory = stat.S_ISDIR(node.mode)
+        node.nlink = 0 if is_directory else node.nlink - 1
+        directory.nlink -= is_directory
+        self.tree().changed(node)
+        self.tree().changed(directory)
+        if node.nlink == 0:
+            self.tree().discard(node)
+        number = self.state.names.pop(path)
+        if number is not None:
+            self._touched(number)
+
+    @rule(data=st.data(), files=st.booleans())
+    def rename(self, data: st.DataObject, files: bool) -> None:
+        path, to = self._some(data, files=files), self._place(data)
+        if path is None or to in self.state.names or to.startswith(f"{path}/"):
+            return
+        source, old, node = self._entry(path)
+        target, new, _ = self._entry(to)
+        assert node is not None
+        self.tree().leave(source, old, node)
+        self.tree().enter(target, new, node)
+        node.ctime = time.time_ns()
+        self.tree().changed(node)
+        source.nlink -= stat.S_ISDIR(node.mode)
+        target.nlink += stat.S_ISDIR(node.mode)
+        self.tree().changed(source)
+        self.tree().changed(target)
+        for one in sorted(self.state.below(path)):
+            number = self.state.names.pop(one)
+            self.state.names[to + one[len(path) :]] = number
+            if one == path and number is not None:
+                self._touched(number)
+
+    # --- points --------------------------------------------------------------------------------
+
+    def _name(self, kind: str) -> str:
+        self.number += 1
+        return f"{kind}-{self.number}"
+
+    @rule()
+    def snapshot(self) -> None:
+        name = self._name("s")
+        assert self.session is not None
+        os.close(self.session.freeze(Named(name))[1])
+        self.states[name], self.kinds[name] = self.state.copy(), "snapshot"
+
+    @rule(data=st.data())
+    def branch_off(self, data: st.DataObject) -> None:
+        name, at = self._name("b"), data.draw(st.sampled_from(list(self.states)))
+        with self.let_go():
+            points.make_branch(self.database, name, at)
+        self.states[name], self.kinds[name] = self.states[at].copy(), "branch"
+
+    @rule(data=st.data())
+    def switch(self, data: st.DataObject) -> None:
+        branches = [name for name, kind in self.kinds.items() if kind == "branch"]
+        with self.let_go():
+            self.branch = data.draw(st.sampled_from(branches))
+
+    @precondition(lambda self: len(self.states) > 2)
+    @rule(data=st.data())
+    def remove_point(self, data: st.DataObject) -> None:
+        others = [name for name in self.states if name not in ("main", self.branch)]
+        if not others:
+            return
+        name = data.draw(st.sampled_from(others))
+        points.remove(self.database, name)
+        del self.states[name], self.kinds[name]
+
+    @precondition(lambda self: len(self.states) > 1)
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        at = data.draw(st.sampled_from([name for name in self.states if name != self.branch]))
+        with self.let_go():
+            kept = points.restore(self.database, self.branch, at, (), self.workspace)
+        self.states[kept.name], self.kinds[kept.name] = self.state, "snapshot"
+        self.states[self.branch] = self.states[at].copy()
+
+    @precondition(lambda self: len(self.states) > 1)
+    @rule(data=st.data())
+    def restore_path(self, data: st.DataObject) -> None:
+        at = data.draw(st.sampled_from([name for name in self.states if name != self.branch]))
+        wanted = self.states[at]
+        known = sorted(wanted.names.keys() | self.state.names.keys())
+        if not known:
+            return
+        path = data.draw(st.sampled_from(known))
+        above = [path[:end] for end, char in enumerate(path) if char == "/"]
+        if any(self.state.names.get(name, None) is not None for name in above):
+            with self.let_go(), pytest.raises(StoreError, match="is no directory any more"):
+                points.restore(self.database, self.branch, at, [f"ws/{path}".encode()], self.workspace)
+            return
+        with self.let_go():
+            kept = points.restore(self.database, self.branch, at, [f"ws/{path}".encode()], self.workspace)
+        self.states[kept.name], self.kinds[kept.name] = self.state.copy(), "snapshot"
+        self._put_back(path, wanted, above)
+
+    def _put_back(self, path: str, wanted: State, above: list[str]) -> None:
+        placed: dict[int, int] = {}
+        for name in sorted({*self.state.below(path), *wanted.below(path)}):
+            mine, theirs = self.state.names.get(name), wanted.names.get(name)
+            if name not in wanted.names:
+                self._lose(name)
+            elif theirs is None:
+                if mine is not None:
+                    self._lose(name)
+                self.state.names[name] = None
+            elif mine == theirs and self.state.files[mine] == wanted.files[theirs] and mine not in placed:
+                continue
+            else:
+                self._lose(name)
+                if theirs not in placed:
+                    self._add(self.state, name, wanted.files[theirs].data)
+                    number = self.state.names[name]
+                    assert number is not None
+                    placed[theirs] = number
+                self.state.names[name] = placed[theirs]
+        if path in wanted.names:
+            for name in above:
+                self.state.names.setdefault(name, None)
+
+    def _lose(self, name: str) -> None:
+        number = self.state.names.pop(name, None)
+        if number is not None:
+            self._touched(number)
+
+    @invariant()
+    def the_branch_is_the_same(self) -> None:
+        assert walked(self.tree(), self.at("")) == self.state.show()
+
+
+TestPoints = Work.TestCase
+TestPoints.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
