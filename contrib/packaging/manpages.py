@@ -104,8 +104,8 @@ def see_also(*names: str) -> list[str]:
 
 
 def own_commands() -> list[str]:
-    """The commands of ART's own that are there."""
-    return [command.name for command in SUBCOMMANDS.values() if not command.needs_store]
+    """The commands of ART's own."""
+    return list(SUBCOMMANDS)
 
 
 def _rows(options: Iterable[Option]) -> list[tuple[str, str]]:
