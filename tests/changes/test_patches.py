@@ -145,6 +145,9 @@ class Trying:
                 write(found, page)
         finally:
             os.close(workspace.fd)
+            self.store.remove(name)
+            shutil.rmtree(self.mount.workspace / name)
+            shutil.rmtree(self.host / name)
         return out.getvalue()
 
     def close(self) -> None:
