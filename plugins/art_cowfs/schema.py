@@ -14,7 +14,8 @@ no layer has comes from the host's directory.
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
   `origin` is the path of the host's file or directory that shows through, relative to the
   workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
-  was copied up. A row with `nlink` 0 is of an inode that is gone.
+  was copied up, or what the host had where a file without an origin was put. A row with `nlink` 0 is
+  of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout, 0 stands for no row: what the host has shows again.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
 * `base`: what a push or a pull made the same on both sides: the host had what the layer shows. It is
