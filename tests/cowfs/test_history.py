@@ -249,6 +249,23 @@ def test_a_host_directory_is_shown_at_one_place_only(bench: Bench) -> None:
     rows(bench)
 
 
+def test_a_file_keeps_its_contents_when_a_restore_takes_a_further_name(bench: Bench) -> None:
+    mount = bench.mount()
+    written(mount, file="first")
+    points.snapshot(str(bench.database), "main", "before")
+    os.truncate(mount.workspace / "file", 0)  # What is below is cut off in the layer that has the contents.
+    written(mount, file="second, and longer")
+    os.link(mount.workspace / "file", mount.workspace / "further")
+    bench.unmount(mount)
+    restore(bench, "main", "before", b"ws/further")
+    mount = bench.mount()
+    assert (mount.workspace / "file").read_text() == "second, and longer"
+    assert (mount.workspace / "file").stat().st_nlink == 1
+    assert not (mount.workspace / "further").exists()
+    bench.unmount(mount)
+    rows(bench)
+
+
 def test_what_was_removed_long_ago_is_shown_again_and_not_copied(bench: Bench) -> None:
     (bench.host / "src").mkdir()
     for name in ("x", "y"):
