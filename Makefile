@@ -55,8 +55,10 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/throughput.py
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py
+	$(VENV)/bin/python benchmarks/changes.py
 	$(VENV)/bin/python benchmarks/scale.py
 	$(VENV)/bin/python benchmarks/layers.py
+	$(VENV)/bin/python benchmarks/tracing.py
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

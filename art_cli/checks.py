@@ -15,7 +15,7 @@ EXTRAS = {
         "a home that is kept (--db)",
     ),
     "network": (("h11", "trio"), "a filtered network (--network filtered)"),
-    "trace": (("ptrace",), "recording system calls (--trace), which a later version of ART brings"),
+    "trace": (("ptrace",), "recording system calls (--trace)"),
 }
 """The extras of the distribution: the modules that each brings, and what they are for."""
 

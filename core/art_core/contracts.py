@@ -368,7 +368,8 @@ class Child(Protocol):
 
 
 class Tracer(Protocol):
-    """Records the system calls of a command, and of all that it starts.
+    """Records the system calls of a command, and of all that it starts. Capabilities: `jsonl`, `summary`,
+    `classes` (`%file` among the calls to record), `agent` (the preset of that name).
 
     It is created twice: in the supervisor, which asks for the filters before anything is started, and
     in a fresh process that becomes the parent of the launched one and does nothing else. What is traced
