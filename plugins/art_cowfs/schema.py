@@ -133,6 +133,15 @@ def _told(error: apsw.Error, path: str) -> DatabaseError:
     return kind(f"database {path!r}: {_reason(error, path)}")
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Whether a module of the store met it, and not one who works with what the store gave."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    module = "" if at is None else str(at.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith(("art_cowfs.", "art_fusefs."))
+
+
 @contextmanager
 def telling(path: str) -> Iterator[None]:
     """What SQLite says, as a DatabaseError; and values that no database of ART's has, which a hostile or
@@ -142,6 +151,8 @@ def telling(path: str) -> Iterator[None]:
     except apsw.Error as error:
         raise _told(error, path) from None
     except (TypeError, ValueError, OverflowError, LookupError, AssertionError) as error:
+        if not _is_ours(error):
+            raise
         what = " ".join(str(error).split()) or "something is missing"
         raise CorruptError(
             f"database {path!r} has values that make no sense ({what}); `art db check` says more"
