@@ -17,7 +17,7 @@ from art_core import kernel
 from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
-from art_core.testing import keeping, lending, providers, serving
+from art_core.testing import caring, keeping, lending, providers, serving
 from art_core.testing.rules import Rule, apply
 from art_core.trees import TreeReader, TreeWriter
 from art_core.workspace import open_workspace
@@ -166,7 +166,7 @@ class Kept:
             self.rule.broken("it was not refused")
 
 
-class StoreContract(keeping.TreeRules, serving.HomeRules, lending.LentRules):
+class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules, lending.LentRules):
     """What every store has to keep. Override `store_example`:
 
         class TestMine(StoreContract):
@@ -175,7 +175,7 @@ class StoreContract(keeping.TreeRules, serving.HomeRules, lending.LentRules):
                 return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
 
     Each test is one rule, named in its failure. Some ask for a capability: `durable` (what was synced
-    outlives the server), `seeds`, `shares`. Runs as root and as a plain user; do both.
+    outlives the server), `files`, `maintenance`, `seeds` and `shares`. Runs as root and as a plain user; do both.
     """
 
     @pytest.fixture
