@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -120,6 +121,16 @@ def test_keys_cannot_be_removed_added_or_locked(lender: Lender, ssh_agent: dict[
     assert listed.stdout.count(b"\n") == 1 and SECRET.encode() in listed.stdout
 
 
+def carrying(text: str) -> list[Path]:
+    """The processes that have a text in their environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and text.encode() in (process / "environ").read_bytes():
+                found.append(process)
+    return found
+
+
 def test_what_stands_before_the_agent_ends_with_the_run(lender: Lender, ssh_agent: dict[str, str]) -> None:
     runtime = lender.home / "runtime"
     runtime.mkdir()
@@ -131,10 +142,13 @@ def test_what_stands_before_the_agent_ends_with_the_run(lender: Lender, ssh_agen
         assert run.stdout is not None and SECRET.encode() in run.stdout.readline()
         assert run.stdout.readline() == b"ready\n"
         assert len(os.listdir(runtime)) == 1
+        processes = carrying(str(runtime))
+        assert len(processes) > 1
         run.kill()
     until = time.monotonic() + 20
-    while os.listdir(runtime) and time.monotonic() < until:
+    while any(process.exists() for process in processes) and time.monotonic() < until:
         time.sleep(0.01)
+    assert [process for process in processes if process.exists()] == []
     assert os.listdir(runtime) == []
 
 
