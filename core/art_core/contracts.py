@@ -300,7 +300,7 @@ class Store(Protocol):
 
     def snapshot(self, branch: str, name: str) -> object:
         """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
-        `art_core.history`, a capability."""
+        `art_core.history`, a capability; so are `art_core.files` and `art_core.maintenance`."""
 
     def mount(
         self,

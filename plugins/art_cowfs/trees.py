@@ -166,11 +166,13 @@ class Reader:
     def removed(self) -> Iterator[bytes]:
         top = self._top()
         todo = [] if top is None else [iter(self._whiteouts(top.ino, b""))]
+        seen = set() if top is None else {top.ino}
         while todo:
             for where, ino in todo[-1]:
                 if ino is None:
                     yield where
                 else:
+                    once(seen, ino, where)
                     todo.append(iter(self._whiteouts(ino, where)))
                     break
             else:
@@ -178,8 +180,7 @@ class Reader:
 
     def _whiteouts(self, directory: int, path: bytes) -> list[tuple[bytes, int | None]]:
         """What is not to be seen any more in a directory, and its directories that show the host's."""
-        found = [(joined(path, name), ino, origin) for name, ino, origin in self._tree.whiteouts(directory)]
-        return [(where, ino) for where, ino, origin in found if ino is None or origin == where]
+        return [(joined(path, name), ino) for name, ino, _ in self._tree.whiteouts(directory)]
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._tree.node(entry.ino)

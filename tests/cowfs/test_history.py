@@ -249,6 +249,32 @@ def test_a_host_directory_is_shown_at_one_place_only(bench: Bench) -> None:
     rows(bench)
 
 
+def test_what_was_removed_long_ago_is_shown_again_and_not_copied(bench: Bench) -> None:
+    (bench.host / "src").mkdir()
+    for name in ("x", "y"):
+        (bench.host / "src" / name).write_text(f"host {name}")
+    mount = bench.mount()
+    written(mount, **{"src/y": "changed"})
+    points.snapshot(str(bench.database), "main", "before")
+    for name in ("x", "y"):
+        (mount.workspace / "src" / name).unlink()
+    (mount.workspace / "src").rmdir()
+    (mount.workspace / "host").unlink()
+    bench.unmount(mount)
+    bench.unmount(bench.mount())
+    restore(bench, "main", "before", b"ws/src", b"ws/host")
+    assert texts(bench, "main") == texts(bench, "before") == {"src": "", "src/y": "changed"}
+    mount = bench.mount()
+    assert (mount.workspace / "src/x").read_text() == "host x"
+    (bench.host / "src/x").write_text("new on the host")
+    bench.unmount(mount)
+    mount = bench.mount()
+    assert (mount.workspace / "src/x").read_text() == "new on the host"
+    assert (mount.workspace / "host").read_text() == "host"
+    bench.unmount(mount)
+    rows(bench)
+
+
 def test_a_path_of_the_home_can_be_put_back(bench: Bench) -> None:
     mount = bench.mount()
     (mount.path / ".profile").write_text("first")

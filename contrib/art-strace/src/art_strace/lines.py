@@ -9,7 +9,7 @@ _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _GLUED = re.compile(r".*?(\d+ +\+\+\+ superseded by execve in pid \d+ \+\+\+)")
-"""What strace 6.1 may print when a thread executes a program: a part of the call again, and this behind it."""
+"""What strace 6.1 may print when a thread executes a program: a part of the call again, then this."""
 _TAKEN_OVER = re.compile(r"(.*) <pid changed to (\d+) \.\.\.>")
 _EXEC = re.compile(r"(execve(?:at)?)\(")
 _SUCCEEDED = re.compile(r"\) += 0$")
