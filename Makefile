@@ -56,7 +56,10 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/throughput.py
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py
+	$(VENV)/bin/python benchmarks/changes.py
 	$(VENV)/bin/python benchmarks/scale.py
+	$(VENV)/bin/python benchmarks/layers.py
+	$(VENV)/bin/python benchmarks/tracing.py
 
 deb: $(READY)
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \

@@ -1,4 +1,5 @@
-"""What a shell offers next on a command line of `art`: pure, from the tables of options.
+"""What a shell offers next on a command line of `art`, from the tables of options; but for the names of
+presets it is pure.
 
 The shells' scripts are thin; they ask `art completion --answer -- WORDS`, the words after `art` up
 to the one at the cursor. The first line of the answer says what to offer: `words` (they follow, one a
@@ -8,7 +9,7 @@ command of its own that begins at word N, counted from 0), or `nothing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from art_cli.argv import is_option
@@ -21,6 +22,7 @@ OWN_OPTIONS = {
         ("--forget", "approve it no longer"),
         ("--yes", "do not ask"),
     ),
+    "agents": (("--json", "print JSON"),),
     "plugins": (("--json", "print JSON"),),
     "snapshot": (
         ("--list", "list the snapshots"),
@@ -37,6 +39,23 @@ OWN_OPTIONS = {
     "doctor": (("--json", "print JSON"),),
 }
 """Options that a command does not share with a run."""
+GROUPS = {
+    "db": {
+        "check": "look at everything, and mend it",
+        "export": "write a home as a tar archive",
+        "gc": "let go of what no name needs",
+        "import": "read a tar archive into a new branch",
+        "info": "what it holds, in figures",
+        "squash": "merge layers that have no name",
+    },
+    "fs": {
+        "cat": "print files",
+        "cp": "copy files out of the home or into it",
+        "ls": "list directories",
+        "mount": "mount the home at a directory",
+    },
+}
+"""Commands that have commands of their own."""
 
 
 class Answer(NamedTuple):
@@ -118,12 +137,19 @@ def _answer(words: Sequence[str]) -> Answer:
         return _option(current, subcommand)
     if subcommand == "completion":
         return _fitting(current, [(shell, "") for shell in SHELLS])
+    if subcommand == "agents":
+        return _fitting(current, _presets())
     if subcommand == RUN:
         return Answer(f"command {len(before)}")
     if subcommand is not None:
-        return Answer("nothing")
-    ready = [(command.name, command.help) for command in SUBCOMMANDS.values() if not command.needs_store]
+        groups = GROUPS.get(subcommand)
+        return Answer("nothing") if not groups or groups.keys() & set(before) else _second(current, groups)
+    ready = [(command.name, command.help) for command in SUBCOMMANDS.values()]
     return _fitting(current, ready, kind=f"command {len(before)}" if current else "words")
+
+
+def _second(current: str, commands: Mapping[str, str]) -> Answer:
+    return _fitting(current, commands.items())
 
 
 def _fitting(current: str, words: Iterable[tuple[str, str]], *, kind: str = "words") -> Answer:
@@ -140,7 +166,22 @@ def _value(option: Option, prefix: str, current: str) -> Answer:
     """Values of an option; `prefix` is what stands before them in the word at the cursor."""
     if option.path:
         return Answer(f"{option.path}s")
+    if option.dest == "agent":
+        return _fitting(current, [(f"{prefix}{name}", help) for name, help in _presets()])
     return _fitting(current, [(f"{prefix}{choice}", "") for choice in option.choices])
+
+
+def _presets() -> list[tuple[str, str]]:
+    """The names of presets, without reading one."""
+    import os
+
+    from art_core import presets, settings
+    from art_core.errors import SettingsError
+
+    try:
+        return [(name, "") for name in presets.names(settings.load(os.environ), os.environ)]
+    except SettingsError:
+        return []
 
 
 def _option(current: str, subcommand: str | None) -> Answer:

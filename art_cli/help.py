@@ -44,12 +44,8 @@ def overview() -> str:
     page = _page()
     with page.section("Options"):
         page.write_dl(_rows(BY_DEST[dest] for dest in _SHORT))
-    ready = [command for command in SUBCOMMANDS.values() if not command.needs_store]
     with page.section("Subcommands"):
-        page.write_dl([(command.name, command.help) for command in ready])
-    later = ", ".join(command.name for command in SUBCOMMANDS.values() if command.needs_store)
-    page.write_paragraph()
-    page.write_text(f"Kept for a later version: {later}.")
+        page.write_dl([(command.name, command.help) for command in SUBCOMMANDS.values()])
     return USAGE + ABOUT + EXAMPLES + "\n" + page.getvalue() + "\nAll options: art run --help\n"
 
 

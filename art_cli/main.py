@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from art_cli.argv import Split, split
 from art_cli.console import complain
-from art_cli.options import RUN, SUBCOMMANDS
-from art_core.errors import FAILURE, ArtError, PluginError
+from art_cli.options import RUN
+from art_core.errors import FAILURE, ArtError
 
 _INTERRUPTED = 130
 _NOBODY_READS = 141
@@ -78,11 +78,6 @@ def _run(chosen: Split) -> int:
 def _serve_subcommand(chosen: Split) -> int:
     name = chosen.subcommand
     assert name is not None
-    if SUBCOMMANDS[name].needs_store:
-        raise PluginError(
-            f"`art {name}` needs a store, and none is installed (this version of ART brings none); "
-            f"to run a program called {name}: art -- {name}"
-        )
     from art_cli.commands import call
 
     return call(name, chosen.words)

@@ -36,7 +36,6 @@ class Subcommand(NamedTuple):
     name: str
     help: str
     shared: frozenset[str] = frozenset()
-    needs_store: bool = False
 
 
 _WORKSPACE = (
@@ -262,9 +261,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         Subcommand("snapshot", "keep the state of now under a name", _OF_STORE),
         Subcommand("branch", "make a line of work of its own, or list them", _OF_STORE),
         Subcommand("restore", "go back to an earlier state, with all or a part", _OF_STORE),
-        Subcommand("fs", "files in a database", _OF_STORE, True),
-        Subcommand("db", "care for a database", _OF_STORE, True),
+        Subcommand("fs", "files in a database: list, print, copy, mount", _OF_STORE),
+        Subcommand("db", "care for a database: check, collect, export", _OF_STORE),
     )
 }
-"""Names that are commands of ART's as the first word; those that need a store are kept for a later
-version, so that no script comes to mean something else."""
+"""Names that are commands of ART's as the first word."""

@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from art_cli.console import complain
+
 _DEFAULT = "less"
 _DEFAULTS = {"LESS": "FRX", "LV": "-c"}
 """What git tells the pagers that it knows, where the user told them nothing (git-var(1), GIT_PAGER)."""
+_SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[#~=%\n]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
 
 
@@ -54,19 +57,30 @@ def _pager() -> str:
     return _DEFAULT if shutil.which(_DEFAULT) else ""
 
 
+def _started(pager: str) -> subprocess.Popen[bytes] | None:
+    """The pager; None where none is wanted, or it is not there."""
+    # A shell in between would be ended by an interrupt that the pager takes for itself.
+    words = ["/bin/sh", "-c", pager] if _SHELL.search(pager) else pager.split()
+    if not words:
+        return None
+    try:
+        return subprocess.Popen(words, stdin=subprocess.PIPE, env={**_DEFAULTS, **os.environ})
+    except OSError as error:
+        complain(f"the pager {words[0]!r} cannot be started: {error.strerror}; GIT_PAGER and PAGER name one")
+        return None
+
+
 @contextmanager
 def paged(*, wanted: bool = True) -> Iterator[Page]:
     """A page that is read through a pager where standard output is a terminal. Who leaves the pager early
     ends the work in the block, and nothing else."""
     sys.stdout.flush()
     terminal = wanted and sys.stdout.isatty()
-    pager = _pager() if terminal else ""
-    if not pager:
+    reader = _started(_pager()) if terminal else None
+    if reader is None:
         yield Page(sys.stdout.buffer, colour=wanted and coloured(), bare=terminal)
         sys.stdout.buffer.flush()
         return
-    env = {**_DEFAULTS, **os.environ}
-    reader = subprocess.Popen(["/bin/sh", "-c", pager], stdin=subprocess.PIPE, env=env)
     assert reader.stdin is not None
     try:
         with suppress(BrokenPipeError):

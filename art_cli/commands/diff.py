@@ -12,7 +12,7 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.comparing import opened
-from art_cli.console import complain
+from art_cli.console import complain, note
 from art_cli.paging import Page, paged
 from art_cli.patches import Pair, Patches, pairs, text_of
 from art_cli.quoting import quoted
@@ -55,16 +55,17 @@ def command(
     """
     unread: list[str] = []
     with opened(options, words, since) as found, paged(wanted=not as_json) as page:
+        compared, left_out = _without_git(found.compared, words)
         if name_only:
-            for change in found.compared.changes:
-                if pairs(change, found.compared.sides):
+            for change in compared.changes:
+                if pairs(change, compared.sides):
                     page.line(quoted(change.path).encode())
         elif as_json or stat:
-            counts = _counted(found.compared, unread)
+            counts = _counted(compared, unread)
             _write_objects(page, counts) if as_json else _write_stat(page, list(counts))
         else:
             patches = Patches(page, binary=binary, around=unified)
-            for change, pair in in_order(found.compared):
+            for change, pair in in_order(compared):
                 try:
                     text = text_of(pair, unified) if pair.differ else None
                 except OSError as error:
@@ -73,7 +74,17 @@ def command(
                     patches.write(pair, text)
     for line in unread:
         complain(line)
+    if left_out:
+        note(f"{left_out} changes in .git are left out: git applies no such patch; name .git to see them")
     return 1 if unread else 0
+
+
+def _without_git(found: Compared, words: Sequence[str]) -> tuple[Compared, int]:
+    """What git itself would show, and how much that is less: not its own files, unless they are named."""
+    if any(".git" in word.split("/") for word in words):
+        return found, 0
+    shown = [change for change in found.changes if b".git" not in change.path.split(b"/")]
+    return found._replace(changes=shown), len(found.changes) - len(shown)
 
 
 def in_order(found: Compared) -> Iterator[tuple[Change, Pair]]:

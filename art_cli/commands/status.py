@@ -101,11 +101,11 @@ def _heading(range: Range, host: str) -> str:
 
 def _described(change: Change) -> str:
     before, after = change.before, change.after
-    shown = _named(before or after)
     if before is None or after is None:
-        return shown + _sized(before or after)
+        return _named(before or after) + _sized(before or after)
+    shown = _named(after)
     if before.path != after.path:
-        shown += f" -> {_named(after)}"
+        shown = f"{_named(before)} -> {shown}"
     details = []
     if "type" in change.what:
         details.append(f"{before.kind} -> {after.kind}")

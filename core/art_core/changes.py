@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from art_core.blocks import Blocks, equal
 from art_core.contracts import Store, Workspace
-from art_core.deciding import Deciding, Decision, Verdict
+from art_core.deciding import Deciding, Decision, Lost, Verdict
 from art_core.hostside import HostTree, checked, same
 from art_core.transfer import Wishes, hidden
 from art_core.trees import Agreed, Entry, TreeReader
@@ -112,12 +112,16 @@ def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes) -> lis
     """What a pull would decide; what only the host changed is returned."""
     deciding = Deciding(host, wishes)
     moved_on = []
-    gone: list[tuple[bytes, Agreed | None]] = []
+    gone: list[tuple[bytes, Agreed | None, bool]] = []
+    lost = Lost()
     walk = ((checked(entry.path), entry) for entry in tree.walk())
-    for path, entry, agreed, _ in together(walk, tree.agreed(), _with_what_is_below(tree.removed(), host)):
+    removed = _with_what_is_below(tree.removed(), host)
+    for path, entry, agreed, is_removed in together(walk, tree.agreed(), removed):
         if entry is None:
-            gone.append((checked(path), agreed))
-        elif wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
+            gone.append((checked(path), agreed, lost.is_lost(path, removed=bool(is_removed))))
+            continue
+        lost.there(entry)
+        if wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
             decision = deciding.on(entry, agreed)
             if decision.verdict == "agreed" and agreed is not None:
                 present = host.find(path)
@@ -125,8 +129,8 @@ def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes) -> lis
                     moved_on.append(MovedOn(path, "removed" if present is None else "changed"))
             elif decision.verdict != "alike":
                 found.add(decision.present, entry, decision=decision)
-    for path, agreed in reversed(gone):
-        decision = deciding.on_removal(path, agreed)
+    for path, agreed, is_lost in reversed(gone):
+        decision = deciding.on_removal(path, agreed, lost=is_lost)
         present = decision.present
         if present is not None and (wishes.chosen is None or wishes.chosen(path, present.kind == "dir")):
             number = 0 if agreed is None else agreed.ino

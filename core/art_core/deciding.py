@@ -73,8 +73,8 @@ class Deciding:
             return "conflict", why
         return "carry", ""
 
-    def on_removal(self, path: bytes, agreed: Agreed | None) -> Decision:
-        """On what the sandbox removed."""
+    def on_removal(self, path: bytes, agreed: Agreed | None, *, lost: bool = False) -> Decision:
+        """On what the sandbox removed, or lost: see `Lost`."""
         present = self._host.find(path)
         verdict: Verdict = "remove"
         why = ""
@@ -86,12 +86,41 @@ class Deciding:
             why = "renamed in the sandbox; left, because the new name was not chosen"
         elif is_protected(path, self._wishes.protect):
             verdict, why = "protected", "programs of the host run it; --protected removes it, too"
+        elif lost and not self._wishes.force:
+            why = "gone in the sandbox, because the host removed what was renamed to it there"
         elif not self._wishes.force and (agreed is None or not same(present, agreed)):
             unknown = "never pushed" if agreed is None else "changed on the host"
             why = f"removed in the sandbox, and {unknown}"
         if why and verdict == "remove":
             verdict = "conflict"
         return Decision(path, None, agreed, present, verdict, why)
+
+
+class Lost:
+    """Tells what the sandbox removed from what it cannot show any more: a directory that it renamed shows
+    the host's at the old place, and that goes when the host removes it there."""
+
+    def __init__(self) -> None:
+        self._above: list[tuple[bytes, bool]] = []
+        """The directories above the present path, and whether they show another place of the host."""
+
+    def there(self, entry: Entry) -> None:
+        """Go on to what the store holds."""
+        self._leave(entry.path)
+        if entry.kind == "dir":
+            self._above.append((entry.path, entry.lower not in (None, entry.path)))
+
+    def is_lost(self, path: bytes, *, removed: bool) -> bool:
+        """Go on to what it does not hold. `removed`: the store says that it was."""
+        self._leave(path)
+        lost = not removed and (path.rpartition(b"/")[0], True) in self._above[-1:]
+        if lost:
+            self._above.append((path, True))
+        return lost
+
+    def _leave(self, path: bytes) -> None:
+        while self._above and not path.startswith(self._above[-1][0] + b"/"):
+            self._above.pop()
 
 
 @lru_cache

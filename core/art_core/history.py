@@ -90,9 +90,10 @@ class History(Protocol):
     """The points of one open database. Each method raises StoreError: for a name that is not there, one
     that is taken, or a branch that is held, with who holds it.
 
-    The worker of a mounted home (`contracts.Worker`) answers three more requests:
+    The worker of a mounted home (`contracts.Worker`) answers two more requests:
     `{"ask": "begin", **Opening._asdict()}` gives `id` and `before`; `{"ask": "ended", "id": N,
-    **Ending._asdict()}` gives nothing. A session without an `ended` was killed."""
+    **Ending._asdict()}` gives nothing; what could not be written down is `failed`. A session without an
+    `ended` was killed."""
 
     def points(self) -> Sequence[Point]:
         """All branches and snapshots, the oldest first."""

@@ -26,7 +26,8 @@ _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
-_MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 1 << 14, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 1, 2, 4, 1 << 14, 1 << 18
+_MNT_DETACH = 2
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_PTRACER = 0x59616D61
@@ -115,13 +116,21 @@ def mount_tmpfs(target: str, *, size: int, mode: int) -> None:
     _check(_libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", flags, options))
 
 
-def mount_fuse(fd: int, target: str, name: str, uid: int, gid: int) -> None:
+def mount_fuse(
+    fd: int, target: str, name: str, uid: int, gid: int, *, others: bool = True, read_only: bool = False
+) -> None:
     """Mount the FUSE file system that is served through `fd`, an open /dev/fuse of this user
-    namespace. The ids are the mounting user's (Documentation/filesystems/fuse.rst)."""
-    options = f"fd={fd},rootmode=40000,user_id={uid},group_id={gid},default_permissions,allow_other"
-    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
+    namespace. The ids are the mounting user's (Documentation/filesystems/fuse.rst); `others` may see it."""
+    options = f"fd={fd},rootmode=40000,user_id={uid},group_id={gid},default_permissions"
+    options += ",allow_other" * others
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_RDONLY * read_only)
     kind = b"fuse." + os.fsencode(name)
     _check(_libc.mount(os.fsencode(name), os.fsencode(target), kind, flags, options.encode()))
+
+
+def unmount(target: str, *, lazy: bool = False) -> None:
+    """Raises OSError(EBUSY) for what is in use, unless it may go `lazy`, with its last user."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH * lazy))
 
 
 def enter(namespace: int, kind: int) -> None:

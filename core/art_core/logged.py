@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Mapping, Sequence
 
 from art_core.contracts import Exit, Worker
@@ -28,16 +27,12 @@ class Logged:
         self.notes: list[str] = []
         """What the user should know."""
         opening = Opening(_shortened([os.fsdecode(word) for word in argv]), trace, snapshot)
-        try:
-            begun = self._ask("begin", opening._asdict())
-        except (ArtError, OSError) as error:
-            if snapshot:
-                raise StoreError(f"--snapshot: {error}") from None
-            self.notes.append(str(error))
-            return
-        self._id = begun["id"]
+        begun = self._ask("begin", opening._asdict())
+        self._id = begun.get("id")
         if begun.get("before"):
             self.notes.append(f"snapshot {begun['before']} has the state before this run")
+        elif snapshot:
+            raise StoreError(f"--snapshot: none could be taken; {', '.join(self.notes)}")
 
     def ended(self, exit: Exit, notes: Sequence[str]) -> None:
         """Raises nothing: a worker that died is told of elsewhere."""
@@ -48,14 +43,16 @@ class Logged:
         if len(distinct) > _MOST_NOTES:
             distinct[_MOST_NOTES:] = [f"and {len(distinct) - _MOST_NOTES} more"]
         ending = Ending(exit.code, [note[:_KEPT_NOTE] for note in distinct])
-        try:
-            self._ask("ended", {"id": self._id, **ending._asdict()})
-        except (ArtError, OSError) as error:
-            if not select.select([self._worker.pidfd], [], [], 0)[0]:
-                self.notes.append(str(error))
+        self._ask("ended", {"id": self._id, **ending._asdict()})
 
     def _ask(self, what: str, about: Mapping[str, object]) -> Mapping[str, object]:
-        return self._worker.ask({"ask": what, **about}, _ANSWER_S)
+        try:
+            answer = self._worker.ask({"ask": what, **about}, _ANSWER_S)
+        except (ArtError, OSError):
+            return {}
+        if "failed" in answer:
+            self.notes.append(str(answer["failed"]))
+        return answer
 
 
 def _shortened(words: Sequence[str]) -> list[str]:

@@ -223,7 +223,7 @@ class Preparation:
 
         try:
             trust.settle(
-                trust.Approvals(self.state_dir),
+                trust.approvals_of(self),
                 self.workspace,
                 self.evidence,
                 self.grants,

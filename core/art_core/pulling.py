@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 from art_core.contracts import Store, Workspace
-from art_core.deciding import MOVED_ON, Deciding, Decision
+from art_core.deciding import MOVED_ON, Deciding, Decision, Lost
 from art_core.hostside import HostTree, checked
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.trees import Agreed, Entry, TreeReader
@@ -29,21 +29,24 @@ def pull(
     with (
         store.reader(branch, workspace) as tree,
         HostTree(workspace.fd, hidden(store)) as host,
-        Backwards[tuple[bytes, Agreed | None]]() as gone,
+        Backwards[tuple[bytes, Agreed | None, bool]]() as gone,
         Backwards[tuple[bytes, int]]() as times,
         Transfer(tree, wishes, report, moved, host.sync) as transfer,
     ):
         pulling = _Pulling(transfer, host, confirm)
         walk = ((checked(entry.path), entry) for entry in tree.walk())
         removed = ((path, True) for path in tree.removed())
-        for path, entry, agreed, _ in together(walk, transfer.agreed(), removed):
+        lost = Lost()
+        for path, entry, agreed, is_removed in together(walk, transfer.agreed(), removed):
             if entry is None:
-                gone.put((path, agreed))
-            elif pulling.one(entry, agreed) and entry.kind == "dir":
+                gone.put((path, agreed, lost.is_lost(path, removed=bool(is_removed))))
+                continue
+            lost.there(entry)
+            if pulling.one(entry, agreed) and entry.kind == "dir":
                 times.put((path, entry.mtime_ns))
         pulling.end()
-        for path, agreed in gone:
-            pulling.removal(checked(path), agreed)
+        for path, agreed, is_lost in gone:
+            pulling.removal(checked(path), agreed, lost=is_lost)
         if not wishes.dry_run:
             for path, mtime_ns in times:
                 host.set_time(path, mtime_ns)
@@ -180,9 +183,9 @@ class _Pulling:
             self._transfer.failed(entry.path, f"it cannot be written: {error.strerror}")
         self._deciding.incomplete = True
 
-    def removal(self, path: bytes, agreed: Agreed | None) -> None:
+    def removal(self, path: bytes, agreed: Agreed | None, *, lost: bool) -> None:
         """What the sandbox removed."""
-        decision = self._deciding.on_removal(path, agreed)
+        decision = self._deciding.on_removal(path, agreed, lost=lost)
         transfer = self._transfer
         if decision.verdict == "gone":
             transfer.agree(path, None, None)

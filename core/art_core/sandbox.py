@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
+from art_core.errors import FAILURE
 from art_core.options import Options
 from art_core.planning import Preparation, Prepared
 from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
@@ -292,9 +293,11 @@ class Sandbox:
             except LaunchFailed as error:
                 launcher.close()
                 if error.step != "stage" or not self._preparation.stop_mapping():
+                    _not_started(logged, error)
                     raise
-            except BaseException:
+            except BaseException as error:
                 launcher.close()
+                _not_started(logged, error)
                 raise
             else:
                 return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
@@ -370,6 +373,11 @@ class Process:
     def __exit__(self, *_: object) -> Literal[False]:
         self.close()
         return False
+
+
+def _not_started(logged: Logged | None, error: BaseException) -> None:
+    if logged is not None:
+        logged.ended(Exit(FAILURE, "isolation", str(error)), ())
 
 
 def _encode(argv: Command) -> list[bytes]:

@@ -62,7 +62,8 @@ class TreeReader(Protocol):
         """What stands at a path, the host's where it shows through; None when nothing does."""
 
     def removed(self) -> Iterator[bytes]:
-        """Paths of the host that are not to be seen any more; what was in such a directory is left out."""
+        """Paths that show nothing of the host any more, in directories that show one of the host's; what was
+        in such a path is left out."""
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         """The contents of a file, as offsets and bytes in order; what is left out is zeros."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs.schema import chain_of, layers_from
+from art_cowfs.schema import CHUNK, chain_of, layers_from
 
 HOST_NUMBERS = 1 << 62
 """Numbers from here up are derived from the host's device and inode numbers."""
@@ -118,6 +118,22 @@ class Chain:
             f"SELECT DISTINCT idx FROM chunk WHERE ino = ? AND {self.chosen} ORDER BY idx", (ino,)
         )
         return [row[0] for row in rows]
+
+    def lengths(self, ino: int, first: int, clip: int) -> dict[int, int]:
+        """How many bytes of each chunk show, from a place on; lower ones are cut at `clip`, too."""
+        above = f"SELECT min(i.clip) FROM inode i WHERE i.ino = c.ino AND i.layer > c.layer AND {self.chosen}"
+        rows = self.connection.execute(
+            f"SELECT idx, layer, length, ({above}) FROM (SELECT ino, idx, max(layer) AS layer, "
+            f"length(data) AS length FROM chunk WHERE ino = ? AND idx >= ? AND {self.chosen} GROUP BY idx) c",
+            (ino, first),
+        )
+        found = {}
+        for idx, layer, length, cut in rows:
+            shown = length or 0
+            if layer != self.top:
+                shown = min(shown, (clip if cut is None else min(cut, clip)) - idx * CHUNK)
+            found[idx] = max(0, shown)
+        return found
 
     def xattrs(self, ino: int) -> dict[bytes, bytes]:
         rows = self.connection.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower
@@ -47,8 +47,10 @@ class Contents:
 
     def _host_bytes(self, node: CowNode, offset: int, size: int) -> bytes:
         """What the host's file holds. A held node's must be what it was when it was copied up."""
-        if self._lower is None or node.origin is None:
+        if node.origin is None:
             return b""
+        if self._lower is None:
+            raise OSError(errno.ENXIO, "this is in the host's directory, which is not there")
         fd = node.fd if node.fd >= 0 else self._lower.open(node.origin)
         try:
             if node.held:
@@ -176,7 +178,8 @@ class Contents:
         node.holes += max(0, offset // CHUNK - known) * CHUNK
         while view:
             idx, inside = divmod(position, CHUNK)
-            if node.holes and idx < known and not self._stored(node, idx):
+            is_hosts = idx * CHUNK < node.host_clip
+            if node.holes and idx < known and not is_hosts and not self._stored(node, idx):
                 node.holes -= CHUNK
             length = min(len(view), CHUNK - inside)
             if length == CHUNK or (inside == 0 and idx * CHUNK + length >= node.size):
@@ -211,6 +214,8 @@ class Contents:
         else:
             self._copy_contents(node)
         if size < node.size:
+            if node.holes:
+                node.holes -= self._holes_from(node, _chunks(size)) * CHUNK
             boundary, inside = divmod(size, CHUNK)
             if inside:
                 kept = self._chunk(node, boundary)[:inside]
@@ -221,10 +226,38 @@ class Contents:
                 del chunks[idx]
             self._pending.batch.cuts[node.ino] = min(first, self._pending.batch.cuts.get(node.ino, first))
             node.clip, node.host_clip = min(node.clip, size), min(node.host_clip, size)
-        # Where holes were cut off and where data is not known: what is left counts as data then.
-        node.holes = max(0, node.holes + (_chunks(size) - _chunks(node.size)) * CHUNK)
+        elif size > node.size:
+            node.holes += (_chunks(size) - _chunks(node.size)) * CHUNK
         node.size = size
         self._pending.dirty(node)
+
+    def filled(self, node: CowNode) -> Iterator[int]:
+        """The places of a file that may hold something else than zeros, in order."""
+        end, hosts = _chunks(node.size), 0
+        if node.origin is not None and (not node.held or node.host_clip):
+            shown = _chunks(node.host_clip if node.held else node.size)
+            found = None if self._lower is None else self._lower.stat(node.origin)
+            # Where the host's file is not what it was, reading the first place tells.
+            hosts = min(shown, end, 1 if found is None else max(1, _chunks(found.st_size)))
+        yield from range(hosts)
+        if node.held:
+            places = set(self._chain.chunks(node.ino))
+            for batch in (*self._pending.inflight, self._pending.batch):
+                places |= batch.chunks.get(node.ino, {}).keys()
+            yield from sorted(place for place in places if hosts <= place < end)
+
+    def _holes_from(self, node: CowNode, first: int) -> int:
+        """How many chunks from a place on are neither stored nor the host's."""
+        lengths = self._chain.lengths(node.ino, first, node.clip)
+        for batch in (*self._pending.inflight, self._pending.batch):
+            cut = batch.cuts.get(node.ino)
+            if cut is not None:
+                lengths = {idx: length for idx, length in lengths.items() if idx < cut}
+            chunks = batch.chunks.get(node.ino, {})
+            lengths |= {idx: len(data or b"") for idx, data in chunks.items() if idx >= first}
+        end, hosts = _chunks(node.size), _chunks(node.host_clip)
+        filled = sum(1 for idx, length in lengths.items() if hosts <= idx < end and length > 0)
+        return max(0, end - max(first, hosts) - filled)
 
 
 def _chunks(size: int) -> int:

@@ -33,6 +33,8 @@ def art_stores() -> Iterable[Provider[Stores]]:
             contract=1,
             create=_create,
             probe=_probe,
-            capabilities=frozenset({"durable", "growth", "history", "seeds", "shares"}),
+            capabilities=frozenset(
+                {"durable", "files", "growth", "history", "maintenance", "seeds", "shares"}
+            ),
         )
     ]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_core.history import NameTaken, checked_name
-from art_cowfs.schema import CHUNK, chain_of, changing
+from art_cowfs.schema import CHUNK, CorruptError, chain_of, changing
 
 
 class Most(NamedTuple):
@@ -109,12 +109,17 @@ def merge(connection: apsw.Connection, branch: str, is_read: Callable[[int], boo
         first = 0 if most is AT_THE_END else 1
         for upper, lower in reversed(list(zip(chain[first:], chain[first + 1 :], strict=False))):
             # A layer is gone once it was merged: then its neighbours have their turn the next time.
-            if merged or not is_nameless(connection, lower) or _children(connection, lower) > 1:
-                continue
-            if is_read(lower) or is_read(upper):
-                continue
-            merged = _merged(connection, upper, lower, most)
+            if not merged and may_merge(connection, upper, lower, is_read):
+                merged = _merged(connection, upper, lower, most)
     return merged
+
+
+def may_merge(connection: apsw.Connection, upper: int, lower: int, is_read: Callable[[int], bool]) -> bool:
+    """Whether nobody needs the lower one of two neighbours for itself."""
+    neighbours = connection.execute("SELECT 1 FROM layer WHERE id = ? AND parent = ?", (upper, lower)).get
+    if neighbours is None or not is_nameless(connection, lower) or _children(connection, lower) > 1:
+        return False
+    return not (is_read(lower) or is_read(upper))
 
 
 def is_nameless(connection: apsw.Connection, layer: int) -> bool:
@@ -152,20 +157,72 @@ def _merged(connection: apsw.Connection, upper: int, lower: int, most: Most) -> 
         small, large = lower, upper
         if not _is_within(connection, small, most):
             return False
+    move(connection, upper, lower, small)
+    join(connection, upper, lower, large)
+    return True
+
+
+def by_size(connection: apsw.Connection, upper: int, lower: int) -> tuple[int, int]:
+    """The smaller and the larger of two layers."""
+    count = "SELECT count(*) FROM inode WHERE layer = ?"
+    small = min((upper, lower), key=lambda layer: connection.execute(count, (layer,)).get)
+    return small, upper + lower - small
+
+
+def largest_inode(connection: apsw.Connection, layer: int) -> int:
+    """The most chunks that a layer has of one inode."""
+    query = (
+        "SELECT max((SELECT count(*) FROM chunk c WHERE c.ino = i.ino AND c.layer = i.layer)) FROM inode i"
+    )
+    return connection.execute(f"{query} WHERE layer = ?", (layer,)).get or 0
+
+
+def move(
+    connection: apsw.Connection, upper: int, lower: int, small: int, most: int = -1, *, dead: bool = False
+) -> bool:
+    """Move rows of the smaller of two layers, of at most so many inodes, into the larger one; False when
+    there are none any more. What the upper one shows stays the same all along.
+
+    `dead` lets go of inodes that are gone, which only one may do who knows that nobody has them open.
+    """
+    large = upper + lower - small
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS merging(ino INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM temp.merging")
-    connection.execute("INSERT INTO temp.merging SELECT ino FROM inode WHERE layer = ?", (small,))
+    connection.execute(
+        "INSERT INTO temp.merging SELECT ino FROM inode WHERE layer = ? LIMIT ?", (small, most)
+    )
+    if not connection.changes():
+        return False
+    before = changed(connection)
+    if dead:
+        _bury(connection, upper, lower)
     _cover(connection, upper, lower)
     for table, (owner, _) in (*_OWNED.items(), ("inode", ("ino", ""))):
         connection.execute(
             f"UPDATE {table} SET layer = ? WHERE layer = ? AND {owner} IN temp.merging", (large, small)
         )
-    which = "REPLACE" if small == upper else "IGNORE"
-    for table in ("origin", "base"):
-        connection.execute(f"UPDATE OR {which} {table} SET layer = ? WHERE layer = ?", (large, small))
-        connection.execute(f"DELETE FROM {table} WHERE layer = ?", (small,))
-    _join(connection, upper, lower, large)
+    if dead:
+        connection.execute(
+            "DELETE FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging AND NOT EXISTS "
+            "(SELECT 1 FROM inode l WHERE l.ino = inode.ino AND l.layer < ?)",
+            (large, lower),
+        )
+    if changed(connection) == before:
+        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
     return True
+
+
+def changed(connection: apsw.Connection) -> int:
+    """How many rows the connection has changed until now."""
+    number: int = connection.execute("SELECT total_changes()").get
+    return number
+
+
+def _bury(connection: apsw.Connection, upper: int, lower: int) -> None:
+    """Delete what the lower layer has of inodes that are gone in the upper one."""
+    gone = "SELECT ino FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging"
+    for table, (owner, _) in _OWNED.items():
+        connection.execute(f"DELETE FROM {table} WHERE layer = ? AND {owner} IN ({gone})", (lower, upper))
 
 
 def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
@@ -199,8 +256,14 @@ def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
     )
 
 
-def _join(connection: apsw.Connection, upper: int, lower: int, kept: int) -> None:
-    """One layer in the place of two: it has the upper one's names and stands where the lower one stood."""
+def join(connection: apsw.Connection, upper: int, lower: int, kept: int) -> None:
+    """One layer in the place of two, when all inodes are in one of them: it has the upper one's names and
+    stands where the lower one stood."""
+    which = "REPLACE" if kept == lower else "IGNORE"
+    small = upper + lower - kept
+    for table in ("origin", "base"):
+        connection.execute(f"UPDATE OR {which} {table} SET layer = ? WHERE layer = ?", (kept, small))
+        connection.execute(f"DELETE FROM {table} WHERE layer = ?", (small,))
     parent = connection.execute("SELECT parent FROM layer WHERE id = ?", (lower,)).get
     gone = upper + lower - kept
     connection.execute("UPDATE layer SET parent = ? WHERE parent = ?", (kept, upper))

@@ -214,6 +214,55 @@ class BranchLock:
         file.close()
 
 
+class Bystander:
+    """One who holds no branch and commits in turn with those who do."""
+
+    def __init__(self, path: str) -> None:
+        self._file = _File(path)
+        self._file.let_go(_RECORDS)
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """See `BranchLock.committing`."""
+        self._file.take(_QUEUE)
+        try:
+            yield
+        finally:
+            self._file.let_go(_QUEUE)
+
+    def is_read(self, layer: int) -> bool:
+        """Whether somebody reads the layer."""
+        return not self._file.is_free(_LAYERS + layer)
+
+    def holders(self) -> dict[str, str]:
+        """The branches that are held, and by whom."""
+        self._file.take(_RECORDS)
+        try:
+            return self._holders()
+        finally:
+            self._file.let_go(_RECORDS)
+
+    def _holders(self) -> dict[str, str]:
+        records = self._file.records()
+        return {name: one["by"] for name, one in records.items() if not self._file.is_free(_place(name))}
+
+    @contextmanager
+    def alone(self) -> Iterator[dict[str, str]]:
+        """The branches that are held; when there are none, nobody takes one meanwhile."""
+        self._file.take(_RECORDS)
+        try:
+            yield self._holders()
+        finally:
+            self._file.let_go(_RECORDS)
+
+    def nobody_reads(self) -> bool:
+        return self._file.is_free(_LAYERS, _END - _LAYERS)
+
+    def close(self) -> None:
+        self._file.take(_RECORDS)
+        self._file.close()
+
+
 def _byte(place: int, kind: int, size: int = 1) -> bytes:
     """A struct flock for so many bytes, on Linux with 64-bit offsets."""
     return struct.pack("hhqqi4x", kind, os.SEEK_SET, place, size, 0)

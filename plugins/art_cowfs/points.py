@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import apsw
@@ -20,8 +20,9 @@ from art_core.history import MAIN, NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, layers
 from art_cowfs.chain import Chain
 from art_cowfs.layers import Named
-from art_cowfs.locks import holders
+from art_cowfs.locks import BranchLock, Bystander, Pin, holders
 from art_cowfs.lower import Lower
+from art_cowfs.portions import Portions
 from art_cowfs.restoring import Restoring
 from art_cowfs.schema import DatabaseError, chain_of, changing, found, layers_from
 from art_cowfs.standing import alone, frozen_now, standing, writing_to
@@ -90,7 +91,12 @@ def make_branch(path: str, name: str, at: str) -> Point:
 def remove(path: str, name: str) -> Point:
     point = _point(path, name)
     if point.kind == "snapshot":
-        with writing_to(path) as connection, changing(connection):
+        with (
+            closing(Bystander(path)) as by,
+            writing_to(path) as connection,
+            by.committing(),
+            changing(connection),
+        ):
             connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
         return point
     if name == MAIN:
@@ -112,14 +118,23 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
         standing(path, at) as still,
         alone(path, branch) as lock,
         writing_to(path) as connection,
-        lock.committing(),
-        changing(connection),
+        ExitStack() as pinned,
     ):
-        kept = _keep_all(connection, branch, f"before restore {at}")
+        new = 0
         if paths:
-            _put_back_paths(path, connection, branch, still.layer, paths, workspace)
-        else:
-            _put_back(connection, branch, at, still.layer)
+            new, pin = _put_back_paths(path, connection, lock, branch, still.layer, paths, workspace)
+            pinned.callback(pin.close)
+        with lock.committing(), changing(connection):
+            kept = _keep_all(connection, branch, f"before restore {at}")
+            begun, *below = chain_of(connection, branch)
+            if not paths:
+                new = layers.add_layer(connection, still.layer, time.time_ns())
+                # The host has what it had: what was agreed with it goes along.
+                there = set(layers_from(connection, still.layer))
+                agreeing.inherit(connection, [one for one in below if one not in there], new)
+                connection.execute("UPDATE point SET parent = ? WHERE name = ?", (at, branch))
+            connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
+            connection.execute("DELETE FROM layer WHERE id = ?", (begun,))  # It is empty.
     return _point(path, kept)
 
 
@@ -132,41 +147,40 @@ def _keep_all(connection: apsw.Connection, branch: str, note: str) -> str:
     raise AssertionError
 
 
-def _put_back(connection: apsw.Connection, branch: str, at: str, layer: int) -> None:
-    """A new top over a layer. The host has what it had: what was agreed with it goes along."""
-    top, *below = chain_of(connection, branch)
-    new = layers.add_layer(connection, layer, time.time_ns())
-    connection.execute("UPDATE point SET layer = ?, parent = ? WHERE name = ?", (new, at, branch))
-    kept = set(layers_from(connection, layer))
-    agreeing.inherit(connection, [one for one in below if one not in kept], new)
-    connection.execute("DELETE FROM layer WHERE id = ?", (top,))  # It was just begun, and is empty.
-
-
 def _put_back_paths(
     path: str,
     connection: apsw.Connection,
+    lock: BranchLock,
     branch: str,
     layer: int,
     paths: Sequence[bytes],
     workspace: Workspace,
-) -> None:
+) -> tuple[int, Pin]:
+    """A layer over what the branch has, with the paths as another layer has them. No name leads to it yet:
+    what it is pinned by keeps it from being collected."""
     before = sys.getrecursionlimit()
-    lower = Lower(os.dup(workspace.fd), companions(path))
-    try:
-        with writing_to(path) as elsewhere:
-            wanted = Chain(elsewhere, "", layer)
-            restoring = Restoring(connection, Chain(connection, branch), wanted, lower)
-            sys.setrecursionlimit(_DEEPEST)
+    with ExitStack() as ending, ExitStack() as pinned:
+        lower = Lower(os.dup(workspace.fd), companions(path))
+        ending.callback(lower.close)
+        wanted = Chain(ending.enter_context(writing_to(path)), "", layer)
+        portions = ending.enter_context(Portions(connection, lock.committing))
+        top, *below = chain_of(connection, branch)
+        under = below[0] if below and layers.is_empty(connection, top) else top
+        new = layers.add_layer(connection, under, time.time_ns())
+        pin = Pin(path, new)
+        pinned.callback(pin.close)
+        restoring = Restoring(connection, Chain(connection, branch, new), wanted, lower, portions.wrote)
+        sys.setrecursionlimit(_DEEPEST)
+        ending.callback(sys.setrecursionlimit, before)
+        try:
             for one in _outermost(paths):
                 restoring.put_back(one)
-            restoring.finish()
-    except RecursionError:
-        raise DatabaseError(f"what is in {path!r} leads in a circle; `art db check` says more") from None
-    except OSError as error:
-        raise DatabaseError(f"what the host has there cannot be read: {error.strerror}") from None
-    finally:
-        sys.setrecursionlimit(before)
-        lower.close()
+        except RecursionError:
+            raise DatabaseError(f"what is in {path!r} leads in a circle; `art db check` says more") from None
+        except OSError as error:
+            raise DatabaseError(f"what the host has there cannot be read: {error.strerror}") from None
+        pinned.pop_all()
+    return new, pin
 
 
 def _outermost(paths: Sequence[bytes]) -> list[bytes]:

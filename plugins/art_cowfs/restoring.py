@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import apsw
@@ -37,14 +37,22 @@ class Restoring:
     """One restore of paths. `there` is the chain that is put back, its top empty, and `wanted` the one with
     what is wanted, on a connection of its own."""
 
-    def __init__(self, connection: apsw.Connection, there: Chain, wanted: Chain, lower: Lower) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        there: Chain,
+        wanted: Chain,
+        lower: Lower,
+        wrote: Callable[[int], None],
+    ) -> None:
+        """`wrote` is called after each row with its size, where others may have a turn."""
         self._connection = connection
         self._there = there
         self._wanted = wanted
         self._lower = lower
         self._top = there.top
         self._now = time.time_ns()
-        self._next: int = connection.execute("SELECT value FROM meta WHERE key = 'next_ino'").get
+        self._wrote = wrote
         self._placed: dict[int, int] = {}
         """Files that got a name, by the number they have in `wanted`: their number in the branch."""
         self._in_top: set[int] = set()
@@ -56,7 +64,8 @@ class Restoring:
         read on the host."""
         *above, name = path.split(b"/")
         wanted, there = self._seen(self._wanted, path), self._seen(self._there, path)
-        if wanted == there == Seen():
+        shows_below = self._shows_below(above, name)
+        if wanted == there == Seen() and not shows_below:
             raise DatabaseError(f"{os.fsdecode(path)}: neither of the two has that")
         directory = self._directory(above, wanted == Seen())
         if directory is None:
@@ -65,7 +74,8 @@ class Restoring:
         links = self._is_directory(self._there, there)
         mine = self._row(self._there, directory)
         assert mine is not None
-        if wanted.host is not None and mine.origin is not None and joined(mine.origin, name) == wanted.host:
+        natural = None if mine.origin is None else joined(mine.origin, name)
+        if shows_below or (wanted.host is not None and natural == wanted.host):
             self._show_again(directory, name, there)
         else:
             self._place(directory, name, wanted, there)
@@ -74,8 +84,18 @@ class Restoring:
             mine = mine._replace(nlink=mine.nlink + gained, mtime=self._now, ctime=self._now)
             self._put_row(directory, mine)
 
-    def finish(self) -> None:
-        self._connection.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (self._next,))
+    def _shows_below(self, above: Sequence[bytes], name: bytes) -> bool:
+        """Whether the branch has a name in a directory where the other point shows what is below it, whatever
+        that is: it can be a seed."""
+        path = b"/".join(above)
+        theirs, mine = self._seen(self._wanted, path).ino, self._seen(self._there, path).ino
+        rows = self._row(self._wanted, theirs), self._row(self._there, mine)
+        if theirs is None or mine is None or None in rows:
+            return False
+        origins = {row.origin for row in rows if row is not None}
+        if len(origins) != 1 or origins == {None}:
+            return False
+        return self._wanted.name(theirs, name) is None and self._there.name(mine, name) is not None
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -97,7 +117,7 @@ class Restoring:
 
     def _seen(self, chain: Chain, path: bytes) -> Seen:
         seen = Seen(ROOT)
-        for name in path.split(b"/"):
+        for name in path.split(b"/") if path else ():
             seen = self._below(chain, seen, name)
         return seen
 
@@ -240,12 +260,15 @@ class Restoring:
         number = self._number()
         self._put_row(number, row._replace(origin=None))
         self._put_xattrs(number, self._wanted.xattrs(ino))
-        known = dict(self._wanted.names(ino))
+        known, links = dict(self._wanted.names(ino)), 2
         for name, below in known.items():
-            if below is not None and self._row(self._wanted, below) is not None:
+            there = self._row(self._wanted, below)
+            if below is not None and there is not None:
                 self._name(number, name, self._copied(below, whole=True))
+                links += stat.S_ISDIR(there.mode)
         if row.origin is not None:
-            self._fill_from_host(number, row.origin, known)
+            links += self._fill_from_host(number, row.origin, known)
+        self._put_row(number, row._replace(origin=None, nlink=links))
         return number
 
     def _is_shown(self, host: bytes) -> bool:
@@ -302,8 +325,8 @@ class Restoring:
         ino = self._number()
         row = self._row_of_host(ino, path)
         if stat.S_ISDIR(row.mode):
-            self._put_row(ino, row._replace(nlink=2))
-            self._fill_from_host(ino, path, {})
+            self._put_row(ino, row)
+            self._put_row(ino, row._replace(nlink=2 + self._fill_from_host(ino, path, {})))
         elif stat.S_ISLNK(row.mode):
             self._put_row(ino, row._replace(target=self._lower.readlink(path)))
         elif stat.S_ISREG(row.mode):
@@ -317,10 +340,12 @@ class Restoring:
         self._put_xattrs(ino, self._lower.xattrs(path))
         return ino
 
-    def _fill_from_host(self, ino: int, path: bytes, known: dict[bytes, int | None]) -> None:
-        for name in sorted(self._lower.entries(path)):
-            if name not in known:
-                self._name(ino, name, self._copied_from_host(joined(path, name)))
+    def _fill_from_host(self, ino: int, path: bytes, known: dict[bytes, int | None]) -> int:
+        """Copy what a directory of the host shows beside what is known; how many directories there are."""
+        entries = {name: found for name, found in self._lower.entries(path).items() if name not in known}
+        for name in sorted(entries):
+            self._name(ino, name, self._copied_from_host(joined(path, name)))
+        return sum(stat.S_ISDIR(found.st_mode) for found in entries.values())
 
     def _put_contents(self, ino: int, path: bytes) -> None:
         with open(self._lower.open(path), "rb") as file:
@@ -332,8 +357,9 @@ class Restoring:
     # --- rows ----------------------------------------------------------------------------------
 
     def _number(self) -> int:
-        self._next += 1
-        return self._next - 1
+        taken = "UPDATE meta SET value = value + 1 WHERE key = 'next_ino' RETURNING value - 1"
+        number: int = self._connection.execute(taken).get
+        return number
 
     def _name(self, directory: int, name: bytes, ino: int | None) -> None:
         if directory not in self._in_top:
@@ -343,6 +369,7 @@ class Restoring:
         self._connection.execute(
             "INSERT OR REPLACE INTO dentry VALUES(?, ?, ?, ?)", (directory, name, self._top, ino)
         )
+        self._wrote(len(name))
 
     def _put_row(self, ino: int, row: Inode) -> None:
         self._in_top.add(ino)
@@ -350,6 +377,7 @@ class Restoring:
         self._connection.execute(
             f"INSERT OR REPLACE INTO inode VALUES({places})", row._replace(ino=ino, layer=self._top)
         )
+        self._wrote(0)
 
     def _put_xattrs(
         self, ino: int, wanted: dict[bytes, bytes], there: dict[bytes, bytes] | None = None
@@ -374,3 +402,4 @@ class Restoring:
                     "INSERT INTO chunk(ino, idx, layer, data) VALUES(?, ?, ?, ?)",
                     (number, idx, self._top, kept or None),
                 )
+                self._wrote(len(kept))

@@ -33,7 +33,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apsw
 
@@ -96,6 +96,10 @@ class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
 
 
+class CorruptError(DatabaseError):
+    """SQLite cannot read it."""
+
+
 def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Connection:
     """Open a database of ART's. Raises DatabaseError that says what is wrong with it."""
     shown = repr(path)
@@ -116,11 +120,31 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
     except apsw.Error as error:
         if connection is not None:
             connection.close()
-        raise DatabaseError(f"database {shown}: {_reason(error, path)}") from None
+        raise _told(error, path) from None
     except BaseException:
         if connection is not None:
             connection.close()
         raise
+
+
+def _told(error: apsw.Error, path: str) -> DatabaseError:
+    kind = CorruptError if isinstance(error, apsw.CorruptError) else DatabaseError
+    return kind(f"database {path!r}: {_reason(error, path)}")
+
+
+@contextmanager
+def telling(path: str) -> Iterator[None]:
+    """What SQLite says, as a DatabaseError; and values that no database of ART's has, which a hostile or
+    damaged one can have anywhere."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise _told(error, path) from None
+    except (TypeError, ValueError, OverflowError, LookupError, AssertionError) as error:
+        what = " ".join(str(error).split()) or "something is missing"
+        raise CorruptError(
+            f"database {path!r} has values that make no sense ({what}); `art db check` says more"
+        ) from error
 
 
 @contextmanager
@@ -191,6 +215,11 @@ def _reason(error: apsw.Error, path: str) -> str:
     return str(error)
 
 
+def all_rows(connection: apsw.Connection, statement: str, bindings: Any = None) -> list[Any]:
+    """All rows of a statement; nothing of it stays open."""
+    return connection.execute(statement, bindings).fetchall()
+
+
 def as_oserror(error: apsw.Error) -> OSError:
     """What a command inside is told when the database fails."""
     number = errno.EIO
@@ -244,8 +273,11 @@ def chain_of(connection: apsw.Connection, branch: str) -> list[int]:
 def layers_from(connection: apsw.Connection, top: int) -> list[int]:
     """A layer and all those below it, the highest first."""
     rows = connection.execute(
-        "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION ALL "
+        "WITH RECURSIVE up(id, parent) AS (SELECT id, parent FROM layer WHERE id = ? UNION "
         "SELECT layer.id, layer.parent FROM layer JOIN up ON layer.id = up.parent) SELECT id FROM up",
         (top,),
     )
-    return sorted((row[0] for row in rows), reverse=True)
+    chain = sorted((row[0] for row in rows), reverse=True)
+    if not chain:
+        raise CorruptError(f"layer {top} is not in the database; `art db check` says more")
+    return chain

@@ -112,20 +112,20 @@ def serve(control_fd: int) -> NoReturn:
         trio.run(_serve, control)
         status = 0
     except ArtError as error:
-        _say(control, {"error": str(error)})
+        say(control, {"error": str(error)})
     except OSError as error:
-        _say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
+        say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
     except BaseException as error:
         if os.environ.get("ART_DEBUG"):
             import traceback
 
             traceback.print_exc()
-        _say(control, {"error": f"the file system's server failed: {error!r}"})
+        say(control, {"error": f"the file system's server failed: {error!r}"})
     finally:
         os._exit(status)
 
 
-def _say(control: socket.socket, message: dict[str, Any]) -> None:
+def say(control: socket.socket, message: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         control.send(json.dumps(message).encode())
 
@@ -135,8 +135,24 @@ async def _serve(control: socket.socket) -> None:
     if not data:
         return
     wish = json.loads(data)
-    committer = Committer()
+    try:
+        await _serve_wish(control, wish, fds)
+    finally:
+        if "mounted_at" in wish:
+            # On the host it stays when the one who mounted it was killed.
+            from art_core.hostmount import unmount
+
+            unmount(os.fsdecode(bytes.fromhex(wish["mounted_at"])))
+
+
+async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequence[int]) -> None:
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
+    if wish.get("read_only"):
+        from art_cowfs.viewing import serve_view
+
+        await serve_view(control, wish, fuse_fd, workspace_fd)
+        return
+    committer = Committer()
     seeds = [
         Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
         for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
@@ -174,18 +190,18 @@ async def _serve(control: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
-                nursery.start_soon(_watch, session.tree.below, watching)
-                session.tree.below.look_after = partial(nursery.start_soon, _look_after, session.tree.below)
+                nursery.start_soon(watch, session.tree.below, watching)
+                session.tree.below.look_after = partial(nursery.start_soon, look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
-                _say(control, {"ready": True, "notes": session.greetings()})
+                say(control, {"ready": True, "notes": session.greetings()})
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
         finally:
             others.close()
             if invalidation.close(ENDING_S):
                 pyfuse3.close(unmount=False)
-    _say(control, {"closed": True})
+    say(control, {"closed": True})
 
 
 def _operations(
@@ -205,7 +221,7 @@ def _operations(
     return HomeOperations(backend, room, waits, session.workspace_name, tell)
 
 
-async def _watch(below: Below, watching: trio.Event) -> None:
+async def watch(below: Below, watching: trio.Event) -> None:
     """Take in what happens on the host, from the first watch on."""
     await watching.wait()
     assert below.watches is not None
@@ -215,7 +231,7 @@ async def _watch(below: Below, watching: trio.Event) -> None:
         await trio.sleep(EVENTS_S)
 
 
-async def _look_after(below: Below) -> None:
+async def look_after(below: Below) -> None:
     """Look at open files of the host that are not watched, while there are any."""
     while below.unwatched:
         await trio.sleep(LOOK_S)
@@ -232,7 +248,7 @@ def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
         session.ended(request["id"], Ending(**about))
         return {}
     except (ArtError, OSError, apsw.Error) as error:
-        return {"error": f"the session cannot be recorded: {error}"}
+        return {"failed": f"the log of the database has not all of this session: {error}"}
 
 
 async def _answer(
@@ -251,16 +267,16 @@ async def _answer(
             running.cancel()
             return
         if request["ask"] == "notes":
-            _say(control, {"notes": session.notes()})
+            say(control, {"notes": session.notes()})
         if request["ask"] == "full":
-            _say(control, {"full": session.full})
+            say(control, {"full": session.full})
         if request["ask"] in ("begin", "ended"):
-            _say(control, _logged(session, request))
+            say(control, _logged(session, request))
         if request["ask"] == "commit":
             try:
                 await operations.durable()
-                _say(control, {"committed": True, "requests": operations.requests})
+                say(control, {"committed": True, "requests": operations.requests})
             except pyfuse3.FUSEError as failure:
-                _say(
+                say(
                     control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"}
                 )

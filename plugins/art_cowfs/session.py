@@ -11,7 +11,7 @@ from typing import NamedTuple
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
-from art_cowfs import layers, sessions
+from art_cowfs import layers, sessions, squashing
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
@@ -87,7 +87,8 @@ class Session:
             # A statement of many rows keeps what it would have to undo: no file for that.
             self._writing.pragma("temp_store", 2)
             self.chain = Chain(self._reading, branch)
-            self._sweep()
+            if self.left_by:
+                self._sweep()
             if workspace is not None:
                 self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
@@ -176,15 +177,24 @@ class Session:
         return self.tree.pending.denied if self._most else 0
 
     def _sweep(self) -> None:
-        """Remove what was unlinked but open when an earlier run ended at once."""
+        """Remove what was unlinked but open when an earlier run was killed. What is gone and lies in a layer
+        below stays gone."""
         with self._lock.committing(), changing(self._writing):
+            # What a layer below has is gone for as long as this one says so.
             gone = self._writing.execute(
-                "SELECT ino FROM inode WHERE layer = ? AND nlink = 0", (self.chain.top,)
+                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
+                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
+                (self.chain.top,),
             ).fetchall()
-            for table in ("chunk", "xattr", "inode"):
+            for table in ("chunk", "xattr"):
                 self._writing.executemany(
                     f"DELETE FROM {table} WHERE ino = ? AND layer = {self.chain.top}", gone
                 )
+            self._writing.executemany(
+                f"DELETE FROM inode WHERE ino = ?1 AND layer = {self.chain.top} AND NOT EXISTS "
+                f"(SELECT 1 FROM inode WHERE ino = ?1 AND layer < {self.chain.top})",
+                gone,
+            )
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""
@@ -275,6 +285,7 @@ class Session:
         with self._lock.committing():
             while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
                 pass
+        squashing.when_long(self.path, self._reading, self._branch)
 
     def _give_back(self) -> None:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""
@@ -286,7 +297,8 @@ class Session:
         with self._lock.alone() as alone:
             if alone:
                 list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            self._reading.pragma("wal_checkpoint(TRUNCATE)")
+            with suppress(apsw.BusyError):
+                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""

@@ -14,7 +14,9 @@ from typing import Any, Literal
 from art_core import channel
 from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
+from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
+from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import start_process
 from art_core.trees import TreeReader, TreeWriter
 
@@ -127,6 +129,8 @@ class Server:
             said: dict[str, Any] = {}
             with suppress(OSError):  # It ended before it was asked: perhaps it told why.
                 said = json.loads(self._control.recv(1 << 16) or b"{}")
+            if said.get("closed"):
+                return  # Somebody unmounted it.
             why = said.get("error", "the file system's server was killed during the run")
             raise StoreError(str(why)) from None
         finally:
@@ -149,13 +153,34 @@ class Database:
     def hidden(self) -> Sequence[str]:
         return companions(self.path)
 
-    @contextmanager
     def mount(
         self,
         branch: str,
         workspace: Workspace,
         make_namespace: Callable[[], Namespace],
         growth: int = 0,
+        seeds: Sequence[Mount] = (),
+        shares: Sequence[Mount] = (),
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(branch, workspace, make_namespace, {"growth": growth}, seeds, shares)
+
+    def view(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        *,
+        read_only: bool,
+    ) -> AbstractContextManager[Mounted]:
+        return self._mount(at, workspace, make_namespace, {"growth": 0, "read_only": read_only})
+
+    @contextmanager
+    def _mount(
+        self,
+        at: str,
+        workspace: Workspace | None,
+        make_namespace: Callable[[], Namespace],
+        more: Mapping[str, object],
         seeds: Sequence[Mount] = (),
         shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
@@ -166,24 +191,29 @@ class Database:
             namespace = make_namespace()
             path, fuse_fd = namespace.mount_fuse("art")
             uid, gid = namespace.owner
-            wish = {
+            wish: dict[str, object] = {
                 "database": os.fsencode(self.path).hex(),
-                "branch": branch,
+                "branch": at,
                 "state": os.fsencode(self._state).hex(),
-                "name": os.fsencode(workspace.name).hex(),
-                "path": os.fsencode(workspace.real).hex(),
-                "moved": workspace.moved,
-                "growth": growth,
                 "seeds": [_told(seed) for seed in seeds],
                 "shares": [_told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
+                **more,
             }
+            if namespace.mnt_fd < 0:
+                wish["mounted_at"] = os.fsencode(path).hex()
+            if workspace is not None:
+                wish |= {
+                    "name": os.fsencode(workspace.name).hex(),
+                    "path": os.fsencode(workspace.real).hex(),
+                    "moved": workspace.moved,
+                }
             with ExitStack() as held:
                 held.callback(os.close, fuse_fd)
                 parents = [parent_of(share, held) for share in shares]
-                lower = [workspace.fd, *(seed.fd for seed in seeds), *parents]
-                notes = server.start(wish, [fuse_fd, *lower])
+                lower = [workspace.fd] if workspace is not None else []
+                notes = server.start(wish, [fuse_fd, *lower, *(seed.fd for seed in seeds), *parents])
         except BaseException:
             server.abandon()
             raise
@@ -231,6 +261,51 @@ class Database:
         from art_cowfs import sessions
 
         return sessions.listed(self.path)
+
+    def info(self) -> Info:
+        from art_cowfs import caring
+
+        return caring.info(self.path)
+
+    def check(self) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.check(self.path)
+
+    def repair(self, backup: str) -> Iterator[Finding]:
+        from art_cowfs import caring
+
+        return caring.mend(self.path, backup)
+
+    def collect(self) -> Collected:
+        from art_cowfs import caring
+
+        return caring.collect(self.path)
+
+    def squash(self, branch: str) -> Squashed:
+        from art_cowfs import caring
+
+        return caring.squash(self.path, branch)
+
+    def home(self, at: str, workspace: Workspace | None) -> AbstractContextManager[HomeReader]:
+        from art_cowfs.home import reading
+
+        return reading(self.path, at, workspace)
+
+    def home_writer(self, branch: str, workspace: Workspace | None) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.home import writing
+
+        return writing(self.path, branch, workspace)
+
+    def new_home(self, branch: str) -> AbstractContextManager[HomeWriter]:
+        from art_cowfs.beginning import beginning
+
+        return beginning(self.path, branch)
+
+    def workspace_at(self, name: str) -> str | None:
+        from art_cowfs.home import workspace_at
+
+        return workspace_at(self.path, name)
 
     def close(self) -> None:
         pass

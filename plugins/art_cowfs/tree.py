@@ -341,6 +341,7 @@ class Tree:
 
     def discard(self, node: CowNode) -> None:
         self._resident.drop(node.ino)
+        self.young.forget(node)
         self.contents.closed(node)
         if stat.S_ISDIR(node.mode):
             self.below.forget(node)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain as joined_together
 from typing import Any
 
 import apsw
@@ -18,25 +16,22 @@ from art_cowfs import agreeing
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import CHUNK, DatabaseError, as_oserror, changing, connect
+from art_cowfs.placing import BLOCK, Placing, kind_of
+from art_cowfs.schema import CHUNK, DatabaseError, changing, connect, telling
 from art_cowfs.session import Place, Session, know
 from art_cowfs.standing import standing
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
 
-BATCH_BYTES = 2 << 20
-WAITING_BYTES = 16 << 20
-_BLOCK = 1 << 20
 _AT_ONCE = 100
-_ZERO = bytes(CHUNK)
 
 
 @contextmanager
 def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
     connect(path).close()  # What is wrong with it is told before anything beside it is made.
-    with standing(path, at) as still:
+    with telling(path), standing(path, at) as still:
         connection, remembering = connect(path), connect(path)
         lower = Lower(os.dup(workspace.fd), companions(path))
         try:
@@ -45,8 +40,6 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
                 know(remembering, _placed(workspace))
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
             yield Reader(tree, layers, remembering, workspace, still.change)
-        except apsw.Error as error:
-            raise DatabaseError(f"database {path!r}: {as_oserror(error)}") from None
         finally:
             lower.close()
             connection.close()
@@ -57,7 +50,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
 def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
     """The tree, held for writing. Raises DatabaseError, also when a run has it."""
     place = _placed(workspace)._replace(fd=os.dup(workspace.fd))
-    with Session(path, branch, workspace=place, uid=0, gid=0) as session:
+    with telling(path), Session(path, branch, workspace=place, uid=0, gid=0) as session:
         remembering = connect(path)
         try:
             yield Writer(session, remembering, workspace)
@@ -99,18 +92,25 @@ class Reader:
 
     def walk(self, *, shown: bool = False) -> Iterator[Entry]:
         top = self._top()
-        if top is not None:
-            yield from self._below(top, b"", shown)
-
-    def _below(self, directory: CowNode, path: bytes, shown: bool) -> Iterator[Entry]:
-        names = sorted(self._tree.names(directory))
-        for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
-            for node, entry, where in self._looked_up(directory, path, some, shown):
+        open_directories = [] if top is None else [self._listed(top, b"", shown)]
+        seen = set() if top is None else {top.ino}
+        while open_directories:
+            for node, entry, where in open_directories[-1]:
                 if entry is not None:
                     yield entry
                 if stat.S_ISDIR(node.mode):
-                    yield from self._below(node, where, shown)
+                    once(seen, node.ino, where)
+                    open_directories.append(self._listed(node, where, shown))
+                    break
+            else:
+                open_directories.pop()
+
+    def _listed(
+        self, directory: CowNode, path: bytes, shown: bool
+    ) -> Iterator[tuple[CowNode, Entry | None, bytes]]:
+        names = sorted(self._tree.names(directory))
+        for start in range(0, len(names), _AT_ONCE):
+            yield from self._looked_up(directory, path, names[start : start + _AT_ONCE], shown)
             self._tree.settle()
 
     def _looked_up(
@@ -124,7 +124,7 @@ class Reader:
                 # What the host has at its own place, also as a further name of a file, is not the store's.
                 only_shown = node is not None and not node.held and directory.origin == path
                 if node is not None and (shown or not only_shown):
-                    kind = _kind(node.mode)
+                    kind = kind_of(node.mode)
                     entry = None if kind is None else self._entry(node, where, kind, only_shown)
                     found.append((node, entry, where))
         return found
@@ -138,7 +138,7 @@ class Reader:
             directory, node = node, self._tree.lookup(node, name)
             only_shown = node is not None and not node.held and directory.origin == above
             above = joined(above, name)
-        kind = None if node is None else _kind(node.mode)
+        kind = None if node is None else kind_of(node.mode)
         return None if node is None or kind is None else self._entry(node, path, kind, only_shown)
 
     def _entry(self, node: CowNode, path: bytes, kind: Kind, only_shown: bool = False) -> Entry:
@@ -165,24 +165,28 @@ class Reader:
 
     def removed(self) -> Iterator[bytes]:
         top = self._top()
-        return iter(()) if top is None else self._whiteouts(top.ino, b"")
+        todo = [] if top is None else [iter(self._whiteouts(top.ino, b""))]
+        seen = set() if top is None else {top.ino}
+        while todo:
+            for where, ino in todo[-1]:
+                if ino is None:
+                    yield where
+                else:
+                    once(seen, ino, where)
+                    todo.append(iter(self._whiteouts(ino, where)))
+                    break
+            else:
+                todo.pop()
 
-    def _whiteouts(self, directory: int, path: bytes) -> Iterator[bytes]:
-        for name, ino, origin in self._tree.whiteouts(directory):
-            where = joined(path, name)
-            if ino is None:
-                yield where
-            elif origin == where:
-                yield from self._whiteouts(ino, where)
+    def _whiteouts(self, directory: int, path: bytes) -> list[tuple[bytes, int | None]]:
+        """What is not to be seen any more in a directory, and its directories that show the host's."""
+        return [(joined(path, name), ino) for name, ino, _ in self._tree.whiteouts(directory)]
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._tree.node(entry.ino)
         if entry.partial:
             node.base_size, node.base_mtime = self._partial.get(entry.ino, (node.base_size, node.base_mtime))
-        for offset in range(0, entry.size, _BLOCK):
-            data = self._tree.read(node, offset, min(_BLOCK, entry.size - offset))
-            if data.count(0) != len(data):
-                yield offset, data
+        return contents_of(self._tree, node, entry.size)
 
     def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
         found = () if self._elsewhere else agreeing.agreed(self._chain, self._name)
@@ -218,7 +222,7 @@ class Writer(Reader):
 
     def __init__(self, session: Session, remembering: apsw.Connection, workspace: Workspace) -> None:
         super().__init__(session.tree, session.chain, remembering, workspace)
-        self._session = session
+        self._placing = Placing(session, self._top, shows=True)
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         """In one transaction with what it is about."""
@@ -227,133 +231,44 @@ class Writer(Reader):
             self._tree.pending.batch.base.update(rows)
             self._tree.pending.grew(128 * len(rows))
 
-    def _parent(self, path: bytes) -> tuple[CowNode, bytes]:
-        *above, name = path.split(b"/")
-        directory = self._top()
-        for part in above:
-            directory = None if directory is None else self._tree.lookup(directory, part)
-        if directory is None or not stat.S_ISDIR(directory.mode):
-            raise DatabaseError(f"{os.fsdecode(path)}: the directory above it is not in the database")
-        return directory, name
-
     def find(self, path: bytes) -> Entry | None:
         try:
-            directory, name = self._parent(path)
+            directory, name = self._placing.parent(path)
         except DatabaseError:
             return None
         node = self._tree.held(directory, name)
-        kind = None if node is None else _kind(node.mode)
+        kind = None if node is None else kind_of(node.mode)
         return None if node is None or kind is None else self._entry(node, path, kind)
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
-        self._make_room()
-        directory, name = self._parent(entry.path)
-        first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
-        self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
-        now = time.time_ns()
-        present = self._tree.held(directory, name)
-        node = present
-        if node is None or _kind(node.mode) != entry.kind or (entry.size > _BLOCK and node.nlink == 1):
-            # It gets its name when it is whole: a file of several transactions is there or it is not.
-            node = self._tree.new(_TYPES[entry.kind] | entry.mode, now)
-            node.nlink = 0
-        node.mode = _TYPES[entry.kind] | entry.mode
-        node.target = entry.target
-        try:
-            if entry.kind == "file":
-                self._fill(node, entry.size, blocks if first is None else joined_together([first], blocks))
-        except BaseException:
-            if node.nlink == 0:
-                self._tree.discard(node)
-            raise
-        if entry.kind == "link":
-            node.size = len(entry.target)
-        for key in self._tree.xattrs(node).keys() - entry.xattrs.keys():
-            self._tree.set_xattr(node, key, None)
-        for key, value in entry.xattrs.items():
-            self._tree.set_xattr(node, key, value)
-        node.atime = node.mtime = entry.mtime_ns
-        node.ctime = now
-        if node.nlink == 0:
-            self._name_it(directory, name, node, present, entry)
-        self._tree.changed(node)
-        self._tree.changed(directory)
-        return entry._replace(ino=node.ino, version=node.ctime)
-
-    def _name_it(
-        self, directory: CowNode, name: bytes, node: CowNode, present: CowNode | None, entry: Entry
-    ) -> None:
-        if present is not None:
-            self._drop(directory, name, present)
-        node.nlink = 1
-        self._tree.enter(directory, name, node)
-        if entry.kind == "dir":
-            node.nlink = 2
-            node.origin = entry.path  # What is not pushed still shows through.
-            node.names_changing = True
-            directory.nlink += 1
-
-    def _fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
-        self._tree.resize(node, 0)
-        node.origin = None
-        for offset, data in blocks:
-            if offset:
-                self._make_room()
-            self._tree.write(node, offset, data)
-        self._tree.resize(node, size)
+        return self._placing.put(entry, blocks)
 
     def link(self, path: bytes, to: Entry) -> Entry:
-        self._make_room()
-        directory, name = self._parent(path)
-        node, present = self._tree.node(to.ino), self._tree.held(directory, name)
-        if present is not node:
-            if present is not None:
-                self._drop(directory, name, present)
-            self._tree.enter(directory, name, node)
-            node.nlink += 1
-            self._tree.changed(node)
-        return to._replace(path=path)
+        return self._placing.link(path, to)
 
     def remove(self, path: bytes) -> None:
-        self._make_room()
-        directory, name = self._parent(path)
-        node = self._tree.lookup(directory, name)
-        if node is not None:
-            self._drop(directory, name, node)
-
-    def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
-        if stat.S_ISDIR(node.mode):
-            for below in list(self._tree.names(node)):
-                child = self._tree.lookup(node, below)
-                if child is not None:
-                    self._drop(node, below, child)
-            directory.nlink -= 1
-        self._tree.leave(directory, name, node)
-        node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
-        self._tree.changed(node)
-        self._tree.changed(directory)
-        if node.nlink == 0:
-            self._tree.discard(node)
-
-    def _make_room(self) -> None:
-        """Between two entries: what an entry changes and what is agreed on it are one transaction."""
-        self._tree.settle()
-        pending = self._tree.pending
-        if pending.batch.size > BATCH_BYTES:
-            pending.hand_over()
-        if pending.waiting > WAITING_BYTES:
-            self._session.writer.wait()
+        self._placing.remove(path)
 
     def commit(self) -> None:
         self._tree.pending.wait()
 
 
-_TYPES: Mapping[Kind, int] = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
+def contents_of(tree: Tree, node: CowNode, size: int) -> Iterator[tuple[int, bytes]]:
+    """What is not zeros. Places where nothing is are not looked at: a size that is made up costs nothing."""
+    done = 0
+    for place in tree.contents.filled(node):
+        offset = place * CHUNK
+        if offset >= done and offset < size:
+            data = tree.read(node, offset, min(BLOCK, size - offset))
+            done = offset + len(data)
+            if data.count(0) != len(data):
+                yield offset, data
 
 
-def _kind(mode: int) -> Kind | None:
-    """What can be carried; None for pipes, sockets and devices."""
-    for kind, bits in _TYPES.items():
-        if stat.S_IFMT(mode) == bits:
-            return kind
-    return None
+def once(seen: set[int], ino: int, path: bytes) -> None:
+    """Raises DatabaseError for a directory that was seen before: a walk would never end."""
+    if ino in seen:
+        raise DatabaseError(
+            f"the directory {os.fsdecode(path)!r} is at two places of the database; `art db check` says more"
+        )
+    seen.add(ino)

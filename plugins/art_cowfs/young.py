@@ -29,6 +29,10 @@ class Young:
         if node.host_clip and abs(time.time_ns() - node.base_mtime) < YOUNG_NS:
             self._copied[node.ino] = 0
 
+    def forget(self, node: CowNode) -> None:
+        """The node is gone. The database may have it still, until the next commit."""
+        self._copied.pop(node.ino, None)
+
     def go_on(self) -> None:
         """Copy some more of one of them."""
         for ino, idx in list(self._copied.items())[:1]:

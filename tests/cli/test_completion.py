@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pexpect
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_cli.completing import SHELLS, Answer, answer, rejoined
+from art_cli.completing import GROUPS, SHELLS, Answer, answer, rejoined
 from art_cli.options import OPTIONS, SUBCOMMANDS
 from conftest import Caller, Installed
 
@@ -53,6 +54,24 @@ def test_what_is_offered_where(words: Sequence[str], kind: str) -> None:
 def test_a_first_word_may_be_a_command_of_arts_own_or_a_program() -> None:
     assert answer(["pl"]) == Answer("command 0", [("plugins", SUBCOMMANDS["plugins"].help)])
     assert "doctor" in offered(answer([""]))
+
+
+def test_presets_are_offered_by_name() -> None:
+    for words in (["--agent", "c"], ["run", "--agent", "c"], ["agents", "c"]):
+        assert {"claude", "codex"} <= set(offered(answer(words)))
+    assert "--agent=claude" in offered(answer(["--agent=cl"]))
+
+
+def test_a_command_with_commands_of_its_own_offers_them_once() -> None:
+    assert offered(answer(["db", "-d", "x.db", "e"])) == ["export"]
+    assert offered(answer(["fs", ""])) == ["cat", "cp", "ls", "mount"]
+    assert answer(["fs", "ls", ""]).kind == "nothing"
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_what_is_offered_is_what_there_is(name: str) -> None:
+    group = import_module(f"art_cli.commands.{name}").command
+    assert sorted(group.commands) == sorted(GROUPS[name])
 
 
 def test_an_option_of_a_run_is_offered_with_its_help() -> None:

@@ -10,11 +10,8 @@ import pytest
 
 from art_cli.console import printable
 from art_cli.main import guarded
-from art_cli.options import SUBCOMMANDS
 from art_core.errors import ArtError
 from conftest import Caller
-
-LATER = sorted(name for name, command in SUBCOMMANDS.items() if command.needs_store)
 
 
 def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -38,16 +35,6 @@ def one_line(done: subprocess.CompletedProcess[bytes]) -> str:
 )
 def test_nothing_in_a_line_drives_the_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
-
-
-@pytest.mark.parametrize("name", LATER)
-def test_a_command_that_needs_a_store_says_so(plain: Caller, name: str) -> None:
-    done = plain.art(name, "-m", "x")
-    assert done.returncode == 125
-    assert one_line(done) == (
-        f"`art {name}` needs a store, and none is installed (this version of ART brings none); "
-        f"to run a program called {name}: art -- {name}"
-    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from art_cli.help import overview, page_of_run
 from art_cli.options import BY_NAME, SUBCOMMANDS
 from conftest import Caller
 
-READY = sorted(name for name, command in SUBCOMMANDS.items() if not command.needs_store)
+READY = sorted(SUBCOMMANDS)
 
 
 def test_the_page_of_a_run_shows_every_option() -> None:

@@ -58,6 +58,11 @@ class ForgetsRemovals(Tree):
         return iter(())
 
 
+class ShowsWhatIsGone(Tree):
+    def shows(self, path: bytes) -> Entry | None:
+        return super().shows(path) or super().shows(b"a-host")
+
+
 class DropsAttributes(Tree):
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
         return super().put(entry._replace(xattrs={}), blocks)
@@ -179,6 +184,7 @@ STORES: dict[str, Any] = {
     "test_find": _with_tree(FindsOnTheHost),
     "test_links": _with_tree(CopiesLinks),
     "test_remove": _with_tree(ForgetsRemovals),
+    "test_shown": _with_tree(ShowsWhatIsGone),
     "test_attributes": _with_tree(DropsAttributes),
     "test_agreed": _with_tree(NeverForgets),
     "test_order": _with_tree(SortsWholePaths),

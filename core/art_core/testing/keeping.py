@@ -157,6 +157,28 @@ class TreeRules:
             removed = list(reader.removed())
             rule.holds(b"host" in removed, f"removed are {removed}")
 
+    def test_shown(self, rule: Rule, kept: Kept) -> None:
+        """When it is asked for, a reader also tells what shows through from the host, and says so; what was
+        removed does not show."""
+        for name in ("a-host", "covered", "removed"):
+            kept.write(name)
+        with kept.writer() as tree:
+            tree.put(directory(b"d"), iter([]))
+            tree.put(*_iterated(file(b"covered")))
+            tree.put(*_iterated(file(b"removed")))
+            tree.remove(b"removed")
+            tree.commit()
+        with kept.reader() as reader:
+            expected = [(b"a-host", True), (b"covered", False), (b"d", False)]
+            rule.equals(
+                [(entry.path, entry.shown) for entry in reader.walk(shown=True)], expected, "the walk"
+            )
+            for path, shown in expected:
+                found = reader.shows(path)
+                rule.equals(None if found is None else (found.path, found.shown), (path, shown))
+            gone = [reader.shows(path) for path in (b"removed", b"nowhere", b"a-host/below", b"d/below")]
+            rule.equals(gone, [None] * 4, "what is not there")
+
     def test_attributes(self, rule: Rule, kept: Kept) -> None:
         """Extended attributes of the user are kept."""
         entry, blocks = file(b"marked")

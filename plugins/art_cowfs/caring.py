@@ -1,0 +1,57 @@
+"""Looking after a database, as core asks for it. See `art_core.maintenance.Maintenance`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from art_core.maintenance import Collected, Finding, Info, Squashed
+from art_cowfs import collecting, figures, repair, squashing
+from art_cowfs.check import Problem, examine
+from art_cowfs.hosts import changed_files
+from art_cowfs.schema import CorruptError, DatabaseError, connect, telling
+
+
+def info(path: str) -> Info:
+    with telling(path):
+        return figures.info(path)
+
+
+def check(path: str) -> Iterator[Finding]:
+    try:
+        connection = connect(path, write=False)
+    except CorruptError as error:
+        yield Finding("sqlite", str(error))
+        return
+    try:
+        for problem in examine(connection):
+            yield _finding(problem)
+        for problem in changed_files(connection):
+            yield _finding(problem)
+    finally:
+        connection.close()
+
+
+def _finding(problem: Problem) -> Finding:
+    return Finding(problem.kind, problem.what, bool(problem.mend))
+
+
+def mend(path: str, backup: str) -> Iterator[Finding]:
+    with telling(path):
+        try:
+            for problem in repair.repair(path, backup):
+                yield _finding(problem)
+        except CorruptError as error:
+            raise DatabaseError(
+                f"{str(error).partition(';')[0]}, and too much so to be mended: look for an older copy, or "
+                "for an export of it"
+            ) from None
+
+
+def collect(path: str) -> Collected:
+    with telling(path):
+        return collecting.collect(path)
+
+
+def squash(path: str, branch: str) -> Squashed:
+    with telling(path):
+        return squashing.squash(path, branch)

@@ -1,0 +1,178 @@
+"""Collecting what no name leads to: layers, rows of layers that are not there, and files without a name.
+
+Everything is done in transactions of a few hundred rows, in turn with the servers that commit. What
+somebody reads is left, with all layers under it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import apsw
+
+from art_core.maintenance import Collected
+from art_cowfs import squashing
+from art_cowfs.layers import changed
+from art_cowfs.locks import Bystander
+from art_cowfs.schema import PAGE, CorruptError, all_rows, changing, connect
+from art_fusefs.backend import ROOT
+
+INODES_AT_ONCE = 512
+CHUNKS_AT_ONCE = 256
+PAGES_AT_ONCE = 1024
+_KEPT = "a run holds branch {}; it goes back to the disk at the end of the last run"
+
+
+def collect(path: str) -> Collected:
+    """Free what no name leads to, and give the space back where nobody holds a branch."""
+    connection = connect(path)
+    by = Bystander(path)
+    try:
+        before, size = _used(connection), _size(path)
+        layers = _unreached(connection, by)
+        merged = squashing.nameless(path, connection, by)
+        inodes = _lost(connection, by)
+        kept, why = _give_back(connection, by)
+        freed = max(0, before - _used(connection))
+        return Collected(layers, merged, inodes, freed, max(0, size - _size(path)), kept, why)
+    finally:
+        by.close()
+        connection.close()
+
+
+def _used(connection: apsw.Connection) -> int:
+    pages: int = connection.pragma("page_count") - connection.pragma("freelist_count")
+    return pages * PAGE
+
+
+def _size(path: str) -> int:
+    """Bytes on the disk, with the log."""
+    size = 0
+    for name in (path, f"{path}-wal"):
+        try:
+            size += os.stat(name).st_size
+        except FileNotFoundError:
+            continue
+    return size
+
+
+@contextmanager
+def turn(connection: apsw.Connection, by: Bystander) -> Iterator[None]:
+    """One transaction, in turn with others."""
+    with by.committing(), changing(connection):
+        yield
+
+
+def reached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> set[int]:
+    """The layers that a name, or a reader, needs."""
+    parents: dict[int, int | None] = dict(all_rows(connection, "SELECT id, parent FROM layer"))
+    tops = [row[0] for row in connection.execute("SELECT layer FROM point")]
+    tops += [layer for layer in parents if layer not in tops and is_read(layer)]
+    found: set[int] = set()
+    for top in tops:
+        at: int | None = top
+        while at is not None and at not in found:
+            found.add(at)
+            at = parents.get(at)
+    return found
+
+
+def unreached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> list[int]:
+    """The layers that nothing needs, the highest first."""
+    needed = reached(connection, is_read)
+    layers = {row[0] for row in connection.execute("SELECT id FROM layer")}
+    return sorted(layers - needed, reverse=True)
+
+
+def _unreached(connection: apsw.Connection, by: Bystander) -> int:
+    number = 0
+    while True:
+        with turn(connection, by):
+            gone = unreached(connection, by.is_read)
+            if not gone:
+                return number
+            if not _some_of(connection, gone[0]):
+                connection.execute("DELETE FROM origin WHERE layer = ?", (gone[0],))
+                connection.execute("DELETE FROM base WHERE layer = ?", (gone[0],))
+                connection.execute("UPDATE layer SET parent = NULL WHERE parent = ?", (gone[0],))
+                connection.execute("DELETE FROM layer WHERE id = ?", (gone[0],))
+                number += 1
+
+
+def _some_of(connection: apsw.Connection, layer: int) -> bool:
+    """Delete some of a layer's rows; False when there are none."""
+    query = "SELECT ino FROM inode WHERE layer = ? LIMIT ?"
+    inos = [row[0] for row in connection.execute(query, (layer, INODES_AT_ONCE))]
+    before, left = changed(connection), CHUNKS_AT_ONCE
+    for ino in inos:
+        left -= _delete(connection, ino, layer, left)
+        if left <= 0:
+            break
+    if inos and changed(connection) == before:
+        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
+    return bool(inos)
+
+
+def _delete(connection: apsw.Connection, ino: int, layer: int, most: int) -> int:
+    """Delete what a layer has of an inode, at most so many chunks; how many there were. The inode's own
+    row goes when no chunk is left."""
+    connection.execute(
+        "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE ino = ? AND layer = ? LIMIT ?)",
+        (ino, layer, most),
+    )
+    deleted: int = connection.changes()
+    if deleted < most:
+        for table, owner in (("dentry", "parent"), ("xattr", "ino"), ("inode", "ino")):
+            connection.execute(f"DELETE FROM {table} WHERE {owner} = ? AND layer = ?", (ino, layer))
+    return deleted
+
+
+_NAMELESS = f"""
+SELECT DISTINCT ino FROM inode WHERE ino != {ROOT} AND ino NOT IN (SELECT ino FROM dentry WHERE ino > 0)
+AND ino NOT IN (SELECT ino FROM origin)
+"""
+
+
+_GONE = "SELECT ino, layer FROM inode WHERE nlink = 0"
+
+
+def _lost(connection: apsw.Connection, by: Bystander) -> int:
+    """Delete inodes to which no name of any layer leads; how many. While a branch is held that may be a
+    file that is open."""
+    with by.alone() as held:
+        if held:
+            return 0
+        lost = all_rows(connection, _NAMELESS)
+        for start in range(0, len(lost), INODES_AT_ONCE):
+            with turn(connection, by):
+                for (ino,) in lost[start : start + INODES_AT_ONCE]:
+                    for (layer,) in all_rows(connection, "SELECT layer FROM inode WHERE ino = ?", (ino,)):
+                        while _delete(connection, ino, layer, CHUNKS_AT_ONCE) == CHUNKS_AT_ONCE:
+                            pass
+        with turn(connection, by):
+            connection.execute("DELETE FROM origin WHERE ino NOT IN (SELECT ino FROM inode)")
+        for table in ("chunk", "xattr"):
+            with turn(connection, by):
+                connection.execute(f"DELETE FROM {table} WHERE (ino, layer) IN ({_GONE})")
+        return len(lost)
+
+
+def _give_back(connection: apsw.Connection, by: Bystander) -> tuple[int, str]:
+    """Make the file shorter; what stays free in it, and why. A server takes a file that gets shorter for
+    one that is being destroyed, so nobody may hold a branch."""
+    while True:
+        with by.alone() as held:
+            free = connection.pragma("freelist_count")
+            if held or not free:
+                break
+            with by.committing():
+                list(connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))  # a page a step
+            if connection.pragma("freelist_count") >= free:
+                break
+    mode = apsw.SQLITE_CHECKPOINT_PASSIVE if held else apsw.SQLITE_CHECKPOINT_TRUNCATE
+    with suppress(apsw.BusyError):  # Somebody reads; the last one to close does it.
+        connection.wal_checkpoint(mode=mode)
+    kept = connection.pragma("freelist_count") * PAGE
+    return kept, _KEPT.format(repr(min(held))) if held and kept else ""

@@ -1,0 +1,149 @@
+"""Putting files into a tree that is held for writing: whole, and in transactions of a bounded size."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+
+from art_core.trees import Entry, Kind
+from art_cowfs.nodes import CowNode
+from art_cowfs.schema import DatabaseError
+from art_cowfs.session import Session
+
+BATCH_BYTES = 2 << 20
+WAITING_BYTES = 16 << 20
+BLOCK = 1 << 20
+
+
+class Placing:
+    """Paths are relative to `top`. With `shows` a directory that is made goes on to show the host's of the
+    same path."""
+
+    def __init__(self, session: Session, top: Callable[[], CowNode | None], *, shows: bool) -> None:
+        self._session = session
+        self._tree = session.tree
+        self._top = top
+        self._shows = shows
+
+    def parent(self, path: bytes) -> tuple[CowNode, bytes]:
+        *above, name = path.split(b"/")
+        directory = self._top()
+        for part in above:
+            directory = None if directory is None else self._tree.lookup(directory, part)
+        if directory is None or not stat.S_ISDIR(directory.mode):
+            raise DatabaseError(f"{os.fsdecode(path)}: the directory above it is not in the database")
+        return directory, name
+
+    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
+        self._make_room()
+        directory, name = self.parent(entry.path)
+        first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
+        self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
+        now = time.time_ns()
+        present = self._tree.held(directory, name)
+        node = present
+        if node is None or kind_of(node.mode) != entry.kind or (entry.size > BLOCK and node.nlink == 1):
+            # It gets its name when it is whole: a file of several transactions is there or it is not.
+            node = self._tree.new(_TYPES[entry.kind] | entry.mode, now)
+            node.nlink = 0
+        node.mode = _TYPES[entry.kind] | entry.mode
+        node.target = entry.target
+        try:
+            if entry.kind == "file":
+                self._fill(node, entry.size, blocks if first is None else chain([first], blocks))
+        except BaseException:
+            if node.nlink == 0:
+                self._tree.discard(node)
+            raise
+        if entry.kind == "link":
+            node.size = len(entry.target)
+        for key in self._tree.xattrs(node).keys() - entry.xattrs.keys():
+            self._tree.set_xattr(node, key, None)
+        for key, value in entry.xattrs.items():
+            self._tree.set_xattr(node, key, value)
+        node.atime = node.mtime = entry.mtime_ns
+        node.ctime = now
+        if node.nlink == 0:
+            self._name_it(directory, name, node, present, entry)
+        self._tree.changed(node)
+        self._tree.changed(directory)
+        return entry._replace(ino=node.ino, version=node.ctime)
+
+    def _name_it(
+        self, directory: CowNode, name: bytes, node: CowNode, present: CowNode | None, entry: Entry
+    ) -> None:
+        if present is not None:
+            self._drop(directory, name, present)
+        node.nlink = 1
+        self._tree.enter(directory, name, node)
+        if entry.kind == "dir":
+            node.nlink = 2
+            if self._shows:
+                node.origin = entry.path  # What is not pushed still shows through.
+                node.names_changing = True
+            directory.nlink += 1
+
+    def _fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
+        self._tree.resize(node, 0)
+        node.origin = None
+        for offset, data in blocks:
+            if offset:
+                self._make_room()
+            self._tree.write(node, offset, data)
+        self._tree.resize(node, size)
+
+    def link(self, path: bytes, to: Entry) -> Entry:
+        self._make_room()
+        directory, name = self.parent(path)
+        node, present = self._tree.node(to.ino), self._tree.held(directory, name)
+        if present is not node:
+            if present is not None:
+                self._drop(directory, name, present)
+            self._tree.enter(directory, name, node)
+            node.nlink += 1
+            self._tree.changed(node)
+        return to._replace(path=path)
+
+    def remove(self, path: bytes) -> None:
+        self._make_room()
+        directory, name = self.parent(path)
+        node = self._tree.lookup(directory, name)
+        if node is not None:
+            self._drop(directory, name, node)
+
+    def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        if stat.S_ISDIR(node.mode):
+            for below in list(self._tree.names(node)):
+                child = self._tree.lookup(node, below)
+                if child is not None:
+                    self._drop(node, below, child)
+            directory.nlink -= 1
+        self._tree.leave(directory, name, node)
+        node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
+        self._tree.changed(node)
+        self._tree.changed(directory)
+        if node.nlink == 0:
+            self._tree.discard(node)
+
+    def _make_room(self) -> None:
+        """Between two entries: what an entry changes and what is agreed on it are one transaction."""
+        self._tree.settle()
+        pending = self._tree.pending
+        if pending.batch.size > BATCH_BYTES:
+            pending.hand_over()
+        if pending.waiting > WAITING_BYTES:
+            self._session.writer.wait()
+
+
+_TYPES: Mapping[Kind, int] = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
+
+
+def kind_of(mode: int) -> Kind | None:
+    """What can be carried; None for pipes, sockets and devices."""
+    for kind, bits in _TYPES.items():
+        if stat.S_IFMT(mode) == bits:
+            return kind
+    return None

@@ -1,0 +1,92 @@
+"""Serving a home that is only read: a layer that does not change, with what the host shows under it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pyfuse3
+import trio
+
+from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.lower import Lower
+from art_cowfs.schema import connect
+from art_cowfs.server import look_after, say, watch
+from art_cowfs.session import Place, know
+from art_cowfs.standing import standing
+from art_cowfs.store import companions
+from art_cowfs.tree import Tree
+from art_fusefs.backend import Tell
+from art_fusefs.invalidation import Invalidation
+from art_fusefs.operations import Operations
+from art_fusefs.receiving import Receiver
+
+ENDING_S = 2.0
+
+
+async def serve_view(
+    control: socket.socket, wish: Mapping[str, Any], fuse_fd: int, workspace_fd: int
+) -> None:
+    """See `server.serve`."""
+    receiver = Receiver(fuse_fd)
+    invalidation = Invalidation(receiver.fd)
+    watching = trio.Event()
+    with _opened(wish, workspace_fd, invalidation.tell, watching) as tree:
+        operations = Operations(tree, None, receiver.pass_on)
+        pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", {*pyfuse3.default_options, "fsname=art"})
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch, tree.below, watching)
+                tree.below.look_after = partial(nursery.start_soon, look_after, tree.below)
+                nursery.start_soon(_answer, control, nursery.cancel_scope)
+                say(control, {"ready": True, "notes": []})
+                await pyfuse3.main(max_tasks=16)
+                nursery.cancel_scope.cancel()
+        finally:
+            if invalidation.close(ENDING_S):
+                pyfuse3.close(unmount=False)
+            tree.below.close()
+    say(control, {"closed": True})
+
+
+@contextmanager
+def _opened(wish: Mapping[str, Any], workspace_fd: int, tell: Tell, watching: trio.Event) -> Iterator[Tree]:
+    path, at = os.fsdecode(bytes.fromhex(wish["database"])), str(wish["branch"])
+    with standing(path, at) as still, contextlib.closing(connect(path)) as connection:
+        lower = None
+        if workspace_fd >= 0:
+            name, place = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
+            know(connection, Place(name, place, workspace_fd, wish["moved"]))
+            lower = Lower(workspace_fd, companions(path))
+        yield Tree(
+            Chain(connection, at, still.layer),
+            None,
+            lower,
+            uid=wish["uid"],
+            gid=wish["gid"],
+            numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS),
+            path=os.path.dirname(path) or "/",
+            tell=tell,
+            watching=watching.set,
+        )
+
+
+async def _answer(control: socket.socket, running: trio.CancelScope) -> None:
+    """Nothing has to be committed; end with the one who asks."""
+    control.setblocking(False)
+    while True:
+        await trio.lowlevel.wait_readable(control)
+        try:
+            data = control.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data or json.loads(data).get("ask") == "end":
+            running.cancel()
+            return
+        say(control, {"committed": True, "notes": [], "full": 0})
