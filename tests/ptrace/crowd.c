@@ -24,11 +24,13 @@ static void *work(void *number) {
     read(ends[0], &byte, 1);
     close(ends[0]);
     close(ends[1]);
-    if ((long)number == 3 && !vfork()) execl("/nothing", "nothing", NULL), _exit(1);
-    if ((long)number == 5) {
-      struct timespec pause = {0, 100000};
-      nanosleep(&pause, NULL);
+    if ((long)number == 3) {
+      pid_t child = vfork();
+      if (!child) execl("/nothing", "nothing", NULL), _exit(1);
+      waitpid(child, NULL, 0);
     }
+    struct timespec pause = {0, 3000000};
+    nanosleep(&pause, NULL);
   }
 }
 
