@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -36,7 +37,7 @@ ENDINGS = {
     "exec no-such-program": 127,
     "exec /etc/passwd": 126,
     "(exit 3) | exit 4": 4,
-    "sleep 0.2 & kill -9 $!; wait $!; exit $?": 137,
+    "exec 2>/dev/null; sleep 5 & kill -9 $!; wait $!; exit $?": 137,
 }
 
 
@@ -92,7 +93,15 @@ def test_a_record_that_nobody_reads_any_more_ends_the_command(traced_plain: Trac
     os.chown(traced_plain.log, traced_plain.caller.uid, traced_plain.caller.gid)
     reader = os.open(traced_plain.log, os.O_RDONLY | os.O_NONBLOCK)
     words: list[str | bytes | Path] = [traced_plain.caller.art_program, "-m", traced_plain.workspace]
-    words += ["-i=false", "--trace-log", traced_plain.log, "--", "sh", "-c", "sleep 1; touch late; sleep 30"]
+    words += [
+        "-i=false",
+        "--trace-log",
+        traced_plain.log,
+        "--",
+        "sh",
+        "-c",
+        "sleep 1; true; sleep 1; touch late; sleep 30",
+    ]
     with traced_plain.caller.popen(words, stderr=subprocess.PIPE) as process:
         os.set_blocking(reader, True)
         assert b"execve(" in os.read(reader, 4096)
@@ -123,7 +132,7 @@ def test_whoever_is_killed_at_any_moment_the_log_holds_whole_lines(traced_plain:
     """ART, its launcher or the tracer, from the first moments on; nothing of the sandbox is left."""
     chance = random.Random(5)
     source = "import os\nwhile True: os.stat('.')"
-    for attempt in range(24):
+    for attempt in range(15):
         traced_plain.log.unlink(missing_ok=True)
         words: list[str | bytes | Path] = [traced_plain.caller.art_program, "-m", traced_plain.workspace]
         words += ["-i=false", "--trace-log", traced_plain.log, "--", "/usr/bin/python3", "-c", source]
@@ -132,10 +141,10 @@ def test_whoever_is_killed_at_any_moment_the_log_holds_whole_lines(traced_plain:
             time.sleep(chance.random() * 0.5)
             family = descendants(process.pid)
             victim = ([process.pid, *family] * 3)[attempt % 3]
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                process.kill()
+            time.sleep(0.1)
+            process.kill()
             process.wait(20)
         if traced_plain.log.exists():
             record = settled(traced_plain.log)
