@@ -1,4 +1,5 @@
-"""What a shell offers next on a command line of `art`: pure, from the tables of options.
+"""What a shell offers next on a command line of `art`, from the tables of options; but for the names of
+presets it is pure.
 
 The shells' scripts are thin; they ask `art completion --answer -- WORDS`, the words after `art` up
 to the one at the cursor. The first line of the answer says what to offer: `words` (they follow, one a
@@ -21,6 +22,7 @@ OWN_OPTIONS = {
         ("--forget", "approve it no longer"),
         ("--yes", "do not ask"),
     ),
+    "agents": (("--json", "print JSON"),),
     "plugins": (("--json", "print JSON"),),
     "snapshot": (
         ("--list", "list the snapshots"),
@@ -135,6 +137,8 @@ def _answer(words: Sequence[str]) -> Answer:
         return _option(current, subcommand)
     if subcommand == "completion":
         return _fitting(current, [(shell, "") for shell in SHELLS])
+    if subcommand == "agents":
+        return _fitting(current, _presets())
     if subcommand == RUN:
         return Answer(f"command {len(before)}")
     if subcommand is not None:
@@ -162,7 +166,22 @@ def _value(option: Option, prefix: str, current: str) -> Answer:
     """Values of an option; `prefix` is what stands before them in the word at the cursor."""
     if option.path:
         return Answer(f"{option.path}s")
+    if option.dest == "agent":
+        return _fitting(current, [(f"{prefix}{name}", help) for name, help in _presets()])
     return _fitting(current, [(f"{prefix}{choice}", "") for choice in option.choices])
+
+
+def _presets() -> list[tuple[str, str]]:
+    """The names of presets, without reading one."""
+    import os
+
+    from art_core import presets, settings
+    from art_core.errors import SettingsError
+
+    try:
+        return [(name, "") for name in presets.names(settings.load(os.environ), os.environ)]
+    except SettingsError:
+        return []
 
 
 def _option(current: str, subcommand: str | None) -> Answer:

@@ -17,7 +17,7 @@ from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded
 from art_core.options import Options
 from art_core.planning import Preparation
-from art_core.trust import Approvals
+from art_core.trust import Approvals, approvals_of
 from art_core.workspace import absolute
 
 
@@ -47,8 +47,9 @@ def _approve(options: dict[str, Any], *, yes: bool) -> None:
     preparation = Preparation(Options(**sandbox_options(options), allow_home=True))
     try:
         workspace, grants = preparation.workspace, preparation.grants
-        approvals = Approvals(preparation.state_dir)
-        where = printable(workspace.path)
+        approvals = approvals_of(preparation)
+        agent = options.get("agent")
+        where = printable(f"{workspace.path} with --agent {agent}" if agent else workspace.path)
         if not grants:
             print(f"{where} asks for nothing that needs approval")
             return

@@ -67,7 +67,7 @@ def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Car
     names: dict[int, str] = {}
     uid, gid = os.getuid(), os.getgid()
     start = len(top) + 1 if top else 0
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, bufsize=_BLOCK) as archive:
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         vars(archive)["copybufsize"] = _BLOCK  # 16 KiB otherwise
         for file in home.walk(top):
             if file.kind is None:
@@ -93,7 +93,13 @@ def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Car
             else:
                 archive.addfile(info)
             entries += 1
+            _forget(archive)
     return Carried(entries, size, left)
+
+
+def _forget(archive: tarfile.TarFile) -> None:
+    """The entries that went by: they would be kept for who asks for them by name."""
+    vars(archive)["members"].clear()
 
 
 def _info(file: File, name: str) -> tarfile.TarInfo:
@@ -123,8 +129,9 @@ def read(home: HomeWriter, source: IO[bytes], skipped: Skipped) -> Carried:
     that cannot be read, or that names something outside."""
     entries = size = left = 0
     try:
-        with tarfile.open(fileobj=source, mode="r|*", bufsize=_BLOCK) as archive:
+        with tarfile.open(fileobj=source, mode="r|*") as archive:
             for member in archive:
+                _forget(archive)
                 path = _path(member.name)
                 if not path:
                     continue

@@ -300,7 +300,7 @@ class Store(Protocol):
 
     def snapshot(self, branch: str, name: str) -> object:
         """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
-        `art_core.history`, a capability."""
+        `art_core.history`, a capability; so are `art_core.files` and `art_core.maintenance`."""
 
     def mount(
         self,
@@ -368,7 +368,8 @@ class Child(Protocol):
 
 
 class Tracer(Protocol):
-    """Records the system calls of a command, and of all that it starts.
+    """Records the system calls of a command, and of all that it starts. Capabilities: `jsonl`, `summary`,
+    `classes` (`%file` among the calls to record), `agent` (the preset of that name).
 
     It is created twice: in the supervisor, which asks for the filters before anything is started, and
     in a fresh process that becomes the parent of the launched one and does nothing else. What is traced

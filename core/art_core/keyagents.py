@@ -11,6 +11,7 @@ import stat
 import subprocess
 from collections.abc import Mapping
 
+from art_core import channel
 from art_core.contracts import HOME, Mount, Origin
 from art_core.errors import MountError
 from art_core.lending import Granted, Lent
@@ -87,7 +88,7 @@ def _gpg(program: str, origin: Origin, *arguments: str) -> str:
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
     except FileNotFoundError:
-        raise MountError(f"{origin}: GnuPG is not installed; apt install gnupg") from None
+        raise MountError(f"{origin}: GnuPG is not installed; {channel.cure('program', 'gpg')}") from None
     except subprocess.TimeoutExpired:
         raise MountError(f"{origin}: {program} did not answer within {_TIMEOUT_S} s") from None
     if done.returncode:

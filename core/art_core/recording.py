@@ -35,10 +35,27 @@ class Recording:
         self._typed = wanted.log
         self._fd = -1
         self._request = TraceRequest(wanted.syscalls, wanted.format, wanted.summary)
+        self._require_capabilities()
         self._plan = plugins.tracing_plan(wanted.tracer)
         tracer: Tracer = plugins.create("tracer", wanted.tracer)
         with plugins.guard("tracer", wanted.tracer):
             self.filters: Sequence[bytes] = tracer.filters(self._request)
+
+    def _require_capabilities(self) -> None:
+        """Refuse by name what the tracer cannot do."""
+        provider, request = self._plugins.provider("tracer", self._name), self._request
+        needed = {
+            "jsonl": request.format == "jsonl" and "--trace-format jsonl",
+            "summary": request.summary and "--trace-summary",
+            "classes": next((word for word in request.syscalls if word.startswith("%")), ""),
+            "agent": "agent" in request.syscalls and "the preset agent",
+        }
+        for capability, what in needed.items():
+            if what and capability not in provider.capabilities:
+                raise PluginError(
+                    f"the tracer {provider.name!r} cannot do {what} (capability {capability}); "
+                    "choose another with --tracer NAME"
+                )
 
     def check_log(self, workspace: Iterable[str], mounts: Iterable[Mount]) -> None:
         """Refuse a log that the command could write to, or see as a file of its own."""

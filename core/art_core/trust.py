@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded, ArtError
 from art_core.mounts import Grant
 
+if TYPE_CHECKING:
+    from art_core.planning import Preparation
+
 _FORMAT = 1
 
 
 class Approvals:
-    """The records of one user, below a state directory (which may not exist yet)."""
+    """The records of one user, below a state directory (which may not exist yet); those of runs with a
+    preset are kept by its name, so that two agents of one workspace do not ask in turn."""
 
-    def __init__(self, state_dir: str) -> None:
+    def __init__(self, state_dir: str, preset: str = "") -> None:
         self._directory = os.path.join(state_dir, "approvals")
+        self._preset = preset
 
     def holds(self, workspace: Workspace, evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> bool:
         """Whether exactly this content was approved for this workspace."""
@@ -58,26 +63,32 @@ class Approvals:
             ) from None
 
     def forget(self, workspace: Workspace) -> bool:
-        """Take an approval back; False when there was none."""
-        try:
-            os.unlink(self._file(workspace.real))
-        except FileNotFoundError:
-            return False
-        return True
+        """Take the approvals of a workspace back, those for presets as well; False when there were none."""
+        found = False
+        for file in self._files():
+            record = self._read(file)
+            if record is not None and record["workspace"] == workspace.real:
+                os.unlink(file)
+                found = True
+        return found
 
     def listing(self) -> list[dict[str, Any]]:
         """All records, by workspace."""
+        found = [record for file in self._files() if (record := self._read(file)) is not None]
+        return sorted(found, key=lambda record: str(record["workspace"]))
+
+    def _files(self) -> list[str]:
         try:
-            names = os.listdir(self._directory)
+            names = sorted(os.listdir(self._directory))
         except FileNotFoundError:
             return []
-        found = [self._read(os.path.join(self._directory, name)) for name in names if name.endswith(".json")]
-        return sorted((record for record in found if record), key=lambda record: str(record["workspace"]))
+        return [os.path.join(self._directory, name) for name in names if name.endswith(".json")]
 
     def _file(self, workspace: str) -> str:
         import hashlib
 
-        return os.path.join(self._directory, hashlib.sha256(os.fsencode(workspace)).hexdigest() + ".json")
+        key = f"{workspace}\0{self._preset}" if self._preset else workspace
+        return os.path.join(self._directory, hashlib.sha256(os.fsencode(key)).hexdigest() + ".json")
 
     def _read(self, file: str) -> dict[str, Any] | None:
         """A record; None when there is none or it is spoilt."""
@@ -91,6 +102,11 @@ class Approvals:
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             return None
         return record if isinstance(record.get("workspace"), str) else None
+
+
+def approvals_of(run: Preparation) -> Approvals:
+    """Where what a run asks for is looked up."""
+    return Approvals(run.state_dir, "" if run.provision is None else run.provision.preset.name)
 
 
 def content_hash(evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> str:
@@ -128,7 +144,7 @@ def settle(
     that was typed."""
     if not grants or mode == "trust" or approvals.holds(workspace, evidence, grants):
         return
-    if mode == "ask" and ask is not None and ask(question(workspace, grants)):
+    if mode == "ask" and ask is not None and ask(question(workspace, grants, agent)):
         approvals.record(workspace, evidence, grants)
         return
     import shlex
@@ -140,8 +156,9 @@ def settle(
     raise ApprovalNeeded(f"not approved: {grants[0]}{more}; to approve: {cure}")
 
 
-def question(workspace: Workspace, grants: Sequence[Grant]) -> str:
-    """What is put to the user."""
-    lines = [f"{workspace.path} asks for more than a sandbox has:"]
+def question(workspace: Workspace, grants: Sequence[Grant], agent: str | None = None) -> str:
+    """What is put to the user; `agent` is the preset that was typed."""
+    who = f"{workspace.path} with --agent {agent}" if agent else workspace.path
+    lines = [f"{who} asks for more than a sandbox has:"]
     lines += [f"  {grant}" for grant in grants]
     return "\n".join([*lines, "Approve, until this changes?"])

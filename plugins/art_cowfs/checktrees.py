@@ -20,12 +20,15 @@ from art_fusefs.backend import ROOT
 _TABLES = """
 DROP TABLE IF EXISTS temp.shown_name; DROP TABLE IF EXISTS temp.shown_inode;
 DROP TABLE IF EXISTS temp.touched; DROP TABLE IF EXISTS temp.renamed; DROP TABLE IF EXISTS temp.below;
-CREATE TEMP TABLE shown_name(parent, name, ino, layer, PRIMARY KEY(parent, name)) WITHOUT ROWID;
+CREATE TEMP TABLE shown_name(
+  parent INTEGER, name BLOB, ino INTEGER, layer INTEGER, PRIMARY KEY(parent, name)) WITHOUT ROWID;
 CREATE INDEX temp.shown_name_ino ON shown_name(ino);
 CREATE TEMP TABLE shown_inode(
-  ino INTEGER PRIMARY KEY, layer, mode, nlink, size, holes, clip, host_clip, hosted);
+  ino INTEGER PRIMARY KEY, layer INTEGER, mode INTEGER, nlink INTEGER, size INTEGER, holes INTEGER,
+  clip INTEGER, host_clip INTEGER, hosted INTEGER);
 CREATE TEMP TABLE touched(ino INTEGER PRIMARY KEY);
-CREATE TEMP TABLE renamed(parent, name, ino, PRIMARY KEY(parent, name)) WITHOUT ROWID;
+CREATE TEMP TABLE renamed(
+  parent INTEGER, name BLOB, ino INTEGER, PRIMARY KEY(parent, name)) WITHOUT ROWID;
 CREATE TEMP TABLE below(layer INTEGER PRIMARY KEY);
 """
 _APPLY = f"""
@@ -133,7 +136,7 @@ _NO_NAME = "DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?"
 _LINKS = f"""
 SELECT ino, mode, nlink, hosted, {DIRECTORY},
   (SELECT count(*) FROM temp.shown_name n WHERE n.ino = t.ino),
-  (SELECT count(*) FROM temp.shown_name n JOIN temp.shown_inode c ON c.ino = n.ino
+  (SELECT count(*) FROM temp.shown_name n CROSS JOIN temp.shown_inode c ON c.ino = n.ino
    WHERE n.parent = t.ino AND (c.mode & {stat.S_IFMT(0o170000)}) = {stat.S_IFDIR})
 FROM temp.touched t JOIN temp.shown_inode USING(ino)
 """

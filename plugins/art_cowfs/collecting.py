@@ -7,15 +7,16 @@ somebody reads is left, with all layers under it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import apsw
 
 from art_core.maintenance import Collected
 from art_cowfs import squashing
+from art_cowfs.layers import changed
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, all_rows, changing, connect
+from art_cowfs.schema import PAGE, CorruptError, all_rows, changing, connect
 from art_fusefs.backend import ROOT
 
 INODES_AT_ONCE = 512
@@ -64,11 +65,11 @@ def turn(connection: apsw.Connection, by: Bystander) -> Iterator[None]:
         yield
 
 
-def reached(connection: apsw.Connection, by: Bystander) -> set[int]:
+def reached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> set[int]:
     """The layers that a name, or a reader, needs."""
     parents: dict[int, int | None] = dict(all_rows(connection, "SELECT id, parent FROM layer"))
     tops = [row[0] for row in connection.execute("SELECT layer FROM point")]
-    tops += [layer for layer in parents if layer not in tops and by.is_read(layer)]
+    tops += [layer for layer in parents if layer not in tops and is_read(layer)]
     found: set[int] = set()
     for top in tops:
         at: int | None = top
@@ -78,9 +79,9 @@ def reached(connection: apsw.Connection, by: Bystander) -> set[int]:
     return found
 
 
-def unreached(connection: apsw.Connection, by: Bystander) -> list[int]:
-    """The layers that nothing needs, the highest first, and those that are not there but have rows."""
-    needed = reached(connection, by)
+def unreached(connection: apsw.Connection, is_read: Callable[[int], bool]) -> list[int]:
+    """The layers that nothing needs, the highest first."""
+    needed = reached(connection, is_read)
     layers = {row[0] for row in connection.execute("SELECT id FROM layer")}
     return sorted(layers - needed, reverse=True)
 
@@ -89,7 +90,7 @@ def _unreached(connection: apsw.Connection, by: Bystander) -> int:
     number = 0
     while True:
         with turn(connection, by):
-            gone = unreached(connection, by)
+            gone = unreached(connection, by.is_read)
             if not gone:
                 return number
             if not _some_of(connection, gone[0]):
@@ -104,11 +105,13 @@ def _some_of(connection: apsw.Connection, layer: int) -> bool:
     """Delete some of a layer's rows; False when there are none."""
     query = "SELECT ino FROM inode WHERE layer = ? LIMIT ?"
     inos = [row[0] for row in connection.execute(query, (layer, INODES_AT_ONCE))]
-    left = CHUNKS_AT_ONCE
+    before, left = changed(connection), CHUNKS_AT_ONCE
     for ino in inos:
         left -= _delete(connection, ino, layer, left)
         if left <= 0:
             break
+    if inos and changed(connection) == before:
+        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
     return bool(inos)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from art_core.maintenance import BranchInfo, Info, SnapshotInfo
 from art_cowfs.collecting import unreached
@@ -13,9 +14,11 @@ from art_cowfs.schema import PAGE, all_rows, connect, layers_from
 def info(path: str) -> Info:
     """As of now. Raises DatabaseError."""
     connection = connect(path, write=False)
-    by = Bystander(path)
+    by = None
+    with suppress(OSError):  # Where nothing can be written nobody holds anything.
+        by = Bystander(path)
     try:
-        held = by.holders()
+        held = by.holders() if by is not None else {}
         branches, snapshots = [], []
         points = connection.execute(
             "SELECT name, kind, layer, created_ns FROM point ORDER BY created_ns, name"
@@ -42,14 +45,19 @@ def info(path: str) -> Info:
             files=files,
             chunks=chunks,
             layers=layers,
-            unreached=len(unreached(connection, by)),
+            unreached=len(unreached(connection, by.is_read if by is not None else _by_nobody)),
             branches=branches,
             snapshots=snapshots,
             workspaces=[(os.fsdecode(name), os.fsdecode(place)) for name, place in workspaces],
         )
     finally:
-        by.close()
+        if by is not None:
+            by.close()
         connection.close()
+
+
+def _by_nobody(layer: int) -> bool:
+    return False
 
 
 def _log(path: str) -> int:

@@ -28,6 +28,8 @@ _AT_ONCE = 100
 
 
 def workspace_at(path: str, name: str) -> str | None:
+    if not os.path.exists(path):
+        return None
     with telling(path):
         connection = connect(path, write=False)
         try:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_core.history import NameTaken, checked_name
-from art_cowfs.schema import CHUNK, chain_of, changing
+from art_cowfs.schema import CHUNK, CorruptError, chain_of, changing
 
 
 class Most(NamedTuple):
@@ -193,6 +193,7 @@ def move(
     )
     if not connection.changes():
         return False
+    before = changed(connection)
     if dead:
         _bury(connection, upper, lower)
     _cover(connection, upper, lower)
@@ -206,7 +207,15 @@ def move(
             "(SELECT 1 FROM inode l WHERE l.ino = inode.ino AND l.layer < ?)",
             (large, lower),
         )
+    if changed(connection) == before:
+        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
     return True
+
+
+def changed(connection: apsw.Connection) -> int:
+    """How many rows the connection has changed until now."""
+    number: int = connection.execute("SELECT total_changes()").get
+    return number
 
 
 def _bury(connection: apsw.Connection, upper: int, lower: int) -> None:

@@ -38,6 +38,7 @@ from typing import Any, Literal, NamedTuple
 import apsw
 
 from art_core.errors import StoreError
+from art_cowfs.connection import Connection
 
 APPLICATION_ID = 0x41525400
 FORMAT = 2
@@ -112,7 +113,7 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
         flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
     connection = None
     try:
-        connection = apsw.Connection(path, flags=flags)
+        connection = Connection(path, flags=flags)
         connection.set_busy_timeout(5000)
         _prepare(connection, shown, write=write)
         return connection

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
-from art_cowfs import layers, sessions
+from art_cowfs import layers, sessions, squashing
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.drift import drift
@@ -285,6 +285,7 @@ class Session:
         with self._lock.committing():
             while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
                 pass
+        squashing.when_long(self.path, self._reading, self._branch)
 
     def _give_back(self) -> None:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""

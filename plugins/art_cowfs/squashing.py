@@ -22,6 +22,22 @@ LARGEST = 1024
 """Chunks of one inode that are moved while a branch is in use."""
 
 
+LONG = 16
+"""So many layers without a name are merged at the end of a run, whatever their size."""
+
+
+def when_long(path: str, connection: apsw.Connection, branch: str) -> None:
+    """Merge what can be of a chain that has grown long, for the one who holds its branch."""
+    named = {row[0] for row in connection.execute("SELECT layer FROM point")}
+    if sum(layer not in named for layer in chain_of(connection, branch)) < LONG:
+        return
+    by = Bystander(path)
+    try:
+        merge(connection, by, branch, top=True)
+    finally:
+        by.close()
+
+
 def squash(path: str, branch: str) -> Squashed:
     """Merge what can be of a branch's chain."""
     connection = connect(path)

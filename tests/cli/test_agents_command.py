@@ -143,7 +143,13 @@ def test_what_is_approved_is_explained_as_such(plain: Caller, at_home: dict[str,
     trusted = plain.art("trust", "--agent", "mine", "--yes", cwd=workspace, env=at_home)
     assert b".credentials.json" in trusted.stdout
     assert ".credentials.json (approved)\n" in explained(plain, at_home, "--agent", "mine")
-    assert plain.art("--agent", "mine", "-i=false", "--", "true", cwd=workspace, env=at_home).returncode == 0
+    # Each preset has an approval of its own, and --forget takes all of them back.
+    assert plain.art("trust", "--agent", "claude", "--yes", cwd=workspace, env=at_home).returncode == 0
+    run = ["--agent", "mine", "-i=false", "--", "true"]
+    assert plain.art(*run, cwd=workspace, env=at_home).returncode == 0
+    assert plain.art("trust", "--forget", cwd=workspace, env=at_home).returncode == 0
+    assert plain.art("trust", "--list", env=at_home).stdout == b""
+    assert plain.art(*run, cwd=workspace, env=at_home).returncode == 125
 
 
 def test_a_run_without_a_preset_is_explained_too(plain: Caller, at_home: dict[str, str]) -> None:

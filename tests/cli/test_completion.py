@@ -56,6 +56,12 @@ def test_a_first_word_may_be_a_command_of_arts_own_or_a_program() -> None:
     assert "doctor" in offered(answer([""]))
 
 
+def test_presets_are_offered_by_name() -> None:
+    for words in (["--agent", "c"], ["run", "--agent", "c"], ["agents", "c"]):
+        assert {"claude", "codex"} <= set(offered(answer(words)))
+    assert "--agent=claude" in offered(answer(["--agent=cl"]))
+
+
 def test_a_command_with_commands_of_its_own_offers_them_once() -> None:
     assert offered(answer(["db", "-d", "x.db", "e"])) == ["export"]
     assert offered(answer(["fs", ""])) == ["cat", "cp", "ls", "mount"]

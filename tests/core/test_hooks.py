@@ -21,7 +21,7 @@ KINDS = {
     "art_isolations": ("isolation", "bare", ("plan", "exit")),
     "art_mount_sources": ("mount_source", "team", ("load",)),
     "art_gateways": ("gateway", "closed", ("open",)),
-    "art_tracers": ("tracer", "blind", ("prepare", "run")),
+    "art_tracers": ("tracer", "ends", ("filters", "run")),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from art_core import contracts
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
 from art_cowfs import points, resident
@@ -24,8 +25,11 @@ from art_cowfs.store import Database, Server
 class Mount:
     """A mounted branch. `path` leads into its namespace through the process that holds it."""
 
-    def __init__(self, database: Path, workspace: Path, branch: str = "main") -> None:
-        """Its server can be asked through a socket beside the workspace."""
+    def __init__(
+        self, database: Path, workspace: Path, branch: str = "main", seed: Path | None = None
+    ) -> None:
+        """Its server can be asked through a socket beside the workspace. With a `seed` it is that directory
+        which is worked in, below one that nobody made."""
         self.database = database
         self._opened = open_workspace(str(workspace))
         owner = (os.getuid(), os.getgid())
@@ -35,16 +39,26 @@ class Mount:
             self.namespace = PrivateNamespace(owner)
             return self.namespace
 
-        self._context = Database(str(database), f"{workspace.parent}/state").mount(branch, self._opened, make)
+        seeds = []
+        if seed is not None:
+            fd = os.open(seed, os.O_PATH)
+            seeds.append(
+                contracts.Mount(str(seed), f"{contracts.HOME}/.deep/seed", contracts.Origin("-"), fd=fd)
+            )
+        store = Database(str(database), f"{workspace.parent}/state")
+        self._context = store.mount(branch, self._opened, make, seeds=seeds)
         try:
             mounted = self._context.__enter__()
         except BaseException:
             self._let_go()
             raise
+        finally:
+            for one in seeds:
+                os.close(one.fd)
         assert isinstance(mounted.worker, Server) and self.namespace is not None
         self.server: Server = mounted.worker
         self.path: Path = Path(f"/proc/{self.namespace.pid}/root{mounted.path}")
-        self.workspace: Path = self.path / workspace.name
+        self.workspace: Path = self.path / (workspace.name if seed is None else ".deep/seed")
 
     def kill(self) -> None:
         """The server dies at once."""
@@ -66,16 +80,19 @@ class Mount:
 class Bench:
     """A host workspace and a database, mounted as often as a test wants."""
 
-    def __init__(self, top: Path, layers: int = 1) -> None:
+    def __init__(self, top: Path, layers: int = 1, *, seeded: bool = False) -> None:
+        """`seeded`: the host's files are a seed, and the workspace is empty."""
         self.top = top
         self.layers = layers
-        self.host = top / "ws"
-        self.host.mkdir()
+        self.host = top / ("seed" if seeded else "ws")
+        for directory in {self.host, top / "ws"}:
+            directory.mkdir()
+        self._seed = self.host if seeded else None
         self.database = top / "t.db"
         self._mounts: list[Mount] = []
 
     def mount(self, branch: str = "main") -> Mount:
-        mount = Mount(self.database, self.host, branch)
+        mount = Mount(self.database, self.top / "ws", branch, self._seed)
         self._mounts.append(mount)
         return mount
 

@@ -153,6 +153,26 @@ def test_a_squash_changes_nothing_of_what_is_shown(bench: Bench, monkeypatch: py
     assert store(bench).collect().freed == 0, "nothing that is gone was left in the one layer"
 
 
+def test_a_chain_that_grew_long_is_merged_at_the_end_of_a_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(squashing, "LONG", 4)
+    monkeypatch.setattr(layers, "AT_THE_END", layers.Most(0, 0))  # All are too large for a single step.
+    lengths = []
+    for seed in range(5):
+        mount = bench.mount()
+        work(mount.path, seed)
+        before = {path.relative_to(mount.path) for path in mount.path.rglob("*")}
+        bench.unmount(mount)
+        connection = connect(str(bench.database))
+        lengths.append(len(chain_of(connection, "main")))
+        layers.freeze(connection, "main")
+        connection.close()
+    assert lengths == [1, 2, 3, 4, 1]
+    assert {Path(os.fsdecode(path)) for path in shown(bench, "main")} | {Path("ws/shown")} >= before
+    assert wrong(bench) == []
+
+
 def test_a_squash_beside_a_run_leaves_its_top(bench: Bench) -> None:
     mount = bench.mount()
     for seed in range(3):

@@ -65,11 +65,12 @@ class Work(RuleBasedStateMachine):
     """Both trees begin with the same host files; the mount shows them through."""
 
     layers = 1
+    seeded = False
 
     def __init__(self) -> None:
         super().__init__()
         self.top = Path(tempfile.mkdtemp(prefix="art-test-"))
-        self.bench = Bench(self.top, self.layers)
+        self.bench = Bench(self.top, self.layers, seeded=self.seeded)
         self.native = self.top / "native"
         self.mounted: Mount | None = None
         self.seed = 0
@@ -216,6 +217,28 @@ class CrowdedWork(LayeredWork):
         self.patch.undo()
 
 
+class SeededWork(LayeredWork):
+    """The same in a seed. It is not pulled, so nobody reads it beside."""
+
+    seeded = True
+
+    def begin_to_read(self) -> None: ...
+
+    def end_to_read(self) -> None: ...
+
+    @initialize()
+    def look(self) -> None:
+        self.before: dict[str, Any] | None = None
+
+    @invariant()
+    def untouched(self) -> None:
+        """The host's own, of which the model begins with a copy."""
+        if self.mounted is not None:
+            now = snapshot(self.bench.host)
+            self.before = self.before or now
+            assert now == self.before
+
+
 OFTEN = settings(
     max_examples=50,
     stateful_step_count=25,
@@ -225,6 +248,8 @@ OFTEN = settings(
 )
 for work in (Work, LayeredWork, CrowdedWork):
     work.TestCase.settings = OFTEN
+SeededWork.TestCase.settings = settings(OFTEN, max_examples=12)
 TestWork = pytest.mark.timeout(300)(pytest.mark.slow(Work.TestCase))
 TestLayeredWork = pytest.mark.timeout(300)(pytest.mark.slow(LayeredWork.TestCase))
+TestSeededWork = pytest.mark.timeout(300)(pytest.mark.slow(SeededWork.TestCase))
 TestCrowdedWork = pytest.mark.timeout(300)(pytest.mark.slow(CrowdedWork.TestCase))

@@ -22,7 +22,7 @@ from tests.journeys.test_inside import own
 PACKAGES = ("@anthropic-ai/claude-code", "@openai/codex", "@google/gemini-cli", "opencode-ai")
 CODEX = "model_providers.x={name='x',base_url='{url}/v1',wire_api='responses',env_key='CODEX_API_KEY'}"
 OPENCODE = """{"model": "local/x", "provider": {"local": {"npm": "@ai-sdk/openai-compatible",
-"options": {"baseURL": "URL/v1", "apiKey": "k"}, "models": {"x": {}}}}}"""
+"options": {"baseURL": "SERVER/v1", "apiKey": "k"}, "models": {"x": {}}}}}"""
 
 
 class Session(NamedTuple):
@@ -31,7 +31,7 @@ class Session(NamedTuple):
     words: Sequence[str]
     env: Mapping[str, str]
     files: Mapping[str, str] = {}
-    """In the home, with URL for the model server's."""
+    """In the home, with SERVER for the model server's URL."""
 
 
 SESSIONS = {
@@ -97,7 +97,7 @@ def test_the_real_agent(caller: Caller, home: Path, workspace: Path, name: str) 
         url = f"http://127.0.0.1:{port}"
         for path, text in session.files.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)
-            (home / path).write_text(text.replace("URL", url))
+            (home / path).write_text(text.replace("SERVER", url))
         own(caller, home)
         done = art(
             *(

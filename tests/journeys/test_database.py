@@ -210,6 +210,29 @@ def test_a_damaged_database_is_told_of_and_mended(kept: Kept) -> None:
     assert kept.caller.art("fs", "cat", "-d", broken, lost).stdout == BYTES
 
 
+def test_of_three_branches_one_is_pulled_and_the_others_are_collected(plain: Caller) -> None:
+    with fresh_directory(plain, "workspace") as workspace:
+        own = Kept(plain, workspace)
+        names = ["one", "two", "three"]
+        assert own.shell("true").returncode == 0
+        for name in names:
+            assert own.art(name, command="branch").returncode == 0
+        script = "head -c 2000000 /dev/urandom >made; echo {0} >name"
+        sides: list[str | Path] = [plain.art_program, "-m", workspace, "-d", own.database, "-i=false"]
+        runs = [plain.popen([*sides, "-b", name, "--", "sh", "-c", script.format(name)]) for name in names]
+        assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]
+        assert own.pull("-b", "two").returncode == 0
+        assert (workspace / "name").read_text() == "two\n"
+        before = own.database.stat().st_size
+        for name in ("one", "three"):
+            assert own.art("--delete", name, command="branch").returncode == 0
+        done = own.caller.art("db", "gc", "--json", "-d", own.database)
+        assert json.loads(done.stdout)["layers"] >= 2 and done.stderr == b""
+        assert own.database.stat().st_size < before - 3_900_000
+        assert own.art("-b", "two", "-i=false", "--", "cat", "name").stdout == b"two\n"
+        assert own.caller.art("db", "check", "-d", own.database).stdout == b"nothing is wrong\n"
+
+
 @contextmanager
 def mounted(kept: Kept, *options: str) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     place = kept.caller.home / f"mnt{time.monotonic_ns()}"  # root's sandbox may not enter it
@@ -269,6 +292,16 @@ def test_a_mount_goes_when_the_one_who_made_it_is_killed(kept: Kept) -> None:
         assert not is_mounted(str(place))
     assert b"last\n" in call(kept, "fs", "ls").stdout
     assert kept.shell("rm ~/last").returncode == 0
+
+
+def test_who_cannot_mount_is_told_what_to_install(plain: Caller) -> None:
+    with fresh_directory(plain) as directory:
+        database, place = directory / "x.db", directory / "mnt"
+        plain.run(["mkdir", place])
+        (directory / "file").write_text("new")
+        assert plain.art("fs", "cp", "-d", database, directory / "file", "guest:file").returncode == 0
+        done = plain.art("fs", "mount", "-d", database, place, env={"PATH": "/nowhere"})
+        assert done.returncode == 125 and b"sudo apt install fuse3" in done.stderr
 
 
 def test_a_mount_that_would_hide_the_database_is_refused(kept: Kept) -> None:

@@ -29,6 +29,7 @@ from art_core.contracts import (
 from art_core.testing import IsolationContract, MountSourceContract, MountSourceExample
 from tests.testing.broken_backends import BACKENDS, backend_contract
 from tests.testing.broken_stores import STORES, store_contract
+from tests.testing.broken_tracers import TRACERS, tracer_contract
 
 # --- isolations --------------------------------------------------------------------------------
 
@@ -233,6 +234,7 @@ CONTRACTS: dict[str, tuple[type, str]] = {
     **{f"TestSource{n}": (_source_contract(rule), rule) for n, rule in enumerate(SOURCES)},
     **{f"TestBackend{n}": (backend_contract(rule), rule) for n, rule in enumerate(BACKENDS)},
     **{f"TestStore{n}": (store_contract(rule), rule) for n, rule in enumerate(STORES)},
+    **{f"TestTracer{n}": (tracer_contract(rule), rule) for n, rule in enumerate(TRACERS)},
     **{f"TestRecord{n}": (_record_contract(how), rule) for n, (rule, how) in enumerate(RECORDS.items())},
 }
 """The class of tests for each broken plugin, and the one that has to fail."""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from art_core.testing import IsolationContract, MountSourceContract, StoreContract
+from art_core.testing import IsolationContract, MountSourceContract, StoreContract, TracerContract
 from art_core.testing.rules import rules
 from art_fusefs.testing import BackendContract
 from conftest import ROOT
@@ -15,6 +15,7 @@ CONTRACTS = {
     "Rules of an isolation": IsolationContract,
     "Rules of a mount source": MountSourceContract,
     "Rules of a store": StoreContract,
+    "Rules of a tracer": TracerContract,
     "Rules of a backend of the file system": BackendContract,
 }
 

@@ -6,6 +6,7 @@ Needs pytest, which nothing else of ART imports. docs/conformance.md shows how t
 from art_core.testing.isolation import IsolationContract
 from art_core.testing.mount_source import MountSourceContract, MountSourceExample
 from art_core.testing.store import StoreContract, StoreExample
+from art_core.testing.tracer import TracerContract, TracerExample
 
 __all__ = [
     "IsolationContract",
@@ -13,4 +14,6 @@ __all__ = [
     "MountSourceExample",
     "StoreContract",
     "StoreExample",
+    "TracerContract",
+    "TracerExample",
 ]

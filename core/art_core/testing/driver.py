@@ -22,7 +22,7 @@ from typing import Any
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
 from art_core.order import staged_path
-from art_core.spawn import Launcher, Streams
+from art_core.spawn import Launcher, Streams, Tracing
 from art_core.testing.rules import Rule
 
 PATH = b"/usr/local/bin:/usr/bin:/bin"
@@ -54,12 +54,17 @@ class Ran:
     stderr: bytes
     reports: Sequence[Mapping[str, object]]
     diagnostics: bytes
+    status: int
+    """The launched process's, as waitpid(2) gives it."""
+    untraced: str | None = None
+    """Why the tracer ended before its command."""
 
     def __str__(self) -> str:
         why = self.exit.why[-500:] or "no reason given"
         shown = [f"exit status {self.exit.code} by {self.exit.by} ({why})"]
         streams = {"stdout": self.stdout, "stderr": self.stderr, "diagnostics": self.diagnostics}
         shown += [f"{name} {content[-500:]!r}" for name, content in streams.items() if content]
+        shown += [f"the tracer ended first ({self.untraced})"] if self.untraced is not None else []
         return ", ".join(shown)
 
 
@@ -113,6 +118,10 @@ class Running:
             os.close(self._stdin)
             self._stdin = -1
 
+    @property
+    def launcher_pid(self) -> int:
+        return self._launcher.pid
+
     def close_launcher(self) -> None:
         """What happens when the supervisor dies: its end of the launcher's socket closes."""
         self._launcher.close()
@@ -124,6 +133,16 @@ class Running:
             self._read(until, what)
         return self._received[self._stdout], self._received[self._stderr]
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody holds standard output and error any more."""
+        return not self._open
+
+    def read_some(self) -> None:
+        """Wait a little for output, or for its end."""
+        for fd in select.select(self._open, [], [], 0.05)[0]:
+            self._take(fd)
+
     def finish(self) -> Ran:
         """Close the input, wait for the end, and ask the isolation what it meant."""
         self.close_input()
@@ -131,7 +150,8 @@ class Running:
         outcome = self._launcher.result()
         status, reports, diagnostics = outcome.status, outcome.reports, outcome.diagnostics
         ended = self._driver.ask_exit(status, reports, diagnostics)
-        return Ran(ended, stdout, stderr, reports, diagnostics)
+        untraced = None if outcome.untraced is None else str(outcome.untraced[0])
+        return Ran(ended, stdout, stderr, reports, diagnostics, status, untraced)
 
     def _read(self, until: float, what: str, *, writing: bool = False) -> None:
         """Read what is there, or wait for something (with `writing`, for room in standard input)."""
@@ -190,8 +210,15 @@ class Driver:
         except Exception as error:
             self.rule.broken(f"{what}() raised {error!r}")
 
-    def start(self, *argv: bytes | str, between: Callable[[], None] | None = None, **wishes: Any) -> Running:
-        """Start a command; `between` is called when the sources are pinned and all is planned."""
+    def start(
+        self,
+        *argv: bytes | str,
+        between: Callable[[], None] | None = None,
+        trace: Callable[[Launch], Tracing] | None = None,
+        **wishes: Any,
+    ) -> Running:
+        """Start a command; `between` is called when the sources are pinned and all is planned. `trace`
+        says how a launch is traced."""
         with ExitStack() as opened:
             run = self.run_for(argv, **wishes)
             run, stage = self._pin(run, opened)
@@ -203,7 +230,8 @@ class Driver:
             running = Running(self, launcher, opened_now)
             try:
                 identity = (_STAND_IN, _STAND_IN) if is_root() else None
-                launcher.order(launch, streams, stage=stage, identity=identity)
+                traced = None if trace is None else trace(launch)
+                launcher.order(launch, streams, stage=stage, identity=identity, trace=traced)
             except ArtError as error:
                 running.__exit__(None, None, None)
                 self.rule.broken(f"the planned program could not be launched: {error}")

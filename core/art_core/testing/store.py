@@ -17,7 +17,7 @@ from art_core import kernel
 from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
-from art_core.testing import keeping, providers, serving
+from art_core.testing import caring, keeping, providers, serving
 from art_core.testing.rules import Rule, apply
 from art_core.trees import TreeReader, TreeWriter
 from art_core.workspace import open_workspace
@@ -165,7 +165,7 @@ class Kept:
             self.rule.broken("it was not refused")
 
 
-class StoreContract(keeping.TreeRules, serving.HomeRules):
+class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules):
     """What every store has to keep. Override `store_example`:
 
         class TestMine(StoreContract):
@@ -173,8 +173,8 @@ class StoreContract(keeping.TreeRules, serving.HomeRules):
             def store_example(self):
                 return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
 
-    Each test is one rule, named in its failure. One asks for a capability, `durable`: what was synced
-    outlives the server. Runs as root and as a plain user; do both.
+    Each test is one rule, named in its failure. Some ask for a capability: `durable`, that what was synced
+    outlives the server, `files` and `maintenance`. Runs as root and as a plain user; do both.
     """
 
     @pytest.fixture

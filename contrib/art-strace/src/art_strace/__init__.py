@@ -1,0 +1,1 @@
+"""The program strace(1) as a tracer of ART."""
