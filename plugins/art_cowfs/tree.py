@@ -353,8 +353,9 @@ class Tree:
             return
         self.pending.dead(node)
         if self._chain.below(node.ino):
-            self.pending.dirty(node)  # Its rows below are let go of when the layers are merged.
-        self._copied.discard(node.ino)
+            self.pending.dirty(node)  # Its rows are let go of by a merge; until then the number is taken.
+        else:
+            self._copied.discard(node.ino)
 
     def frozen(self) -> None:
         """The layer that was written is not any more, and all of its rows are in the database."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from art_cowfs.check import problems
 from art_cowfs.locks import BranchLock
 from art_cowfs.schema import DatabaseError, chain_of, connect
 from art_cowfs.standing import standing
+from art_cowfs.store import Database
 from art_cowfs.trees import Reader, reading
 from tests.cowfs.conftest import Bench, Mount
 
@@ -284,3 +286,24 @@ def test_what_was_cut_off_stays_cut_off_when_layers_are_merged(bench: Bench) -> 
         (mount.path / "file").chmod(0o600)
     mount = bench.again(mount)
     assert (mount.path / "file").read_bytes() == b"x" * 10 + bytes(299_990)
+
+
+@pytest.mark.parametrize("bench", ["one layer"], indirect=True)
+def test_a_host_directory_with_the_number_of_one_that_is_gone_is_another_one(bench: Bench) -> None:
+    """File systems give such numbers out again at once; whiteouts of the first one are not the second's."""
+    mount = bench.mount()
+    store = Database(str(bench.database), f"{bench.top}/state")
+    for number in range(10):
+        host = bench.host / f"d{number}"
+        (host / "below").mkdir(parents=True)
+        (mount.workspace / f"d{number}/own").write_bytes(b"own")
+        hidden = number % 2 == 0
+        if hidden:
+            (mount.workspace / f"d{number}/below").rmdir()
+        store.snapshot("main", f"snapshot-{number}")
+        with reader(bench) as tree:
+            shown = {entry.path for entry in tree.walk(shown=True)}
+        ends = [b"", b"/own"] if hidden else [b"", b"/own", b"/below"]
+        assert shown == {b"d%d%s" % (number, end) for end in ends}
+        shutil.rmtree(mount.workspace / f"d{number}")
+        shutil.rmtree(host)
