@@ -145,6 +145,8 @@ class Trying:
                 write(found, page)
         finally:
             os.close(workspace.fd)
+            shutil.rmtree(self.mount.workspace / name)
+            shutil.rmtree(self.host / name)
         return out.getvalue()
 
     def close(self) -> None:
@@ -201,7 +203,7 @@ FOR_PATCH = [*PLAIN_NAMES, b'quo"te', b"back\\slash", b"\xff\xfe", b"a -> b"]
 """It strips names that begin or end with a space, and refuses one with the end of a line."""
 TEXT = steps(FOR_PATCH, TEXTS | LONG, [kind for kind in ALL if kind != "link"])
 TRIED = settings(
-    max_examples=25,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
