@@ -61,9 +61,9 @@ class Choosing:
 
     def _answer(self, question: str) -> bool:
         while True:
-            self._page.text(f"{question} [y,n,q,a,d,?]? ".encode(), _QUESTION)
             self._telling.asking = True
             try:
+                self._page.text(f"{question} [y,n,q,a,d,?]? ".encode(), _QUESTION)
                 line = sys.stdin.readline()
             finally:
                 self._telling.asking = False
