@@ -18,6 +18,7 @@ from art_ptrace.calls import Call, Found, call
 from art_ptrace.output import Output
 from art_ptrace.selection import Selection
 from art_ptrace.tracees import Tracee, Tracees
+from art_ptrace.waiting import events
 from art_ptrace.writers import Writer
 
 _EXECS = frozenset({"execve", "execveat"})
@@ -25,8 +26,6 @@ _MOST_ATTEMPTS = 64
 _STOPPED = 0x7F
 _EXEC_STOP = SIGTRAP | stops.EVENT_EXEC << 8
 _SECCOMP_STOP = SIGTRAP | stops.EVENT_SECCOMP << 8
-_TURNS = range(50)
-_AT_ONCE = stops.ALL_CHILDREN | os.WNOHANG
 _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
 
 
@@ -59,11 +58,7 @@ class Loop:
         self._child.release()
         by_tid = self._tracees.by_tid
         syscall_stop, seccomp_stop = stops.SYSCALL_STOP, _SECCOMP_STOP
-        while True:
-            try:
-                tid, status = _next_stop()
-            except ChildProcessError:
-                break
+        for tid, status in events():
             tracee = by_tid.get(tid)
             if status & 0xFF != _STOPPED:
                 self._ended(tid, tracee, status)
@@ -104,9 +99,9 @@ class Loop:
             op, architecture, number = stops.entry(stops.info)
             if op == stops.ENTRY and tracee.recorded:
                 self._begins(tracee, self._call(architecture, number), stops.values(stops.info))
-            else:
+            elif op:
                 self._go_on(tracee)
-            return
+            return  # Else it is not there any more: another thread executed, and has its id now.
         op, result = stops.result(stops.info)
         if op == stops.EXIT:
             tracee.call = None
@@ -118,7 +113,7 @@ class Loop:
             request(stops.SYSCALL if tracee.recorded and self._everything else stops.CONT, tid, 0, 0)
             if not self._writer.looks:
                 self._ends(tracee, call, found, result)
-        else:
+        elif op:
             self._go_on(tracee)
 
     def _begins(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None = None) -> None:
@@ -230,20 +225,6 @@ class Loop:
         """A thread that is gone does not come back from its call."""
         if tracee.call is not None:
             self._writer.unfinished(tracee, tracee.call, tracee.values, tracee.found)
-
-
-def _next_stop() -> tuple[int, int]:
-    """The next stop or end of a thread, as waitpid(2) gives it. Raises ChildProcessError.
-
-    Before it sleeps it gives the processor away some times: a program that makes calls stops again soon,
-    and waking this process on an idle processor takes longer than that (docs/decisions.md).
-    """
-    for _ in _TURNS:
-        os.sched_yield()
-        tid, status = os.waitpid(-1, _AT_ONCE)
-        if tid:
-            return tid, status
-    return os.waitpid(-1, stops.ALL_CHILDREN)
 
 
 def _writes(call: Call, values: Sequence[int], found: Found | None) -> bool:
