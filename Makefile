@@ -6,11 +6,12 @@
 #   make agents  try the real agents, from npm and PyPI, each in a session with a model server of the tests
 #   make lint    ruff (format and lint) and mypy, strict
 #   make bench   run the benchmarks
+#   make deb     build Debian packages, one for each part, into dist/
 #   make clean   remove .venv and everything that was generated
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test agents lint bench clean
+.PHONY: help setup demo test agents lint bench deb clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -59,6 +60,12 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/scale.py
 	$(VENV)/bin/python benchmarks/layers.py
 	$(VENV)/bin/python benchmarks/tracing.py
+
+deb: $(READY)
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	  $(VENV)/bin/python -m build --sdist --no-isolation --outdir "$$work" . >/dev/null && \
+	  tar -C "$$work" -xzf "$$work"/*.tar.gz && rm "$$work"/*.tar.gz && \
+	  contrib/packaging/debian.sh "$$work"/* dist && ls dist/*.deb
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -31,12 +31,17 @@ TOKEN = "TEST_SESSION"
 
 PREREQUISITES = {
     "bwrap": "bubblewrap",
+    "dh": "debhelper",
+    "dh_python3": "dh-python",
+    "dpkg-buildpackage": "dpkg-dev",
     "gcc": "gcc",
     "getent": "libc-bin",
     "git": "git",
     "ip": "iproute2",
     "less": "less",
     "make": "make",
+    "man": "man-db",
+    "mandoc": "mandoc",
     "patch": "patch",
     "ps": "procps",
     "rsync": "rsync",
@@ -45,8 +50,26 @@ PREREQUISITES = {
     "strace": "strace",
     "useradd": "passwd",
     "userdel": "passwd",
+    "/usr/share/doc/build-essential": "build-essential",
+    "/usr/share/doc/pybuild-plugin-pyproject": "pybuild-plugin-pyproject",
+    "/usr/share/doc/python3-all": "python3-all",
+    "/usr/share/doc/python3-pyfuse3": "python3-pyfuse3",
+    **{
+        f"/usr/lib/python3/dist-packages/{library}": f"python3-{library}"
+        for library in (
+            "apsw",
+            "click",
+            "h11",
+            "hatchling",
+            "installer",
+            "pathspec",
+            "pluggy",
+            "ptrace",
+            "trio",
+        )
+    },
 }
-"""Programs the tests run, and the Debian packages that bring them."""
+"""Programs the tests run, files they need, and the Debian packages that bring them."""
 
 
 # --- the session's own places ------------------------------------------------------------------
@@ -69,7 +92,11 @@ FUSE_MODE = pytest.StashKey[int]()
 
 def _missing() -> str | None:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    packages = {package for tool, package in PREREQUISITES.items() if not shutil.which(tool, path=path)}
+    packages = {
+        package
+        for tool, package in PREREQUISITES.items()
+        if not (Path(tool).exists() if tool.startswith("/") else shutil.which(tool, path=path))
+    }
     probe = [SYSTEM_PYTHON, "-c", "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"]
     try:
         if subprocess.run(probe, capture_output=True).returncode:

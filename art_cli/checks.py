@@ -9,15 +9,12 @@ from typing import Literal, NamedTuple
 
 State = Literal["ok", "warning", "missing"]
 
-EXTRAS = {
-    "overlay": (
-        ("pyfuse3", "trio", "apsw"),
-        "a home that is kept (--db)",
-    ),
-    "network": (("h11", "trio"), "a filtered network (--network filtered)"),
-    "trace": (("ptrace",), "recording system calls (--trace)"),
+PURPOSES = {
+    "store": "a home that is kept (--db)",
+    "gateway": "a filtered network (--network filtered)",
+    "tracer": "recording system calls (--trace)",
 }
-"""The extras of the distribution: the modules that each brings, and what they are for."""
+"""Kinds of plugins that a run may do without, and what they are for."""
 
 _MANAGERS = {
     "debian": "apt install {}",
@@ -47,7 +44,6 @@ class Host(NamedTuple):
     """The contents of a file, None when it cannot be read."""
     has_program: Callable[[str], str | None]
     """The path of a program, None when there is none."""
-    has_module: Callable[[str], bool]
     exists: Callable[[str], bool]
     release: str
     landlock_abi: int
@@ -56,7 +52,6 @@ class Host(NamedTuple):
 def this_host() -> Host:
     """The machine that we run on."""
     import shutil
-    from importlib.util import find_spec
 
     from art_core.kernel import landlock_abi
 
@@ -70,7 +65,6 @@ def this_host() -> Host:
     return Host(
         read=read,
         has_program=shutil.which,
-        has_module=lambda name: find_spec(name) is not None,
         exists=os.path.exists,
         release=os.uname().release,
         landlock_abi=landlock_abi(),
@@ -80,7 +74,7 @@ def this_host() -> Host:
 def all_checks(host: Host) -> Sequence[Check]:
     """Every requirement that can be judged without starting a sandbox."""
     checks = [kernel(host), *user_namespaces(host), seccomp(host), landlock(host)]
-    return [*checks, fuse_device(host), fusermount(host), yama(host), *extras(host)]
+    return [*checks, fuse_device(host), fusermount(host), yama(host)]
 
 
 def install(host: Host, package: str) -> str:
@@ -114,7 +108,8 @@ _SWITCHES = (
         "AppArmor allows them only to programs whose profile says so",
         "give bwrap a profile with 'userns,' (Ubuntu: sudo apt install apparmor-profiles && sudo ln -s "
         "/usr/share/apparmor/extra-profiles/bwrap-userns-restrict /etc/apparmor.d/ && sudo systemctl reload "
-        "apparmor), or sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        "apparmor; --db needs one for art itself, too: docs/packaging.md), "
+        "or sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
     (
         "kernel.unprivileged_userns_clone",
@@ -175,35 +170,31 @@ def fuse_device(host: Host) -> Check:
     """A home that is kept is a FUSE file system (fuse(4))."""
     if host.exists("/dev/fuse"):
         return Check("/dev/fuse", "ok", "there")
-    return Check("/dev/fuse", "warning", "not there", EXTRAS["overlay"][1], "sudo modprobe fuse")
+    return Check("/dev/fuse", "warning", "not there", PURPOSES["store"], "sudo modprobe fuse")
+
+
+_FS_MOUNT = "a database as a directory of the host, for who is not root (art fs mount)"
 
 
 def fusermount(host: Host) -> Check:
-    """Ordinary users mount a FUSE file system through fusermount3(1)."""
+    """Ordinary users mount a file system where all of the host sees it through fusermount3(1)."""
     path = host.has_program("fusermount3")
     if path:
         return Check("fusermount3", "ok", path)
-    return Check("fusermount3", "warning", "not found", EXTRAS["overlay"][1], install(host, "fuse3"))
+    return Check("fusermount3", "warning", "not found", _FS_MOUNT, install(host, "fuse3"))
 
 
 def yama(host: Host) -> Check:
     """Yama's ptrace_scope: 2 keeps ptrace(2) for administrators, 3 for nobody."""
     scope = (host.read("/proc/sys/kernel/yama/ptrace_scope") or "0").strip()
     if scope in ("0", "1"):
-        return Check("ptrace", "ok", "allowed for children")
+        return Check("ptrace(2)", "ok", "allowed for children")
     found = f"kernel.yama.ptrace_scope = {scope}: {'nobody may trace' if scope == '3' else 'root only'}"
     cure = "sudo sysctl -w kernel.yama.ptrace_scope=1"
     return Check(
-        "ptrace", "warning", found, EXTRAS["trace"][1], f"{cure}, after a restart" if scope == "3" else cure
+        "ptrace(2)",
+        "warning",
+        found,
+        PURPOSES["tracer"],
+        f"{cure}, after a restart" if scope == "3" else cure,
     )
-
-
-def extras(host: Host) -> Iterator[Check]:
-    """The libraries of the optional parts."""
-    for extra, (modules, purpose) in EXTRAS.items():
-        lacking = [module for module in modules if not host.has_module(module)]
-        if not lacking:
-            yield Check(f"extra {extra}", "ok", ", ".join(modules))
-            continue
-        found = f"{', '.join(lacking)} not installed"
-        yield Check(f"extra {extra}", "warning", found, purpose, f"pip install 'art-runtime[{extra}]'")

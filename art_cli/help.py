@@ -12,15 +12,15 @@ from art_cli.options import BY_DEST, GROUPS, SUBCOMMANDS, Option
 _WIDTH = 100
 _SHORT = ("mount", "database", "agent", "explain", "env", "binds", "expose", "network", "interactive")
 
-_USAGE = """\
+USAGE = """\
 Usage: art [OPTIONS] [--] [COMMAND [ARG...]]
        art SUBCOMMAND [OPTIONS]
 """
-_ABOUT = """
+ABOUT = """
 Runs COMMAND in a sandbox: it can read the host's programs and libraries and write only the
 workspace; it does not see your home, keys and sockets. Without COMMAND it is a shell.
 """
-_EXAMPLES = """
+EXAMPLES = """
 Examples:
   art                                        a shell in the current directory
   art -m ws/ -- python3 script.py            a command in the directory ws
@@ -30,7 +30,7 @@ Examples:
   art pull -m ws/ -d ws.db                   carry what it changed in ws/ back to the host
   art -- push                                a program that has the name of a subcommand
 """
-_NOTES = """
+NOTES = """
 Options stand before COMMAND; everything from the first word that is no option, or after `--`,
 belongs to COMMAND. Flags take a boolean: -i=false, --trace=true. A value may follow `=`: -m=ws.
 
@@ -46,7 +46,7 @@ def overview() -> str:
         page.write_dl(_rows(BY_DEST[dest] for dest in _SHORT))
     with page.section("Subcommands"):
         page.write_dl([(command.name, command.help) for command in SUBCOMMANDS.values()])
-    return _USAGE + _ABOUT + _EXAMPLES + "\n" + page.getvalue() + "\nAll options: art run --help\n"
+    return USAGE + ABOUT + EXAMPLES + "\n" + page.getvalue() + "\nAll options: art run --help\n"
 
 
 def page_of_run() -> str:
@@ -55,7 +55,7 @@ def page_of_run() -> str:
     for title, options in GROUPS.items():
         with page.section(title):
             page.write_dl(_rows(options))
-    return "Usage: art run [OPTIONS] [--] [COMMAND [ARG...]]\n" + _ABOUT + "\n" + page.getvalue() + _NOTES
+    return "Usage: art run [OPTIONS] [--] [COMMAND [ARG...]]\n" + ABOUT + "\n" + page.getvalue() + NOTES
 
 
 def _page() -> click.HelpFormatter:

@@ -96,10 +96,13 @@ def _explained(error: Exception) -> tuple[int, str]:
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version("art-runtime")
-    except PackageNotFoundError:
-        return "(version unknown: not installed)"
+    # A packager may ship the command line as a part of its own.
+    for distribution in ("art-runtime", "art-cli"):
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return "(version unknown: not installed)"
 
 
 def _open_standard_streams() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from art_cli.checks import Check, State, all_checks, this_host
+from art_cli.checks import PURPOSES, Check, State, all_checks, this_host
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.console import printable
 from art_core import dirs, masks
@@ -109,6 +109,7 @@ def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Ch
             served = box.gateway_served()
     except (ArtError, OSError) as error:
         why, _, found = str(error).rpartition(": ")
+        why = why.removesuffix("; to get it")
         return Check(name, "warning", why or found, "--network filtered", found if why else cure)
     if result.status or not served:
         why = result.exit.why or "the gateway did not get what the sandbox listens on"
@@ -172,15 +173,37 @@ def of_plugins(settings: Settings, no_plugins: Sequence[str], isolation: str) ->
             yield Check(f"plugin {row.name}", "warning", found, "what it provides", row.cure)
     for kind in KINDS:
         try:
-            for provider in plugins.providers(kind):
-                needed = kind == "isolation" and provider.name == isolation
-                what = f"{kind.replace('_', ' ')} {provider.name}"
-                for reason in provider.probe(plugins.context(provider)):
-                    state: State = "missing" if needed else "warning"
-                    without = "no sandbox" if needed else what
-                    yield Check(what, state, reason.what, without, reason.cure)
+            yield from _of_kind(
+                plugins, kind, isolation if kind == "isolation" else getattr(settings, kind, "")
+            )
         except ArtError as error:
-            yield Check(kind.replace("_", " "), "warning", str(error))
+            yield Check(_spoken(kind), "warning", str(error))
+
+
+def _of_kind(plugins: Plugins, kind: str, chosen: str) -> Iterator[Check]:
+    """What the providers of a kind say of this machine; `chosen` is the one that a run takes."""
+    from art_core import channel
+
+    purpose = PURPOSES.get(kind, "")
+    names = []
+    for provider in plugins.providers(kind):
+        names.append(provider.name)
+        needed = kind == "isolation" and provider.name == chosen
+        state: State = "missing" if needed else "warning"
+        what = f"{_spoken(kind)} {provider.name}"
+        without = "no sandbox" if needed else purpose if provider.name == chosen else what
+        reasons = list(provider.probe(plugins.context(provider)))
+        for reason in reasons:
+            yield Check(what, state, reason.what, without, reason.cure)
+        if purpose and not reasons:
+            yield Check(what, "ok", provider.summary)
+    if purpose and chosen not in names:
+        cure = channel.cure(kind, chosen)
+        yield Check(f"{_spoken(kind)} {chosen}", "warning", "no plugin provides it", purpose, cure)
+
+
+def _spoken(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def report(works: bool, checks: Sequence[Check], hidden: Sequence[str]) -> list[str]:

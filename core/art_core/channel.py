@@ -26,3 +26,8 @@ def brings(kind: str, name: str) -> str | None:
     table = _table().get(kind)
     command = table.get(name) if isinstance(table, dict) else None
     return command if isinstance(command, str) else None
+
+
+def cure(kind: str, name: str) -> str:
+    """The command that brings the plugin of that name (or the `library`, or the `program`), or who has it."""
+    return brings(kind, name) or (f"pip install {name}" if kind == "library" else OTHERWISE)

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
+from art_core import channel
 from art_core.contracts import Origin
 from art_core.errors import UsageError
 from art_core.lending import Granted, Lent
@@ -45,7 +46,7 @@ def _configured(workspace: str, origin: Origin) -> dict[str, str]:
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S)
     except FileNotFoundError:
-        raise UsageError(f"{origin}: git is not installed") from None
+        raise UsageError(f"{origin}: git is not installed; {channel.cure('program', 'git')}") from None
     except subprocess.TimeoutExpired:
         raise UsageError(f"{origin}: git did not answer within {_TIMEOUT_S} s") from None
     found = {}

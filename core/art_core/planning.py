@@ -19,7 +19,7 @@ from art_core.interpreter import interpreter_mount
 from art_core.options import Options
 from art_core.order import staged_path
 from art_core.plugins import Plugins
-from art_core.settings import Settings
+from art_core.settings import READ_BY, Settings
 from art_core.workspace import absolute, aliases, ask_consent, open_workspace, refuse_foreign
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from art_core.lending import Lent
     from art_core.overlay import Overlay
     from art_core.recording import Recording
-
-_BINDS, _BINDS_FILE = "binds", ".art/config/binds.json"
 
 
 class Prepared(NamedTuple):
@@ -167,7 +165,8 @@ class Preparation:
         asked += [mounts.parse_expose(text, cwd=cwd, home=home) for text in self.options.expose]
         providers = self.plugins.providers("mount_source")
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
-        self._unread = _BINDS_FILE if _BINDS not in (name for name, _ in sources) else ""
+        read = {name for name, _ in sources}
+        self._unread = {file: name for file, name in READ_BY.items() if name not in read}
         offers: list[Mount] = []
         if self.database is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core import worktree
@@ -372,10 +371,10 @@ class Preparation:
         lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
         lines += [] if self.held is None else self.held.notices(self.overlay)
         lines += [] if self.lent is None else self.lent.notices(kept=self.overlay is not None)
-        if self._unread and os.path.lexists(f"{self.workspace.real}/{self._unread}"):
-            lines.append(
-                f"{self._unread} of the workspace is not read: {self.plugins.absence('mount_source', _BINDS)}"
-            )
+        for file, name in self._unread.items():
+            if os.path.lexists(f"{self.workspace.real}/{file}"):
+                missed = self.plugins.absence("mount_source", name)
+                lines.append(f"{file} of the workspace is not read: {missed}")
         protects_git = any(mount.guest.startswith(f"{self.guest}/.git/") for mount in self._mounts)
         return [*lines, *self._watch.notices(git_failed=failed and protects_git)]
 

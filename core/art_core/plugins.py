@@ -138,7 +138,7 @@ class Plugins:
             self._note(entry, "not installed", f"the module {entry.module} is not there", cure)
             return
         library = missing.partition(".")[0]
-        cure = channel.brings("library", library) or f"pip install {library}"
+        cure = channel.cure("library", library)
         self._note(entry, "unavailable", f"it needs the library {library}", cure)
 
     def _collect(self, entry: EntryPoint, plugin: Any) -> None:
@@ -306,6 +306,14 @@ class Plugins:
             yield
         except (ArtError, OSError):
             raise
+        except ModuleNotFoundError as error:
+            from art_core import channel
+
+            library = (error.name or "").partition(".")[0]
+            raise PluginError(
+                f"the {_spoken(kind)} {name!r} needs the library {library}, which is not installed; "
+                f"to get it: {channel.cure('library', library)}"
+            ) from error
         except Exception as error:
             entry = self._source(kind, name).entry
             raise PluginError(

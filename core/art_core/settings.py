@@ -73,12 +73,15 @@ PROTECT = (
 )
 """Paths of a workspace that programs of the host run or obey by themselves."""
 
+READ_BY: Mapping[str, str] = {".art/config/binds.json": "binds"}
+"""Files of a workspace and the mount source that reads each: where it is missing, that is told."""
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "network": ("host", "none", "filtered"),
     "toolchains": ("hint", "auto", "off"),
     "root_as": ("mapped", "root"),
 }
-_VARIABLES = {
+VARIABLES = {
     "ART_DB": "database",
     "ART_MOUNT": "mount",
     "ART_STORE": "store",
@@ -145,7 +148,7 @@ def load(env: Mapping[str, str], files: Sequence[str] | None = None) -> Settings
         content = read_toml(file)
         if content is not None:
             collected.take_file(file, content)
-    for variable, key in _VARIABLES.items():
+    for variable, key in VARIABLES.items():
         if env.get(variable):
             collected.put(key, _choice(key, env[variable], variable), variable)
     return collected.settings()

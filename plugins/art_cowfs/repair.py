@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 
 from art_cowfs.check import Problem, examine, is_of_the_file
+from art_cowfs.connection import Connection
 from art_cowfs.locks import Bystander
 from art_cowfs.schema import APPLICATION_ID, FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
 
@@ -46,7 +47,7 @@ def repair(path: str, backup: str) -> Iterator[Problem]:
 def _copy(connection: apsw.Connection, backup: str) -> None:
     """All pages as they are, with what is in the log."""
     os.close(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    target = apsw.Connection(backup, flags=apsw.SQLITE_OPEN_READWRITE)
+    target = Connection(backup, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         with target.backup("main", connection, "main") as copying:
             while not copying.done:
@@ -73,7 +74,7 @@ def _mend_file(connection: apsw.Connection, path: str) -> Iterator[Problem]:
         connection.execute("REINDEX")
     if _is_whole(connection):
         return
-    rescued = apsw.Connection(":memory:" if os.stat(path).st_size < _SMALL else f"{path}-rescued")
+    rescued = Connection(":memory:" if os.stat(path).st_size < _SMALL else f"{path}-rescued")
     try:
         lost = _rescue(connection, rescued)
         with connection.backup("main", rescued, "main") as copying:

@@ -14,7 +14,8 @@ no layer has comes from the host's directory.
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
   `origin` is the path of the host's file or directory that shows through, relative to the
   workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
-  was copied up. A row with `nlink` 0 is of an inode that is gone.
+  was copied up, or what the host had where a file without an origin was put. A row with `nlink` 0 is
+  of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout, 0 stands for no row: what the host has shows again.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
 * `base`: what a push or a pull made the same on both sides: the host had what the layer shows. It is
@@ -38,6 +39,7 @@ from typing import Any, Literal, NamedTuple
 import apsw
 
 from art_core.errors import StoreError
+from art_cowfs.connection import Connection
 
 APPLICATION_ID = 0x41525400
 FORMAT = 2
@@ -112,7 +114,7 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
         flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
     connection = None
     try:
-        connection = apsw.Connection(path, flags=flags)
+        connection = Connection(path, flags=flags)
         connection.set_busy_timeout(5000)
         _prepare(connection, shown, write=write)
         return connection

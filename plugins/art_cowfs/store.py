@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from art_core import channel
 from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.files import HomeReader, HomeWriter
@@ -33,7 +34,7 @@ def reasons() -> Sequence[Reason]:
     found = []
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
-        found.append(Reason(f"{', '.join(missing)} not installed", "pip install 'art-runtime[overlay]'"))
+        found.append(Reason(f"{', '.join(missing)} not installed", channel.cure("library", missing[0])))
     if not os.path.exists("/dev/fuse"):
         found.append(Reason("/dev/fuse is not there", "sudo modprobe fuse"))
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):

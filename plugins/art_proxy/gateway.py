@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
+from art_core import channel
 from art_core.contracts import Reason
 from art_core.errors import PluginError
 from art_core.gateways import Destination, Refusal
@@ -26,7 +27,7 @@ def reasons() -> Sequence[Reason]:
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if not missing:
         return ()
-    return [Reason(f"{', '.join(missing)} not installed", "pip install 'art-runtime[network]'")]
+    return [Reason(f"{', '.join(missing)} not installed", channel.cure("library", missing[0]))]
 
 
 def create() -> Proxy:

@@ -14,19 +14,22 @@ Read = Callable[[int, int], bytes]
 Values = Sequence[int]
 PATH_MAX = 4096
 _FIRST_READ = 256
+_END = bytes(1)
 
 
 class Argument(NamedTuple):
     """One argument. `show` writes its value; or, when it points to something, `fetch` gets what is
     needed of that (None: it cannot be read) at the beginning or the end of the call, and `render`
     writes it. `render` gets the call's values and its result, and None as the result of a call
-    that never ended. `narrow`: it has the same layout in a program with 32-bit words."""
+    that never ended. `narrow`: it has the same layout in a program with 32-bit words. `spread`: `render`
+    gives all texts from here to the last argument, which may be none."""
 
     show: Show | None = None
     at: Literal["entry", "exit"] = "entry"
     fetch: Callable[[Read, int, Values, int], Any] | None = None
-    render: Callable[[Any, int, Values, int | None], str | None] | None = None
+    render: Callable[[Any, int, Values, int | None], str | Sequence[str]] | None = None
     narrow: bool = False
+    spread: bool = False
 
 
 def number(show: Show) -> Argument:
@@ -54,9 +57,8 @@ def _render_path(raw: bytes | None, value: int, values: Values, result: int | No
 
 
 def _fetch_path(read: Read, value: int, values: Values, result: int) -> bytes | None:
-    data = read(value, _FIRST_READ)
-    end = data.find(0)
-    return data[:end] if end >= 0 else fetch_string(read, value)
+    text, end, _ = read(value, _FIRST_READ).partition(_END)
+    return text if end else fetch_string(read, value)
 
 
 PATH = Argument(fetch=_fetch_path, render=_render_path, narrow=True)

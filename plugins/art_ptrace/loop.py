@@ -1,8 +1,6 @@
 """The wait loop: seize the launched process, follow all it starts, record their calls.
 
-What would be gone is fetched while the program stands still. A line is written before the program
-goes on, not after: waking it on another processor costs more than the line (docs/decisions.md). Stops
-are those of ptrace(2).
+What would be gone is fetched while the program stands still. Stops are those of ptrace(2).
 """
 
 from __future__ import annotations
@@ -10,16 +8,17 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from signal import SIGTRAP
 
 from art_core.contracts import Child
 from art_core.errors import ArtError
 from art_ptrace import numbers, stops
-from art_ptrace.calls import Call, call
+from art_ptrace.calls import Call, Found, call
 from art_ptrace.output import Output
 from art_ptrace.selection import Selection
 from art_ptrace.tracees import Tracee, Tracees
+from art_ptrace.waiting import events
 from art_ptrace.writers import Writer
 
 _EXECS = frozenset({"execve", "execveat"})
@@ -58,13 +57,8 @@ class Loop:
             raise ArtError(f"the sandbox cannot be traced: {os.strerror(failed)}; `art doctor` tells more")
         self._child.release()
         by_tid = self._tracees.by_tid
-        waitpid, all_children = os.waitpid, stops.ALL_CHILDREN
         syscall_stop, seccomp_stop = stops.SYSCALL_STOP, _SECCOMP_STOP
-        while True:
-            try:
-                tid, status = waitpid(-1, all_children)
-            except ChildProcessError:
-                break
+        for tid, status in events():
             tracee = by_tid.get(tid)
             if status & 0xFF != _STOPPED:
                 self._ended(tid, tracee, status)
@@ -97,44 +91,49 @@ class Loop:
 
     def _syscall(self, tracee: Tracee) -> None:
         """A call begins or ends."""
-        tid = tracee.tid
-        request = stops.request
+        request, tid = stops.request, tracee.tid
         if request(stops.GET_SYSCALL_INFO, tid, stops.INFO_SIZE, stops.INFO_AT) < 0:
             return  # It was killed; its end comes next.
-        info = stops.info
-        if info[0] == b"\x02":
-            call = tracee.call
-            if call is None:
+        call = tracee.call
+        if call is None:
+            op, architecture, number = stops.entry(stops.info)
+            if op == stops.ENTRY and tracee.recorded:
+                self._begins(tracee, self._call(architecture, number), stops.values(stops.info))
+            elif op:
                 self._go_on(tracee)
-                return
-            (result,) = stops.result(info)
-            values, found = tracee.values, tracee.found
-            if call.at_exit:
-                found = call.fetch_exit(tracee.process.read, values, result, found)
+            return  # Else it is not there any more: another thread executed, and has its id now.
+        op, result = stops.result(stops.info)
+        if op == stops.EXIT:
             tracee.call = None
-            recorded = tracee.recorded
-            if recorded:
-                self._writer.call(tracee, call, values, found, result)
-            else:
-                self._tried(tracee, call, values, found, result)
-            request(stops.SYSCALL if recorded and self._everything else stops.CONT, tid, 0, 0)
-        elif info[0] == b"\x01":
-            if not tracee.recorded:
-                self._go_on(tracee)
-                return
-            _, architecture, number, *values = stops.entry(info)
-            call = self._call(architecture, number)
-            tracee.found = call.fetch_entry(tracee.process.read, values) if call.at_entry else None
-            tracee.call = call
-            tracee.values = values
-            if self._writer.timed:
-                tracee.began = time.monotonic_ns()
-            request(stops.SYSCALL, tid, 0, 0)
-            if call.never_returns:
-                tracee.call = None
-                self._writer.unfinished(tracee, call, values, tracee.found)
-        else:
+            found = tracee.found
+            if call.after is not None:
+                found = {**(found or {}), **call.after(tracee.read, tracee.values, result)}
+            if self._writer.looks:
+                self._ends(tracee, call, found, result)
+            request(stops.SYSCALL if tracee.recorded and self._everything else stops.CONT, tid, 0, 0)
+            if not self._writer.looks:
+                self._ends(tracee, call, found, result)
+        elif op:
             self._go_on(tracee)
+
+    def _begins(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None = None) -> None:
+        """Fetch what stands in memory, if that was not done yet, and let the call be made."""
+        if found is None and call.before is not None:
+            found = call.before(tracee.read, values)
+        stops.request(stops.SYSCALL, tracee.tid, 0, 0)
+        tracee.values, tracee.found = values, found
+        if self._writer.timed:
+            tracee.began = time.monotonic_ns()
+        if call.never_returns:
+            self._writer.unfinished(tracee, call, values, found)
+        else:
+            tracee.call = call
+
+    def _ends(self, tracee: Tracee, call: Call, found: Found | None, result: int) -> None:
+        if tracee.recorded:
+            self._writer.call(tracee, call, tracee.values, found, result)
+        else:
+            self._tried(tracee, call, tracee.values, found, result)
 
     def _call(self, architecture: int, number: int) -> Call:
         key = number if architecture == self._native else architecture << 32 | number
@@ -150,27 +149,22 @@ class Loop:
         if tracee.call is not None:  # Seen at its beginning already.
             self._go_on(tracee)
             return
-        request = stops.request
-        tid = tracee.tid
+        request, tid = stops.request, tracee.tid
         if request(stops.GET_SYSCALL_INFO, tid, stops.INFO_SIZE, stops.INFO_AT) < 0:
             return
-        _, architecture, number, *values = stops.entry(stops.info)
+        _, architecture, number = stops.entry(stops.info)
+        values = stops.values(stops.info)
         call = self._call(architecture, number)
-        wanted = call.name in _EXECS if not tracee.recorded else self._selection.holds(call.name)
-        if not wanted:
+        if not (call.name in _EXECS if not tracee.recorded else self._selection.holds(call.name)):
             request(stops.CONT, tid, 0, 0)
             return
-        found = call.fetch_entry(tracee.process.read, values) if call.at_entry else None
-        if tracee.recorded and call.name in self._selection.partly and not _writes(call, values, found):
-            request(stops.CONT, tid, 0, 0)
-            return
-        tracee.found, tracee.values, tracee.call = found, values, call
-        if self._writer.timed:
-            tracee.began = time.monotonic_ns()
-        request(stops.SYSCALL, tid, 0, 0)
-        if call.never_returns:
-            tracee.call = None
-            self._writer.unfinished(tracee, call, values, found)
+        found = None
+        if tracee.recorded and call.name in self._selection.partly:
+            found = call.before(tracee.read, values) if call.before is not None else {}
+            if not _writes(call, values, found):
+                request(stops.CONT, tid, 0, 0)
+                return
+        self._begins(tracee, call, values, found)
 
     def _executed(self, tid: int) -> None:
         tracee, superseded = self._tracees.execute(tid, stops.event_message(tid) or tid)
@@ -190,7 +184,7 @@ class Loop:
         return self._selection.holds("execve")
 
     def _tried(
-        self, tracee: Tracee, call: Call, values: Sequence[int], found: dict[int, object] | None, result: int
+        self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
     ) -> None:
         """An exec failed before the command began: it is the command's if no other succeeds."""
         if self._execs_left == 1 and len(tracee.attempts) < _MOST_ATTEMPTS and self._shown_exec():
@@ -233,7 +227,7 @@ class Loop:
             self._writer.unfinished(tracee, tracee.call, tracee.values, tracee.found)
 
 
-def _writes(call: Call, values: Sequence[int], found: Mapping[int, object] | None) -> bool:
+def _writes(call: Call, values: Sequence[int], found: Found | None) -> bool:
     """Whether a call of the preset `agent` that says in memory what it is about changes or reaches
     something; what the filter could see, it has seen."""
     if call.name == "openat2":

@@ -7,11 +7,11 @@ scripts/syscall.tbl of Linux 6.19.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import cache
 
 from art_core.bpf import X32_BIT
+from art_ptrace import library
 
 X86_64, I386, AARCH64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
 """AUDIT_ARCH_* as ptrace(2) tells them."""
@@ -77,8 +77,8 @@ def names(architecture: int) -> Mapping[int, str]:
     """The calls of an architecture; empty for one that is not known."""
     if architecture not in _MODULES:
         return {}
-    module = importlib.import_module(f"ptrace.syscall.linux.{_MODULES[architecture]}")
-    found = {number: name for number, name in module.SYSCALL_NAMES.items() if number >= 0}
+    names = library.module(f"syscall.linux.{_MODULES[architecture]}").SYSCALL_NAMES
+    found = {number: name for number, name in names.items() if number >= 0}
     return {
         **found,
         **_CORRECTED[architecture],

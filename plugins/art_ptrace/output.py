@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -38,7 +39,7 @@ class Output:
             self.flush()
 
     def flush(self) -> None:
-        """Raises RecordFailed. Who reads a pipe may go away: then nobody wants the record any more."""
+        """Raises RecordFailed."""
         if self._flushing:  # By the timer, in the middle of this function.
             return
         self._flushing = True
@@ -49,11 +50,10 @@ class Output:
         try:
             while written < len(data):
                 written += os.write(self._fd, view[written:])
-        except BrokenPipeError:
-            return
         except OSError as error:
             self._cut(data[:written])
-            raise RecordFailed(error.errno, f"the trace log cannot be written: {error.strerror}") from None
+            why = "nobody reads it any more" if error.errno == errno.EPIPE else error.strerror
+            raise RecordFailed(error.errno, f"the trace log cannot be written: {why}") from None
         finally:
             self._flushing = False
 

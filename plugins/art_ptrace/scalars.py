@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from art_ptrace import constants
+from art_ptrace import constants, file_constants, network_constants, process_constants
 from art_ptrace.constants import Names
 
 Show = Callable[[int], str]
@@ -102,13 +102,13 @@ def choice(names: Names, unknown: str = "") -> Show:
 @lru_cache(_MEMO)
 def open_flags(value: int) -> str:
     value &= 0xFFFFFFFF
-    parts = [constants.ACCESS_MODES[value & 3]]
+    parts = [file_constants.ACCESS_MODES[value & 3]]
     left = value & ~3
-    temporary = constants.O_TMPFILE | constants.O_DIRECTORY
+    temporary = file_constants.O_TMPFILE | file_constants.O_DIRECTORY
     if left & temporary == temporary:
         left &= ~temporary
         parts.append("O_TMPFILE")
-    for bits, name in constants.OPEN_FLAGS.items():
+    for bits, name in file_constants.OPEN_FLAGS.items():
         if left & bits == bits:
             parts.append(name)
             left &= ~bits
@@ -119,7 +119,7 @@ def open_flags(value: int) -> str:
 
 @lru_cache(_MEMO)
 def clone_flags(value: int) -> str:
-    named = [name for bits, name in constants.CLONE_FLAGS.items() if value & bits]
+    named = [name for bits, name in process_constants.CLONE_FLAGS.items() if value & bits]
     number = value & 0xFF
     if number:
         named.append(constants.SIGNALS.get(number, str(number)))
@@ -129,10 +129,10 @@ def clone_flags(value: int) -> str:
 @lru_cache(_MEMO)
 def map_flags(value: int) -> str:
     value &= 0xFFFFFFFF
-    kind = constants.MAP_KINDS.get(value & 3)
+    kind = process_constants.MAP_KINDS.get(value & 3)
     parts = [kind] if kind else []
     left = value & ~3 if kind else value
-    for bits, name in constants.MAP_FLAGS.items():
+    for bits, name in process_constants.MAP_FLAGS.items():
         if left & bits:
             parts.append(name)
             left &= ~bits
@@ -144,9 +144,9 @@ def map_flags(value: int) -> str:
 @lru_cache(_MEMO)
 def socket_kind(value: int) -> str:
     value &= 0xFFFFFFFF
-    parts = [constants.SOCKET_KINDS.get(value & 0xF, f"{value & 0xF:#x}")]
+    parts = [network_constants.SOCKET_KINDS.get(value & 0xF, f"{value & 0xF:#x}")]
     left = value & ~0xF
-    for bits, name in constants.SOCKET_FLAGS.items():
+    for bits, name in network_constants.SOCKET_FLAGS.items():
         if left & bits:
             parts.append(name)
             left &= ~bits
@@ -158,7 +158,7 @@ def socket_kind(value: int) -> str:
 @lru_cache(_MEMO)
 def file_mode(value: int) -> str:
     """st_mode, with the kind of the file."""
-    kind = constants.FILE_KINDS.get(value & 0o170000)
+    kind = file_constants.FILE_KINDS.get(value & 0o170000)
     special = "".join(
         f"|{name}"
         for bit, name in ((0o4000, "S_ISUID"), (0o2000, "S_ISGID"), (0o1000, "S_ISVTX"))
@@ -178,14 +178,14 @@ def signal_number(value: int) -> str:
 
 def futex_operation(value: int) -> str:
     number = value & 0xFFFFFFFF
-    name = constants.FUTEX.get(number & 0x7F, f"{number & 0x7F:#x}")
+    name = process_constants.FUTEX.get(number & 0x7F, f"{number & 0x7F:#x}")
     private = "_PRIVATE" if number & 0x80 else ""
     return f"{name}{private}{'|FUTEX_CLOCK_REALTIME' if number & 0x100 else ''}"
 
 
 def prctl_option(value: int) -> str:
     number = value & 0xFFFFFFFF
-    return constants.PRCTL.get(number) or f"{number:#x} /* PR_??? */"
+    return process_constants.PRCTL.get(number) or f"{number:#x} /* PR_??? */"
 
 
 def access_mode(value: int) -> str:

@@ -1,9 +1,9 @@
 """ptrace(2), as far as a tracer of system calls needs it.
 
-The requests and events that python-ptrace's binding knows come from there; those since Linux 3.4
-(PTRACE_SEIZE, PTRACE_LISTEN) and 5.3 (PTRACE_GET_SYSCALL_INFO), which it lacks, stand here. The function
-itself is bound once more: a stop costs a few of its calls, and one that keeps the interpreter's lock
-and converts nothing costs a third.
+Numbers are those of the kernel's uapi header. python-ptrace's binding is not used: it lacks what came
+since Linux 3.4 (PTRACE_SEIZE, PTRACE_LISTEN) and 5.3 (PTRACE_GET_SYSCALL_INFO), importing it takes 13 ms,
+and a stop costs a few calls of the function, of which one that keeps the interpreter's lock and converts
+nothing costs a third.
 """
 
 from __future__ import annotations
@@ -12,57 +12,37 @@ import ctypes
 import signal
 import struct
 
-from ptrace.binding.func import (
-    PTRACE_CONT,
-    PTRACE_EVENT_EXEC,
-    PTRACE_GETEVENTMSG,
-    PTRACE_GETSIGINFO,
-    PTRACE_O_TRACECLONE,
-    PTRACE_O_TRACEEXEC,
-    PTRACE_O_TRACEFORK,
-    PTRACE_O_TRACESYSGOOD,
-    PTRACE_O_TRACEVFORK,
-    PTRACE_SYSCALL,
-    THREAD_TRACE_FLAGS,
-)
-
-CONT, SYSCALL, LISTEN = int(PTRACE_CONT), int(PTRACE_SYSCALL), 0x4208
-GETEVENTMSG, GETSIGINFO = int(PTRACE_GETEVENTMSG), int(PTRACE_GETSIGINFO)
-SEIZE, GET_SYSCALL_INFO = 0x4206, 0x420E
-EVENT_EXEC, EVENT_SECCOMP, EVENT_STOP = int(PTRACE_EVENT_EXEC), 7, 128
-ALL_CHILDREN = int(THREAD_TRACE_FLAGS)
+CONT, SYSCALL, LISTEN = 7, 24, 0x4208
+SEIZE, GETEVENTMSG, GETSIGINFO, GET_SYSCALL_INFO = 0x4206, 0x4201, 0x4202, 0x420E
+EVENT_EXEC, EVENT_SECCOMP, EVENT_STOP = 4, 7, 128
+ALL_CHILDREN = 0x40000000
 """__WALL of waitpid(2): threads as well."""
 SYSCALL_STOP = signal.SIGTRAP | 0x80
 GROUP_STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
-_O_TRACESECCOMP, _O_EXITKILL = 1 << 7, 1 << 20
-OPTIONS = (
-    int(
-        PTRACE_O_TRACESYSGOOD
-        | PTRACE_O_TRACEFORK
-        | PTRACE_O_TRACEVFORK
-        | PTRACE_O_TRACECLONE
-        | PTRACE_O_TRACEEXEC
-    )
-    | _O_TRACESECCOMP
-    | _O_EXITKILL
-)
-"""What a tracee's stops tell; and that it dies with its tracer."""
+_SYSGOOD, _FORK, _VFORK, _CLONE, _EXEC = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 4
+_SECCOMP, _EXITKILL = 1 << 7, 1 << 20
+OPTIONS = _SYSGOOD | _FORK | _VFORK | _CLONE | _EXEC | _SECCOMP | _EXITKILL
+"""PTRACE_O_*: what a tracee's stops tell; and that it dies with its tracer."""
 
 request = ctypes.PyDLL(None).ptrace
 """request(what, tid, address, data): -1 when it failed. Without types: converting costs twice the call.
 Numbers are C ints, so addresses come as `c_void_p`."""
 _seize = ctypes.PyDLL(None, use_errno=True).ptrace
 
-NONE, ENTRY, EXIT, SECCOMP = range(4)
+ENTRY, EXIT = 1, 2
 """`op` of struct ptrace_syscall_info."""
 INFO_SIZE = 88
-info = ctypes.create_string_buffer(INFO_SIZE)
+info = bytearray(INFO_SIZE)
 """The struct ptrace_syscall_info of the last stop that was asked about."""
-INFO_AT = ctypes.c_void_p(ctypes.addressof(info))
-entry = struct.Struct("=B3xI16xQ6Q").unpack_from
-"""op, architecture, number and the six arguments."""
-result = struct.Struct("=24xq").unpack_from
+_info = (ctypes.c_char * INFO_SIZE).from_buffer(info)
+INFO_AT = ctypes.c_void_p(ctypes.addressof(_info))
+entry = struct.Struct("=B3xI16xQ").unpack_from
+"""op, architecture and number."""
+values = struct.Struct("=32x6Q").unpack_from
+"""The six arguments."""
+result = struct.Struct("=B23xq").unpack_from
+"""op and the result."""
 
 _message = ctypes.c_ulong()
 _MESSAGE_AT = ctypes.c_void_p(ctypes.addressof(_message))

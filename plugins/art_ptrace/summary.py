@@ -8,13 +8,12 @@ import os
 import time
 from collections.abc import Sequence
 
-from art_ptrace import structures
 from art_ptrace.arguments import PATH_MAX
-from art_ptrace.calls import Call
+from art_ptrace.calls import Call, Found
 from art_ptrace.escaping import quoted
 from art_ptrace.output import Output
+from art_ptrace.structures import sockets
 from art_ptrace.tracees import Tracee
-from art_ptrace.writers import Found
 
 _MOST = 1000
 """Paths, programs and addresses of one kind that are listed; of more only the number is told."""
@@ -41,7 +40,7 @@ TITLES = {
 class Summary:
     """Counts; see `writers.Writer`."""
 
-    timed = True
+    timed = looks = True
 
     def __init__(self, output: Output, *, as_json: bool) -> None:
         self._output = output
@@ -50,7 +49,9 @@ class Summary:
         self._listed: dict[str, dict[str, None]] = {kind: {} for kind in TITLES}
         self._left_out = dict.fromkeys(TITLES, 0)
 
-    def call(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found, result: int) -> None:
+    def call(
+        self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
+    ) -> None:
         spent = time.monotonic_ns() - tracee.began
         failed = -4096 < result < 0
         self._count(call.name, spent, failed=failed)
@@ -65,7 +66,7 @@ class Summary:
         counts[1] += failed
         counts[2] += spent
 
-    def _note(self, tracee: Tracee, name: str, values: Sequence[int], found: Found) -> None:
+    def _note(self, tracee: Tracee, name: str, values: Sequence[int], found: Found | None) -> None:
         if name in _OPENED:
             path, directory, flags = _OPENED[name]
             how = found.get(2) if found else None
@@ -86,7 +87,7 @@ class Summary:
         elif name in _REACHED:
             address = found.get(_REACHED[name]) if found else None
             if isinstance(address, bytes) and len(address) > 2:
-                self._list("reached", structures.address(address))
+                self._list("reached", sockets.address(address))
 
     def _list(self, kind: str, text: str) -> None:
         listed = self._listed[kind]
@@ -97,7 +98,7 @@ class Summary:
         else:
             self._left_out[kind] += 1
 
-    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found) -> None:
+    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None) -> None:
         self._count(call.name, 0, failed=False)
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None: ...
@@ -148,7 +149,7 @@ class Summary:
         }
 
 
-def _path(tracee: Tracee, values: Sequence[int], found: Found, at: int, directory: int) -> str:
+def _path(tracee: Tracee, values: Sequence[int], found: Found | None, at: int, directory: int) -> str:
     """A path as it is inside, absolute where that can be known, written so that it ends no line."""
     raw = found.get(at) if found else None
     if not isinstance(raw, bytes):

@@ -7,9 +7,9 @@ import os
 import resource
 from collections.abc import Sequence
 
-from art_ptrace.calls import Call
+from art_ptrace.calls import Call, Found
 
-Attempt = tuple[Call, Sequence[int], dict[int, object] | None, int, int]
+Attempt = tuple[Call, Sequence[int], Found | None, int, int]
 """A call that ended: what it was, its values, what was fetched, its result, and when it began."""
 
 
@@ -76,6 +76,7 @@ class Tracee:
         "inside",
         "prefix",
         "process",
+        "read",
         "recorded",
         "tid",
         "values",
@@ -85,11 +86,12 @@ class Tracee:
         self.tid = tid
         self.inside = inside
         self.process = process
+        self.read = process.read
         self.recorded = recorded
         self.prefix = prefix(tid, inside)
         self.call: Call | None = None
         self.values: Sequence[int] = ()
-        self.found: dict[int, object] | None = None
+        self.found: Found | None = None
         self.began = 0
         self.attempts: list[Attempt] = []
 

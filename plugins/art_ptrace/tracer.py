@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
+from art_core import channel
 from art_core.contracts import Child, Reason, TraceRequest
 from art_core.errors import ArtError
 
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _MACHINES = ("x86_64", "aarch64")
-INSTALL = "pip install 'art-runtime[trace]'"
 
 
 class Ptrace:
@@ -51,7 +51,7 @@ def reasons(yama: str = _YAMA, status: str = "/proc/self/status") -> list[Reason
     """Why a sandbox cannot be traced here."""
     found = []
     if find_spec("ptrace") is None:
-        found.append(Reason("python-ptrace is not installed", INSTALL))
+        found.append(Reason("python-ptrace is not installed", channel.cure("library", "ptrace")))
     machine = os.uname().machine
     if machine not in _MACHINES:
         found.append(Reason(f"the system calls of {machine} are not known", "another machine"))

@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from art_ptrace import constants, structures
-from art_ptrace.calls import Call
+from art_ptrace import constants
+from art_ptrace.calls import Call, Found, unfetched
 from art_ptrace.output import Output
+from art_ptrace.structures import signals
 from art_ptrace.tracees import Tracee
 
 _COLUMN = 39
 """Where the results begin, as strace has it."""
-Found = dict[int, object] | None
 
 
 class Writer(Protocol):
@@ -23,11 +23,15 @@ class Writer(Protocol):
 
     timed: bool
     """It wants to know when a call began."""
+    looks: bool
+    """It looks at the program itself, which has to stand still while a call is written."""
 
-    def call(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found, result: int) -> None:
+    def call(
+        self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
+    ) -> None:
         """A call ended."""
 
-    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found) -> None:
+    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None) -> None:
         """A call will never end: the thread ended in it."""
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None:
@@ -47,22 +51,26 @@ class Writer(Protocol):
 
 
 class Text:
-    timed = False
+    timed = looks = False
 
     def __init__(self, output: Output) -> None:
         self._write = output.write
 
-    def call(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found, result: int) -> None:
-        line = f"{tracee.prefix}{call.name}({', '.join(call.arguments(values, found, result))})"
-        self._write(f"{line:<{_COLUMN}} = {call.result(values, result, found)}\n")
+    def call(
+        self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
+    ) -> None:
+        line = f"{tracee.prefix}{call.name}({call.text(values, found, result)})".ljust(_COLUMN)
+        shown = result if result >= 0 and call.plain else call.result(values, result, found)
+        self._write(f"{line} = {shown}\n")
 
-    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found) -> None:
-        line = f"{tracee.prefix}{call.name}({', '.join(call.arguments(values, found, None))})"
+    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None) -> None:
+        text = call.text(values, unfetched(found), None)
+        line = f"{tracee.prefix}{call.name}({text})"
         self._write(f"{line:<{_COLUMN}} = ?\n")
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None:
         name = constants.SIGNALS.get(number, str(number))
-        about = "" if info is None else f" {structures.signal_info(info)}"
+        about = "" if info is None else f" {signals.signal_info(info)}"
         self._write(f"{tracee.prefix}--- {name}{about} ---\n")
 
     def stopped(self, tracee: Tracee, number: int) -> None:
@@ -89,7 +97,7 @@ class Json:
     """Objects with `ts` (nanoseconds since the epoch), `pid`, `tid` (the sandbox's), `host_pid`, `host_tid`
     and `comm`; for a call `syscall`, `args`, `ret`, `errno` and `duration` (nanoseconds)."""
 
-    timed = True
+    timed, looks = True, False
 
     def __init__(self, output: Output) -> None:
         self._write = output.write
@@ -108,7 +116,9 @@ class Json:
         }
         self._write(json.dumps({**about, **more}) + "\n")
 
-    def call(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found, result: int) -> None:
+    def call(
+        self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
+    ) -> None:
         now = time.monotonic_ns()
         failed = -4096 < result < 0
         self._put(
@@ -121,14 +131,14 @@ class Json:
             duration=now - tracee.began,
         )
 
-    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found) -> None:
-        arguments = call.arguments(values, found, None)
+    def unfinished(self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None) -> None:
+        arguments = call.arguments(values, unfetched(found), None)
         self._put(
             tracee, tracee.began, syscall=call.name, args=arguments, ret=None, errno=None, duration=None
         )
 
     def signal(self, tracee: Tracee, number: int, info: bytes | None) -> None:
-        about = None if info is None else structures.signal_info(info)
+        about = None if info is None else signals.signal_info(info)
         self._put(tracee, time.monotonic_ns(), signal=constants.SIGNALS.get(number, str(number)), info=about)
 
     def stopped(self, tracee: Tracee, number: int) -> None:

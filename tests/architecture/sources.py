@@ -48,7 +48,7 @@ def imports(path: Path) -> Iterator[Import]:
                 base = package[: len(package) - level + 1]
                 names = [".".join([*base, *([node.module] if node.module else [])])]
             case ast.Call(
-                func=ast.Name(id="__import__" | "import_module")
+                func=ast.Name(id="__import__" | "import_module" | "find_spec")
                 | ast.Attribute(attr="import_module" | "find_spec"),
                 args=[ast.Constant(value=str(module)), *_],
             ):

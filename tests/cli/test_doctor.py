@@ -30,12 +30,11 @@ def host(
     release: str = "6.12.0-amd64",
     landlock: int = 6,
 ) -> Host:
-    """A machine that has everything but what it lacks: programs, modules and paths by name."""
+    """A machine that has everything but what it lacks: programs and paths by name."""
     contents = {**READY, **(files or {})}
     return Host(
         read=contents.get,
         has_program=lambda name: None if name in lacks else f"/usr/bin/{name}",
-        has_module=lambda name: name not in lacks,
         exists=lambda path: path not in lacks,
         release=release,
         landlock_abi=landlock,
@@ -98,13 +97,11 @@ def test_a_machine_that_has_all_passes() -> None:
         ),
         (
             host({f"{SETTINGS}kernel/yama/ptrace_scope": "2\n"}),
-            "ptrace",
+            "ptrace(2)",
             "warning",
             "sudo sysctl -w kernel.yama.ptrace_scope=1",
         ),
-        (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace", "warning", "after a restart"),
-        (host(lacks={"apsw"}), "extra overlay", "warning", "pip install 'art-runtime[overlay]'"),
-        (host(lacks={"ptrace"}), "extra trace", "warning", "pip install 'art-runtime[trace]'"),
+        (host({f"{SETTINGS}kernel/yama/ptrace_scope": "3\n"}), "ptrace(2)", "warning", "after a restart"),
     ],
 )
 def test_what_is_lacking_is_named_with_its_cost_and_its_cure(
@@ -207,3 +204,21 @@ def test_settings_that_are_wrong_are_a_finding(caller: Caller, workspace: Path) 
 def test_a_plugin_that_is_missing_is_a_finding(plain: Caller) -> None:
     found = examined(plain, "--no-plugin", "bwrap", status=1)
     assert "bwrap" in next(check["found"] for check in found["checks"] if check["name"] == "a run")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "what", "cure"),
+    [
+        ("cowfs", "store sqlite", "overlay"),
+        ("proxy", "gateway proxy", "network"),
+        ("ptrace", "tracer ptrace", "trace"),
+    ],
+)
+def test_a_part_that_is_not_there_is_a_finding_with_what_brings_it(
+    plain: Caller, plugin: str, what: str, cure: str
+) -> None:
+    assert states(examined(plain))[what] == "ok"
+    found = examined(plain, "--no-plugin", plugin)
+    (check,) = [check for check in found["checks"] if check["name"] == what]
+    assert (check["state"], check["cure"]) == ("warning", f"pip install 'art-runtime[{cure}]'")
+    assert check["without"]

@@ -9,7 +9,8 @@ import pytest
 
 from art_core.errors import UsageError
 from art_ptrace import numbers
-from art_ptrace.calls import call
+from art_ptrace.arguments import Read
+from art_ptrace.calls import Call, Found, call
 from art_ptrace.classes import AGENT, CLASSES
 from art_ptrace.filters import program
 from art_ptrace.selection import PARTLY, Selection, select
@@ -65,6 +66,12 @@ def test_names_are_the_kernel_headers_own(architecture: int) -> None:
     assert architecture == numbers.AARCH64 or differing == {}
 
 
+def fetched(known: Call, read: Read, values: list[int], result: int) -> Found:
+    """What is fetched of a call from its beginning to its end."""
+    before = known.before(read, values) if known.before else {}
+    return {**before, **(known.after(read, values, result) if known.after else {})}
+
+
 def test_every_number_has_a_way_to_be_written() -> None:
     for architecture in (numbers.X86_64, numbers.AARCH64, numbers.I386, numbers.ARM):
         for number in (*range(600), 1 << 30, (1 << 30) + 59, 0xFFFFFFFF):
@@ -72,9 +79,7 @@ def test_every_number_has_a_way_to_be_written() -> None:
             for value in (0, 1, 1 << 31, (1 << 64) - 1):
                 values = [value] * 6
                 for result in (0, -2, -512, 1 << 40):
-                    found = known.fetch_exit(
-                        lambda a, n: b"", values, result, known.fetch_entry(lambda a, n: b"", values)
-                    )
+                    found = fetched(known, lambda a, n: b"", values, result)
                     assert all(isinstance(text, str) for text in known.arguments(values, found, result))
                     assert known.result(values, result, found)
 
@@ -86,7 +91,7 @@ def test_memory_of_any_content_can_be_written() -> None:
             known = call(numbers.X86_64, number)
             read = lambda address, size, fill=fill: (fill * size)[:size]  # noqa: E731
             values = [5000, 2, 3, 1, 4, 5]
-            found = known.fetch_exit(read, values, 3, known.fetch_entry(read, values))
+            found = fetched(known, read, values, 3)
             line = ", ".join(known.arguments(values, found, 3)) + known.result(values, 3, found)
             assert line.isprintable() and line.isascii(), known.name
 
