@@ -17,7 +17,8 @@ from art_cowfs.schema import changing
 
 
 class Accepted(NamedTuple):
-    """A file's number, the path of the host's file, and what that was and is: size and mtime."""
+    """A file's number, the path of the host's file as the database keeps it, and what that was and is: size
+    and mtime."""
 
     ino: int
     path: bytes
@@ -43,6 +44,5 @@ def accept(connection: apsw.Connection, branch: str, accepted: Accepted, frozen:
         node.origin = accepted.path
         node.base_size, node.base_mtime = accepted.now
         columns = ("?, " * 16).rstrip(", ")
-        connection.execute(
-            f"INSERT OR REPLACE INTO inode VALUES({columns})", (node.ino, chain.top, *row_of(node))
-        )
+        changed = node.ino, chain.top, *row_of(node, chain.origins)
+        connection.execute(f"INSERT OR REPLACE INTO inode VALUES({columns})", changed)

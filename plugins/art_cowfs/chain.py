@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from art_cowfs.origins import Origins
 from art_cowfs.schema import CHUNK, chain_of, layers_from
 
 HOST_NUMBERS = 1 << 62
@@ -39,9 +40,13 @@ class Inode(NamedTuple):
 class Chain:
     """The layers of one branch, on one connection."""
 
-    def __init__(self, connection: apsw.Connection, branch: str, frozen: int = 0) -> None:
-        """`frozen` is a layer to read in the place of the branch's top."""
+    def __init__(
+        self, connection: apsw.Connection, branch: str, frozen: int = 0, *, workspace: bytes = b""
+    ) -> None:
+        """`frozen` is a layer to read in the place of the branch's top; `workspace` the one whose host
+        directory shows through."""
         self.connection = connection
+        self.origins = Origins(workspace)
         self._branch = branch
         connection.execute("CREATE TEMP TABLE IF NOT EXISTS chain(layer INTEGER PRIMARY KEY)")
         self._take(layers_from(connection, frozen) if frozen else chain_of(connection, branch))
@@ -70,7 +75,10 @@ class Chain:
     def inode(self, ino: int) -> Inode | None:
         """The newest row of an inode; also of one that is gone (nlink 0)."""
         row = self._one(self._inode, (ino,))
-        return Inode(*row) if row else None
+        if not row:
+            return None
+        found = Inode(*row)
+        return found if found.origin is None else found._replace(origin=self.origins.shown(found.origin))
 
     def name(self, parent: int, name: bytes) -> tuple[int | None] | None:
         """What a name leads to: (number,), (None,) for a whiteout, None when no layer has it."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
+from art_cowfs.origins import OF_WORKSPACE
 from art_cowfs.schema import CHUNK, MAIN, all_rows
 from art_cowfs.seeds import SEEDS
 
@@ -325,7 +326,8 @@ def _inodes(connection: apsw.Connection) -> Iterator[Problem]:
         (
             "origin-path",
             "origin IS NOT NULL AND (instr(origin, x'00') OR (substr(origin, 1, 1) = x'2f' AND "
-            f"substr(origin, 1, {len(SEEDS)}) != x'{SEEDS.hex()}') OR "
+            f"substr(origin, 1, {len(SEEDS)}) != x'{SEEDS.hex()}' AND "
+            f"substr(origin, 1, 2) != x'{OF_WORKSPACE.hex()}') OR "
             "instr(x'2f' || origin || x'2f', x'2f2e2e2f'))",
             "shows a path of the host that a workspace cannot have",
             f"UPDATE inode SET origin = NULL, host_clip = 0 {where}",

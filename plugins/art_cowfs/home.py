@@ -51,13 +51,13 @@ def reading(path: str, at: str, workspace: Workspace | None) -> Iterator[Home]:
             trees = []
             for below in (None, workspace):
                 opened.append(connect(path))
-                chain = Chain(opened[-1], at, still.layer)
+                name = b"" if below is None else os.fsencode(below.name)
+                chain = Chain(opened[-1], at, still.layer, workspace=name)
                 if below is not None:
                     know(opened[-1], _placed(below))
                     lower = Lower(os.dup(below.fd), companions(path))
                 trees.append(_tree(chain, lower))
-            name = None if workspace is None else os.fsencode(workspace.name)
-            yield Home(trees[0], name, trees[1])
+            yield Home(trees[0], name or None, trees[1])
         finally:
             if lower is not None:
                 lower.close()

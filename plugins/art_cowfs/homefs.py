@@ -16,7 +16,6 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
 from art_cowfs.nodes import CowNode
-from art_cowfs.seeds import SEEDS
 from art_cowfs.shares import Sharing
 from art_fusefs.answers import answering
 from art_fusefs.backend import ROOT, InodeChanged, NameChanged, Tell
@@ -49,8 +48,8 @@ class HomeOperations(Operations[CowNode]):
         return False
 
     def _refuse_crossing(self, node: CowNode, source: CowNode | None, target: CowNode) -> None:
-        of_seed = node.origin is not None and node.origin.startswith(SEEDS)
-        if not (of_seed or stat.S_ISDIR(node.mode)) or not self._is_in_workspace(target):
+        of_another = node.origin is not None and node.origin.startswith(b"/")
+        if not (of_another or stat.S_ISDIR(node.mode)) or not self._is_in_workspace(target):
             return
         if source is None or not self._is_in_workspace(source):
             raise FUSEError(errno.EXDEV)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import apsw
 
 from art_cowfs.check import MOST, Problem
 from art_cowfs.lower import Lower
+from art_cowfs.origins import divided
 from art_cowfs.schema import all_rows
 
 _PARTIAL = f"""
@@ -19,35 +21,43 @@ WHERE origin IS NOT NULL AND host_clip > 0 AND nlink > 0 AND (mode & {stat.S_IFM
 
 
 def changed_files(connection: apsw.Connection) -> Iterator[Problem]:
-    """Told for the one workspace that a database has; which of several a file belongs to is not recorded.
-    A directory that is not there says nothing."""
-    try:
-        workspaces = all_rows(connection, "SELECT path FROM workspace")
-        if len(workspaces) != 1:
+    """Told of each workspace whose directory is there; a seed's directory is not recorded."""
+    with ExitStack() as opened:
+        try:
+            lowers = dict(_workspaces(connection, opened))
+            told = 0
+            for kept, size, mtime in all_rows(connection, _PARTIAL):
+                name, path = divided(kept)
+                lower = lowers.get(name)
+                if lower is None or path.startswith(b"/"):
+                    continue
+                try:
+                    found = lower.stat(path)
+                except (OSError, ValueError):
+                    continue
+                if found is None or (found.st_size, found.st_mtime_ns) != (size, mtime):
+                    told += 1
+                    if told > MOST:
+                        return
+                    what = "is gone from the host" if found is None else "was changed on the host"
+                    yield Problem(
+                        "host",
+                        f"{os.fsdecode(path)!r} {what} after a part of it was changed in the sandbox; "
+                        "`art pull --accept-host` takes what the host has",
+                    )
+        except (apsw.Error, TypeError, AttributeError):  # What it holds is told by others.
             return
-        lower = Lower(os.open(workspaces[0][0], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-    except (OSError, apsw.Error, TypeError, ValueError):
-        return
-    try:
-        told = 0
-        for origin, size, mtime in all_rows(connection, _PARTIAL):
-            try:
-                found = lower.stat(origin)
-            except (OSError, TypeError, ValueError):
-                continue
-            if origin.startswith(b"/"):  # A seed's: which one it was is not recorded.
-                continue
-            if found is None or (found.st_size, found.st_mtime_ns) != (size, mtime):
-                told += 1
-                if told > MOST:
-                    return
-                what = "is gone from the host" if found is None else "was changed on the host"
-                yield Problem(
-                    "host",
-                    f"{os.fsdecode(origin)!r} {what} after a part of it was changed in the sandbox; "
-                    "`art pull --accept-host` takes what the host has",
-                )
-    except apsw.Error:
-        return
-    finally:
-        lower.close()
+
+
+def _workspaces(connection: apsw.Connection, opened: ExitStack) -> Iterator[tuple[bytes, Lower]]:
+    """The directories by the workspaces' names; by none where there is one that it must be."""
+    rows = all_rows(connection, "SELECT name, path FROM workspace")
+    for name, path in rows:
+        try:
+            lower = Lower(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        except (OSError, ValueError):
+            continue
+        opened.callback(lower.close)
+        yield name, lower
+        if len(rows) == 1:
+            yield b"", lower

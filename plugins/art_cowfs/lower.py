@@ -16,6 +16,7 @@ import struct
 import time
 from collections.abc import Iterable
 
+from art_cowfs.origins import OF_WORKSPACE
 from art_cowfs.seeds import SEEDS, Seeds, apart
 
 _SYS_OPENAT2 = 437
@@ -27,7 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class Lower:
     """A directory of the host, by descriptor. Paths are relative, b"" the directory itself; those that
-    begin with `SEEDS` are of seeds."""
+    begin with `SEEDS` are of seeds, those of another workspace lead to nothing."""
 
     def __init__(self, fd: int, hidden: Iterable[str] = (), seeds: Seeds | None = None) -> None:
         self._fd = fd
@@ -37,6 +38,8 @@ class Lower:
         self._looked = 0.0
 
     def _open(self, path: bytes, flags: int) -> int:
+        if path.startswith(OF_WORKSPACE):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH)
         top = self._fd
         if path.startswith(SEEDS):
@@ -126,6 +129,8 @@ class Lower:
 
     def open(self, path: bytes) -> int:
         """A descriptor for reading a regular file. Raises OSError."""
+        if path.startswith(OF_WORKSPACE):
+            raise OSError(errno.ENXIO, "this is in the host's directory of another workspace", path)
         pinned = self._open(path, os.O_PATH | os.O_NOFOLLOW)
         try:
             found = os.fstat(pinned)

@@ -6,6 +6,7 @@ import os
 import stat
 
 from art_cowfs.chain import HOST_NUMBERS, Inode
+from art_cowfs.origins import Origins
 from art_fusefs.backend import Node
 
 
@@ -84,7 +85,7 @@ def derived(found: os.stat_result) -> int:
     return HOST_NUMBERS | device << 48 | (found.st_ino & 0xFFFF_FFFF_FFFF)
 
 
-def row_of(node: CowNode) -> tuple[object, ...]:
+def row_of(node: CowNode, origins: Origins) -> tuple[object, ...]:
     """The columns of `inode` after its number and layer."""
     seen = node.origin is not None or node.base_mtime
     return (
@@ -99,7 +100,7 @@ def row_of(node: CowNode) -> tuple[object, ...]:
         node.mtime,
         node.ctime,
         node.target or None,
-        node.origin,
+        origins.kept(node.origin),
         node.base_size if seen else None,
         node.base_mtime if seen else None,
     )

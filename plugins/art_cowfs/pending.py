@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from art_cowfs.changed import Changed
 from art_cowfs.nodes import CowNode, row_of
+from art_cowfs.origins import OF_NONE, Origins
 from art_cowfs.writer import Batch, Writer
 
 
@@ -22,8 +23,10 @@ class Pending:
         writer: Writer | None,
         wake: Callable[[], None],
         free: Callable[[], int] = lambda: sys.maxsize,
+        origins: Origins = OF_NONE,
     ) -> None:
         """`free` tells how many bytes the database can still grow by what is written."""
+        self._origins = origins
         self.batch = Batch()
         self.inflight: list[Batch] = []
         self._writer = writer
@@ -98,7 +101,7 @@ class Pending:
             return
         batch = self.batch
         self.notice()
-        batch.inodes = {ino: row_of(node) for ino, node in batch.inodes.items()}
+        batch.inodes = {ino: row_of(node, self._origins) for ino, node in batch.inodes.items()}
         self.inflight.append(batch)
         self.batch = Batch()
         self._room = self._free()

@@ -162,14 +162,16 @@ def _put_back_paths(
     with ExitStack() as ending, ExitStack() as pinned:
         lower = Lower(os.dup(workspace.fd), companions(path))
         ending.callback(lower.close)
-        wanted = Chain(ending.enter_context(writing_to(path)), "", layer)
+        name = os.fsencode(workspace.name)
+        wanted = Chain(ending.enter_context(writing_to(path)), "", layer, workspace=name)
         portions = ending.enter_context(Portions(connection, lock.committing))
         top, *below = chain_of(connection, branch)
         under = below[0] if below and layers.is_empty(connection, top) else top
         new = layers.add_layer(connection, under, time.time_ns())
         pin = Pin(path, new)
         pinned.callback(pin.close)
-        restoring = Restoring(connection, Chain(connection, branch, new), wanted, lower, portions.wrote)
+        there = Chain(connection, branch, new, workspace=name)
+        restoring = Restoring(connection, there, wanted, lower, portions.wrote)
         sys.setrecursionlimit(_DEEPEST)
         ending.callback(sys.setrecursionlimit, before)
         try:

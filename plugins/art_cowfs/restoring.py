@@ -292,8 +292,9 @@ class Restoring:
             )
             self._origins = {}
             for path, ino in cast("list[tuple[bytes, int]]", rows.fetchall()):
-                if self._row(self._there, ino) is not None:
-                    self._origins[path] = ino
+                shown = self._there.origins.shown(path)
+                if shown is not None and self._row(self._there, ino) is not None:
+                    self._origins[shown] = ino
         return self._origins
 
     def _drop(self, ino: int | None) -> None:
@@ -374,9 +375,8 @@ class Restoring:
     def _put_row(self, ino: int, row: Inode) -> None:
         self._in_top.add(ino)
         places = ", ".join("?" * len(row))
-        self._connection.execute(
-            f"INSERT OR REPLACE INTO inode VALUES({places})", row._replace(ino=ino, layer=self._top)
-        )
+        kept = row._replace(ino=ino, layer=self._top, origin=self._there.origins.kept(row.origin))
+        self._connection.execute(f"INSERT OR REPLACE INTO inode VALUES({places})", kept)
         self._wrote(0)
 
     def _put_xattrs(

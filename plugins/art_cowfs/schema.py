@@ -12,8 +12,8 @@ no layer has comes from the host's directory.
 * `inode`: one row for each inode a layer changed. `holes` are bytes of its chunks that were never
   written. `clip` is the smallest size the file had in this
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
-  `origin` is the path of the host's file or directory that shows through, relative to the
-  workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
+  `origin` is the path of the host's file or directory that shows through (`art_cowfs.origins`), NULL when
+  none does; `origin_size` and `origin_mtime` say what it was when a part of it
   was copied up, or what the host had where a file without an origin was put. A row with `nlink` 0 is
   of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout, 0 stands for no row: what the host has shows again.

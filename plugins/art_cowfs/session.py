@@ -86,7 +86,7 @@ class Session:
             self._writing = connect(self.path)
             # A statement of many rows keeps what it would have to undo: no file for that.
             self._writing.pragma("temp_store", 2)
-            self.chain = Chain(self._reading, branch)
+            self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
             self._sweep()
             if workspace is not None:
                 self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
@@ -253,7 +253,7 @@ class Session:
         with suppress(OSError):
             node = self.tree.node(accepted.ino)
             if node.origin is not None and (node.base_size, node.base_mtime) == accepted.was:
-                node.origin = accepted.path
+                node.origin = self.chain.origins.shown(accepted.path)
                 node.base_size, node.base_mtime = accepted.now
                 self.tree.contents.reopen(node)
                 self.tree.changed(node)

@@ -59,7 +59,7 @@ class Tree:
         """Numbers of host files that were copied up in this session."""
         self._copied_before = chain.has_host_number()
         self._replaced: dict[bytes, int] = {}
-        self.pending = Pending(writer, wake, free)
+        self.pending = Pending(writer, wake, free, chain.origins)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
         self._covers = Covers()

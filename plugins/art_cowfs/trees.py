@@ -35,7 +35,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
         connection, remembering = connect(path), connect(path)
         lower = Lower(os.dup(workspace.fd), companions(path))
         try:
-            layers = Chain(connection, at, still.layer)
+            layers = Chain(connection, at, still.layer, workspace=os.fsencode(workspace.name))
             if workspace.moved:
                 know(remembering, _placed(workspace))
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
@@ -210,7 +210,8 @@ class Reader:
 
     def _take(self, ino: int, path: bytes, was: tuple[int, int], now: tuple[int, int]) -> None:
         """From now on the rest of a partial file is what the host has at a path."""
-        self._change({"ask": "accept", "ino": ino, "path": path.hex(), "was": was, "now": now})
+        kept = self._chain.origins.kept(path) or b""
+        self._change({"ask": "accept", "ino": ino, "path": kept.hex(), "was": was, "now": now})
 
 
 def _rows(name: bytes, agreed: Mapping[bytes, Agreed | None]) -> agreeing.Rows:

@@ -60,12 +60,13 @@ def _opened(wish: Mapping[str, Any], workspace_fd: int, tell: Tell, watching: tr
     path, at = os.fsdecode(bytes.fromhex(wish["database"])), str(wish["branch"])
     with standing(path, at) as still, contextlib.closing(connect(path)) as connection:
         lower = None
+        name = bytes.fromhex(wish["name"]) if workspace_fd >= 0 else b""
         if workspace_fd >= 0:
-            name, place = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
+            place = bytes.fromhex(wish["path"])
             know(connection, Place(name, place, workspace_fd, wish["moved"]))
             lower = Lower(workspace_fd, companions(path))
         yield Tree(
-            Chain(connection, at, still.layer),
+            Chain(connection, at, still.layer, workspace=name),
             None,
             lower,
             uid=wish["uid"],

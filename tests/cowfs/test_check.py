@@ -115,14 +115,14 @@ DAMAGES = {
     "mode": f"UPDATE inode SET mode = 15 WHERE ino = {FILE}",
     "size": f"UPDATE inode SET size = -5 WHERE ino = {FILE}",
     "target": "UPDATE inode SET target = NULL WHERE target IS NOT NULL",
-    "origin-path": "UPDATE inode SET origin = x'2e2e2f78' WHERE origin = x'6c61726765'",
+    "origin-path": "UPDATE inode SET origin = x'2e2e2f78' WHERE substr(origin, -5) = x'6c61726765'",
     "chunk-missing": f"DELETE FROM chunk WHERE ino = {FILE} AND idx = 1",
     "chunk-size": f"UPDATE chunk SET data = zeroblob(70000) WHERE ino = {FILE} AND idx = 0",
     "chunk-place": f"UPDATE chunk SET idx = -2 WHERE ino = {FILE} AND idx = 0",
     "holes": f"UPDATE inode SET holes = 65536 WHERE ino = {FILE}",
     "numbers": "UPDATE meta SET value = 3 WHERE key = 'next_ino'",
     "type": f"UPDATE inode SET size = 'much' WHERE ino = {FILE}",
-    "host": "UPDATE inode SET origin_mtime = 5 WHERE origin = x'6c61726765'",
+    "host": "UPDATE inode SET origin_mtime = 5 WHERE substr(origin, -5) = x'6c61726765'",
     "sqlite": "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'chunk_place'",
 }
 

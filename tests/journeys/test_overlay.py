@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -423,3 +424,36 @@ END
     done = kept.shell(script)
     assert (done.returncode, done.stdout) == (0, b"built\n"), done.stderr
     assert kept.shell("cd ~ && ./hello && diff -r --no-dereference tree tree && ls out").returncode == 2
+
+
+def test_two_workspaces_of_one_database_show_nothing_of_each_others_host(kept: Kept) -> None:
+    other = kept.workspace.parent / "other"
+    (other / "src").mkdir(parents=True)
+    (other / "src/theirs.py").write_text("theirs\n")
+    (other / "main.py").write_bytes(os.urandom(2 << 20))
+    (other / "kept.txt").write_text("kept\n")
+    os.utime(other / "main.py", (1_500_000_000, 1_500_000_000))
+    own(kept.caller, other)
+
+    def inside(workspace: str, script: str) -> subprocess.CompletedProcess[bytes]:
+        sides = ["-m", workspace, "-d", "workspace.db", "-i=false", "--", "sh", "-c"]
+        return kept.caller.art(*sides, script, cwd=kept.workspace.parent)
+
+    before = (other / "main.py").read_bytes()
+    done = inside(
+        "other", "echo new >src/new.py; printf X | dd of=main.py conv=notrunc status=none; rm kept.txt"
+    )
+    assert done.returncode == 0, done.stderr
+    listed = inside("workspace", "cd ~/other; ls . src; echo more >src/more.py; cat main.py >/dev/null")
+    assert listed.stdout.split() == b".: main.py src src: new.py".split()
+    assert b"No such device or address" in listed.stderr  # The rest of it is on the host, out of sight.
+    again = inside("other", "ls . src ~/workspace; cat src/more.py; sha256sum <main.py")
+    assert again.stdout.split() == [
+        *b".: main.py src /home/agent/workspace: src: more.py new.py theirs.py more".split(),
+        hashlib.sha256(b"X" + before[1:]).hexdigest().encode(),
+        b"-",
+    ], again.stderr
+    pulled = kept.caller.art("pull", "-m", "workspace", "-d", "workspace.db", cwd=kept.workspace.parent)
+    assert (pulled.returncode, pulled.stdout.count(b"\n")) == (0, 2), pulled.stderr
+    assert (kept.workspace / "main.py").read_bytes() == b"x" * 1234
+    assert kept.caller.art("db", "check", "-d", "workspace.db", cwd=kept.workspace.parent).returncode == 0
