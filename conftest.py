@@ -50,6 +50,7 @@ PREREQUISITES = {
     "strace": "strace",
     "useradd": "passwd",
     "userdel": "passwd",
+    "/usr/share/doc/build-essential": "build-essential",
     "/usr/share/doc/pybuild-plugin-pyproject": "pybuild-plugin-pyproject",
     "/usr/share/doc/python3-all": "python3-all",
     "/usr/share/doc/python3-pyfuse3": "python3-pyfuse3",

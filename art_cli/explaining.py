@@ -233,7 +233,9 @@ def _network(run: Preparation) -> Iterator[Shown]:
             yield Shown(rule.text, _place(rule.origin), leak)
     elif run.network == "host":
         leak = "everything that the command can read, to anybody; services of this machine can be reached"
-        yield Shown("the host's network; --network filtered would limit it", source, leak)
+        domains = [] if run.provision is None else run.provision.preset.texts("domains")
+        limit = f" to {', '.join(domains)}" if domains else ""
+        yield Shown(f"the host's network; --network filtered would limit it{limit}", source, leak)
     else:
         yield Shown("none", source)
 

@@ -247,12 +247,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     command.name: command
     for command in (
         Subcommand(RUN, "run a command in the sandbox: the same as art itself"),
-        Subcommand("trust", "show what the workspace asks to have mounted, and approve it", _OF_TRUST),
         Subcommand("agents", "list the presets of agents, and what one grants"),
-        Subcommand("plugins", "list the plugins: what each provides, and why one is not there", _SETTINGS),
-        Subcommand("doctor", "tell what this machine lacks, and what cures it", _SETTINGS | {"isolation"}),
-        Subcommand("completion", "print the completion script of a shell"),
-        Subcommand("x", "commands that plugins bring", _SETTINGS),
         Subcommand("push", "carry the workspace into a database", _OF_STORE),
         Subcommand("pull", "carry it back", _OF_STORE),
         Subcommand("status", "show what changed in the workspace", _OF_STORE),
@@ -261,8 +256,13 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         Subcommand("snapshot", "keep the state of now under a name", _OF_STORE),
         Subcommand("branch", "make a line of work of its own, or list them", _OF_STORE),
         Subcommand("restore", "go back to an earlier state, with all or a part", _OF_STORE),
+        Subcommand("trust", "show what the workspace asks to have mounted, and approve it", _OF_TRUST),
         Subcommand("fs", "files in a database: list, print, copy, mount", _OF_STORE),
         Subcommand("db", "care for a database: check, collect, export", _OF_STORE),
+        Subcommand("doctor", "tell what this machine lacks, and what cures it", _SETTINGS | {"isolation"}),
+        Subcommand("plugins", "list the plugins: what each provides, and why one is not there", _SETTINGS),
+        Subcommand("completion", "print the completion script of a shell"),
+        Subcommand("x", "commands that plugins bring", _SETTINGS),
     )
 }
 """Names that are commands of ART's as the first word."""

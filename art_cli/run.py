@@ -53,13 +53,15 @@ _AS_THEY_ARE = (
 
 def run(chosen: Split, launcher: Launcher) -> int:
     """Run the command, or print what would be run; return the exit status for the shell."""
-    options = chosen.options
-    settings = settings_module.load(os.environ)
-    if "agent" not in options and settings.agents_implied and chosen.words:
-        options = _with_implied(options, settings, chosen.words[0])
-    if options.get("explain"):
+    try:
+        settings = settings_module.load(os.environ)
+        options = _with_implied(chosen, settings)
+        if options.get("explain"):
+            launcher.close()
+            return _explain(options, settings, chosen.words)
+    except BaseException:
         launcher.close()
-        return _explain(options, settings, chosen.words)
+        raise
     asking = console.can_ask()
     with Sandbox(
         settings=settings,
@@ -92,15 +94,17 @@ def run(chosen: Split, launcher: Launcher) -> int:
     return ended.code
 
 
-def _with_implied(options: Mapping[str, Value], settings: Settings, command: str) -> Mapping[str, Value]:
-    """The options with the preset that the command's name stands for, unless the settings of the workspace
-    name one."""
+def _with_implied(chosen: Split, settings: Settings) -> Mapping[str, Value]:
+    """The options with the preset that the command's name stands for, where the settings say that it does;
+    one that was typed, or that they name for the workspace, goes first."""
+    options = chosen.options
+    directory = str(options.get("mount") or settings.mount or ".")
+    named = "agent" in options or settings.for_workspace(absolute(directory)).agent is not None
+    if not settings.agents_implied or named or not chosen.words:
+        return options
     from art_core import presets
 
-    directory = str(options.get("mount") or settings.mount or ".")
-    if settings.for_workspace(absolute(directory)).agent is not None:
-        return options
-    preset = presets.of_command(command, settings, os.environ)
+    preset = presets.of_command(chosen.words[0], settings, os.environ)
     return options if preset is None else {**options, "agent": preset.name}
 
 

@@ -103,11 +103,6 @@ def see_also(*names: str) -> list[str]:
 # --- the program and its commands --------------------------------------------------------------
 
 
-def own_commands() -> list[str]:
-    """The commands of ART's own."""
-    return list(SUBCOMMANDS)
-
-
 def _rows(options: Iterable[Option]) -> list[tuple[str, str]]:
     return [(pages.names(option), option.help) for option in options]
 
@@ -121,12 +116,12 @@ def page_of_art() -> list[str]:
     lines += section("Options")
     for heading, options in GROUPS.items():
         lines += subsection(heading, *terms(_rows(options)))
-    lines += section("Commands", *terms((f"art {name}", SUBCOMMANDS[name].help) for name in own_commands()))
+    lines += section("Commands", *terms((f"art {name}", SUBCOMMANDS[name].help) for name in SUBCOMMANDS))
     lines += section("Exit status", *prose(pages.NOTES.partition("\n\n")[2].removeprefix("Exit status: ")))
     lines += section("Environment", *terms(_variables()))
     lines += section("Files", *terms(_FILES))
     lines += section("Examples", *literal(cleandoc(pages.EXAMPLES.partition("Examples:")[2])))
-    others = [f"art-{name}(1)" for name in own_commands()]
+    others = [f"art-{name}(1)" for name in SUBCOMMANDS]
     return lines + see_also(*others, "art-binds.json(5)", "art-config.toml(5)", "bwrap(1)")
 
 
@@ -256,7 +251,7 @@ def _of_markdown(body: str) -> list[str]:
 def all_pages() -> dict[str, list[str]]:
     """File name -> lines; art-run(1) is art(1)."""
     found = {"art.1": page_of_art()}
-    found |= {f"art-{name}.1": page_of(name) for name in own_commands() if name != RUN}
+    found |= {f"art-{name}.1": page_of(name) for name in SUBCOMMANDS if name != RUN}
     return found | {"art-config.toml.5": page_of_settings(), "art-binds.json.5": page_of_binds()}
 
 

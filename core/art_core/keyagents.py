@@ -1,7 +1,8 @@
 """Agents that hold the caller's keys: the sandbox gets a socket to ask them, and never a key.
 
-Who may ask an agent can have anything signed while the sandbox runs. ssh-agent(1) has no restricted socket;
-gpg-agent's extra socket (gpg-agent(1), extra-socket) does not let keys be exported or passphrases be read.
+Who may ask an agent can have anything signed while the sandbox runs. ssh-agent(1) has no restricted socket,
+so `agentrelay` stands before it; gpg-agent's extra socket (gpg-agent(1), extra-socket) does not let keys be
+exported or passphrases be read.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _GPG_PUBLIC = ("pubring.kbx", "pubring.gpg", "trustdb.gpg")
 _TIMEOUT_S = 20
 
 
-def lend_ssh(lent: Lent, env: Mapping[str, str], home: str, origin: Origin, *, stand_in: bool) -> None:
-    """The socket that SSH_AUTH_SOCK names, and the caller's known hosts. Raises MountError."""
+def lend_ssh(lent: Lent, env: Mapping[str, str], home: str, origin: Origin) -> None:
+    """A way to the agent that SSH_AUTH_SOCK names, and the caller's known hosts. Raises MountError."""
     path = env.get("SSH_AUTH_SOCK", "")
     if not path:
         raise MountError(f"{origin}: no agent runs (SSH_AUTH_SOCK is not set); eval $(ssh-agent); ssh-add")
-    if stand_in:
-        raise MountError(
-            f"{origin}: root's sandbox runs as an ordinary user, whom root's agent does not answer; "
-            'root_as = "root" in the settings (ART_ROOT_AS=root), or run ART as the user who owns the keys'
-        )
-    lent.mounts.append(_socket(path, SSH_SOCKET, origin))
+    os.close(_socket(path, SSH_SOCKET, origin).fd)
+    from art_core.agentrelay import Relay
+
+    relay = Relay(os.path.abspath(path), env)
+    lent.held.append(relay.close)
+    lent.mounts.append(_socket(relay.path, SSH_SOCKET, origin))
     lent.variables[b"SSH_AUTH_SOCK"] = SSH_SOCKET.encode()
     risk = "everything can be signed with your keys for as long as it runs"
     lent.granted.append(Granted("your ssh agent", SSH_SOCKET, origin, risk))

@@ -9,7 +9,7 @@ writes to the host, so it is approved as a bind is.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from art_core import dirs, masks, mounts
@@ -59,6 +59,8 @@ class Lent:
         """What the isolation shows beside them: sockets of agents, devices."""
         self.variables: dict[bytes, bytes] = {}
         self.granted: list[Granted] = []
+        self.held: list[Callable[[], None]] = []
+        """What ends with it."""
         self._archive: Archive | None = None
 
     def close(self) -> None:
@@ -66,10 +68,12 @@ class Lent:
         if self._archive is not None:
             os.close(self._archive.fd)
             self._archive = None
-        for held in (self.seeds, self.shares, self.mounts):
-            while held:
-                if (fd := held.pop().fd) >= 0:
+        for mounts_held in (self.seeds, self.shares, self.mounts):
+            while mounts_held:
+                if (fd := mounts_held.pop().fd) >= 0:
                     os.close(fd)
+        while self.held:
+            self.held.pop()()
 
     def asked(self) -> list[Mount]:
         """What is checked together with all other mounts, with descriptors of its own."""
@@ -275,7 +279,7 @@ def _grant(lent: Lent, wish: Wish, places: _Places, env: Mapping[str, str], *, s
         from art_core import keyagents
 
         if wish.kind == "ssh-agent":
-            keyagents.lend_ssh(lent, env, places.home, wish.origin, stand_in=stand_in)
+            keyagents.lend_ssh(lent, env, places.home, wish.origin)
         else:
             keyagents.lend_gpg(lent, env, places.home, wish.origin)
 

@@ -114,15 +114,16 @@ class Provision:
 
     def mounts(self, hidden: Sequence[str], taken: Sequence[str], workspace: str) -> list[Mount]:
         """What is shown read-only at its own place: where it is `hidden`, and not shown already by what is
-        mounted at one of `taken`, and does not hold the workspace."""
+        mounted at one of `taken`, and does not hold the workspace. A link that leads to the whole home, or
+        above it, is none of a tool's."""
         wanted: dict[str, Mount] = {}
-        for row in self.rows:
-            if row.entry.key not in ("path", "expose"):
-                continue
-            for path in row.found:
-                for guest in dict.fromkeys((os.path.realpath(path), path)):
-                    if any(within(guest, top) for top in hidden):
-                        wanted.setdefault(guest, Mount(source=path, guest=guest, origin=row.entry.origin))
+        home = os.path.realpath(self._home)
+        shown = [row for row in self.rows if row.entry.key in ("path", "expose")]
+        for entry, path in ((row.entry, path) for row in shown for path in row.found):
+            real = os.path.realpath(path)
+            for guest in () if within(home, real) else dict.fromkeys((real, path)):
+                if any(within(guest, top) for top in hidden):
+                    wanted.setdefault(guest, Mount(source=path, guest=guest, origin=entry.origin))
         tops = [*taken, *wanted]
         return [
             mount

@@ -14,11 +14,11 @@ Kind = Literal["file", "dir", "link"]
 class Entry(NamedTuple):
     """One file of a workspace; `path` is relative to its top, with any byte but NUL.
 
-    `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of
-    the host's file that a store's file was changed from; None for one that the host never had.
-    `partial`: some of its contents are still the host's; they are gone (ESTALE) when that file changes.
-    `lower` is the path of the host's file or directory that the store's came from, also where it was
-    renamed since; None for one that the host never had. `shown`: only the host has it; its extended
+    `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of the
+    host's file that a store's file was changed from or put in the place of; None for one that the host
+    never had. `partial`: some of its contents are still the host's; they are gone (ESTALE) when that file
+    changes. `lower` is the path of the host's file or directory that the store's came from, also where it
+    was renamed since; None for one that the host never had. `shown`: only the host has it; its extended
     attributes are left out.
     """
 

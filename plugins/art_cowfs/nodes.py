@@ -86,7 +86,7 @@ def derived(found: os.stat_result) -> int:
 
 def row_of(node: CowNode) -> tuple[object, ...]:
     """The columns of `inode` after its number and layer."""
-    origin = node.origin is not None
+    seen = node.origin is not None or node.base_mtime
     return (
         node.mode,
         node.nlink,
@@ -100,6 +100,6 @@ def row_of(node: CowNode) -> tuple[object, ...]:
         node.ctime,
         node.target or None,
         node.origin,
-        node.base_size if origin else None,
-        node.base_mtime if origin else None,
+        node.base_size if seen else None,
+        node.base_mtime if seen else None,
     )

@@ -120,7 +120,7 @@ class Placing:
                 child = self._tree.lookup(node, below)
                 if child is not None:
                     self._drop(node, below, child)
-            directory.nlink -= 1
+            directory.nlink = max(2, directory.nlink - 1)  # See `naming`: not all were counted.
         self._tree.leave(directory, name, node)
         node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
         self._tree.changed(node)

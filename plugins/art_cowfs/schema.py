@@ -14,7 +14,8 @@ no layer has comes from the host's directory.
   layer: what lower layers hold beyond it is gone. `host_clip` is the same for the host's contents.
   `origin` is the path of the host's file or directory that shows through, relative to the
   workspace, NULL when none does; `origin_size` and `origin_mtime` say what it was when a part of it
-  was copied up. A row with `nlink` 0 is of an inode that is gone.
+  was copied up, or what the host had where a file without an origin was put. A row with `nlink` 0 is
+  of an inode that is gone.
 * `dentry`: a name; `ino` NULL is a whiteout, 0 stands for no row: what the host has shows again.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
 * `base`: what a push or a pull made the same on both sides: the host had what the layer shows. It is
@@ -132,6 +133,15 @@ def _told(error: apsw.Error, path: str) -> DatabaseError:
     return kind(f"database {path!r}: {_reason(error, path)}")
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Whether a module of the store met it, and not one who works with what the store gave."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    module = "" if at is None else str(at.tb_frame.f_globals.get("__name__", ""))
+    return module.startswith(("art_cowfs.", "art_fusefs."))
+
+
 @contextmanager
 def telling(path: str) -> Iterator[None]:
     """What SQLite says, as a DatabaseError; and values that no database of ART's has, which a hostile or
@@ -141,6 +151,8 @@ def telling(path: str) -> Iterator[None]:
     except apsw.Error as error:
         raise _told(error, path) from None
     except (TypeError, ValueError, OverflowError, LookupError, AssertionError) as error:
+        if not _is_ours(error):
+            raise
         what = " ".join(str(error).split()) or "something is missing"
         raise CorruptError(
             f"database {path!r} has values that make no sense ({what}); `art db check` says more"

@@ -87,8 +87,7 @@ class Session:
             # A statement of many rows keeps what it would have to undo: no file for that.
             self._writing.pragma("temp_store", 2)
             self.chain = Chain(self._reading, branch)
-            if self.left_by:
-                self._sweep()
+            self._sweep()
             if workspace is not None:
                 self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
@@ -177,24 +176,18 @@ class Session:
         return self.tree.pending.denied if self._most else 0
 
     def _sweep(self) -> None:
-        """Remove what was unlinked but open when an earlier run was killed. What is gone and lies in a layer
-        below stays gone."""
+        """Remove what was unlinked but open when an earlier run was killed, and what was read until it was
+        unlinked. What a layer below has stays gone."""
+        top = self.chain.top
+        of_layers_below = "EXISTS (SELECT 1 FROM inode b WHERE b.ino = inode.ino AND b.layer < inode.layer)"
+        left = f"SELECT ino FROM inode WHERE layer = {top} AND nlink = 0"
         with self._lock.committing(), changing(self._writing):
-            # What a layer below has is gone for as long as this one says so.
-            gone = self._writing.execute(
-                "SELECT ino FROM inode i WHERE layer = ? AND nlink = 0 AND NOT EXISTS "
-                "(SELECT 1 FROM inode l WHERE l.ino = i.ino AND l.layer < i.layer)",
-                (self.chain.top,),
-            ).fetchall()
+            gone = self._writing.execute(f"{left} AND NOT {of_layers_below}").fetchall()
+            self._writing.executemany(f"DELETE FROM inode WHERE ino = ? AND layer = {top}", gone)
+            if self.left_by:
+                gone += self._writing.execute(left).fetchall()
             for table in ("chunk", "xattr"):
-                self._writing.executemany(
-                    f"DELETE FROM {table} WHERE ino = ? AND layer = {self.chain.top}", gone
-                )
-            self._writing.executemany(
-                f"DELETE FROM inode WHERE ino = ?1 AND layer = {self.chain.top} AND NOT EXISTS "
-                f"(SELECT 1 FROM inode WHERE ino = ?1 AND layer < {self.chain.top})",
-                gone,
-            )
+                self._writing.executemany(f"DELETE FROM {table} WHERE ino = ? AND layer = {top}", gone)
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from art_cowfs.below import Below
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.contents import Contents
+from art_cowfs.covers import Covers
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
@@ -61,6 +62,7 @@ class Tree:
         self.pending = Pending(writer, wake, free)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
+        self._covers = Covers()
         self.young = Young(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
@@ -265,12 +267,14 @@ class Tree:
         self._copy_up(directory)
         self._copy_up(node)
         node.parent, node.name = directory, name
+        self._covers.entered(directory, name, node)
         self._set_name(directory, name, node.ino)
         self.pending.named(directory, name, True)
 
     def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self._copy_up(directory)
         self.pending.named(directory, name, False)
+        self._covers.left(directory, name, node)
         if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
             self._hold(node)  # From now on it has one name less than on the host.
         if not node.held and node.parent is directory and node.name == name:
@@ -357,7 +361,7 @@ class Tree:
         for node in self._resident.nodes():
             node.clip = node.size
 
-    # --- contents ------------------------------------------------------------------------------
+    # --- contents and attributes ---------------------------------------------------------------
 
     def opened(self, node: CowNode) -> bool:
         told = None if node.held or node.changing or node.stale else (node.size, node.mtime)
@@ -385,8 +389,6 @@ class Tree:
     def flush(self, done: Callable[[OSError | None], None]) -> None:
         self.pending.flush(done)
 
-    # --- the rest ------------------------------------------------------------------------------
-
     def xattrs(self, node: CowNode) -> dict[bytes, bytes]:
         if not node.held:
             return self._lower.xattrs(node.origin) if self._lower and node.origin is not None else {}
@@ -404,6 +406,4 @@ class Tree:
         self.pending.grew(len(value or b"") + 64)
 
     def space(self) -> Space:
-        found = os.statvfs(self._path)
-        total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-        return Space(total, free, found.f_files, found.f_favail)
+        return Space.at(self._path)

@@ -142,7 +142,7 @@ class Reader:
         return None if node is None or kind is None else self._entry(node, path, kind, only_shown)
 
     def _entry(self, node: CowNode, path: bytes, kind: Kind, only_shown: bool = False) -> Entry:
-        changed_from = node.origin == path and kind == "file" and node.held
+        changed_from = node.origin in (None, path) and node.held and node.base_mtime
         partial = kind == "file" and node.held and node.origin is not None and node.host_clip > 0
         if partial:
             self._partial.setdefault(node.ino, (node.base_size, node.base_mtime))

@@ -9,6 +9,7 @@ Times are nanoseconds since the epoch, sizes bytes, names any bytes but `/` and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -73,6 +74,13 @@ class Space(NamedTuple):
     free: int
     inodes: int
     free_inodes: int
+
+    @classmethod
+    def at(cls, path: str) -> Space:
+        """That of the file system which a path lies on."""
+        found = os.statvfs(path)
+        total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        return cls(total, free, found.f_files, found.f_favail)
 
 
 class NameChanged(NamedTuple):

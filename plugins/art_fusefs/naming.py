@@ -87,7 +87,8 @@ class Naming(pyfuse3.Operations, Generic[N]):
 
     def _touch_directory(self, directory: N, now: int, links: int = 0) -> None:
         directory.mtime = directory.ctime = now
-        directory.nlink += links
+        # Directories that came to what lies below were not counted; 0 would say that this one is gone.
+        directory.nlink = max(2, directory.nlink + links)
         self._backend.changed(directory)
 
     def _existing(self, directory: N, name: bytes) -> N:

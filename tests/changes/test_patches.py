@@ -145,6 +145,9 @@ class Trying:
                 write(found, page)
         finally:
             os.close(workspace.fd)
+            self.store.remove(name)
+            shutil.rmtree(self.mount.workspace / name)
+            shutil.rmtree(self.host / name)
         return out.getvalue()
 
     def close(self) -> None:
@@ -200,14 +203,15 @@ ANY = steps(PLAIN_NAMES + ODD_NAMES, TEXTS | LONG | BINARY, ALL)
 FOR_PATCH = [*PLAIN_NAMES, b'quo"te', b"back\\slash", b"\xff\xfe", b"a -> b"]
 """It strips names that begin or end with a space, and refuses one with the end of a line."""
 TEXT = steps(FOR_PATCH, TEXTS | LONG, [kind for kind in ALL if kind != "link"])
-QUICK = settings(
-    max_examples=25,
+TRIED = settings(
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
-@QUICK
+@pytest.mark.slow
+@TRIED
 @given(first=ANY, shown=ANY, then=ANY)
 def test_git_makes_the_second_state_of_the_first(
     trying: Trying, first: list[Step], shown: list[Step], then: list[Step]
@@ -221,7 +225,8 @@ def test_git_makes_the_second_state_of_the_first(
     assert applied(["git", "apply", "--whitespace=nowarn", "-"], patch, before) == expected
 
 
-@QUICK
+@pytest.mark.slow
+@TRIED
 @given(first=TEXT, shown=TEXT, then=TEXT)
 def test_patch_makes_the_second_state_of_the_first(
     trying: Trying, first: list[Step], shown: list[Step], then: list[Step]

@@ -142,7 +142,9 @@ def test_what_is_approved_is_explained_as_such(plain: Caller, at_home: dict[str,
     workspace = Path(at_home["HOME"]).parent / "ws"
     trusted = plain.art("trust", "--agent", "mine", "--yes", cwd=workspace, env=at_home)
     assert b".credentials.json" in trusted.stdout
-    assert ".credentials.json (approved)\n" in explained(plain, at_home, "--agent", "mine")
+    page = explained(plain, at_home, "--agent", "mine")
+    assert ".credentials.json (approved)\n" in page
+    assert "the host's network; --network filtered would limit it to api.anthropic.com, claude.ai" in page
     # Each preset has an approval of its own, and --forget takes all of them back.
     assert plain.art("trust", "--agent", "claude", "--yes", cwd=workspace, env=at_home).returncode == 0
     run = ["--agent", "mine", "-i=false", "--", "true"]

@@ -273,6 +273,13 @@ def test_a_link_is_shown_where_it_is_and_where_it_leads(env: dict[str, str], wri
     assert sorted(mount.guest for mount in mine.mounts([env["HOME"]], (), "/srv/ws")) == [str(link), real]
 
 
+def test_a_link_to_the_home_shows_nothing_of_it(env: dict[str, str], write: Write) -> None:
+    for name, target in (("whole", env["HOME"]), ("above", "/")):
+        Path(env["HOME"], name).symlink_to(target)
+    mine = granted(env, write, 'path = ["~/whole"]\nexpose = ["~/above"]')
+    assert mine.mounts(["/"], (), "/srv/ws") == []
+
+
 def test_a_home_with_signs_of_a_pattern_is_taken_as_it_is(env: dict[str, str], write: Write) -> None:
     env["HOME"] += "[1]*"
     Path(env["HOME"]).mkdir()

@@ -424,3 +424,15 @@ def test_it_is_one_file_after_a_clean_end(bench: Bench) -> None:
     (mount.path / "file").write_bytes(b"x" * 1_000_000)
     bench.unmount(mount)
     assert [path.name for path in bench.top.iterdir() if path.name.startswith("t.db")] == ["t.db"]
+
+
+def test_directories_that_the_host_makes_can_all_be_removed(bench: Bench) -> None:
+    """They were not there when the directory above was copied up, which counts its directories."""
+    mount = bench.mount()
+    (mount.workspace / "own").write_bytes(b"")
+    for number in range(5):
+        (bench.host / f"d{number}").mkdir()
+        (mount.workspace / f"d{number}").rmdir()
+    mount = bench.again(mount)
+    (mount.workspace / "new").write_bytes(b"new")
+    assert sorted(os.listdir(mount.workspace)) == ["new", "own"]

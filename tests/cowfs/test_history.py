@@ -249,6 +249,63 @@ def test_a_host_directory_is_shown_at_one_place_only(bench: Bench) -> None:
     rows(bench)
 
 
+def test_what_is_shown_again_is_shown_by_later_restores_too(bench: Bench) -> None:
+    mount = bench.mount()
+    points.snapshot(str(bench.database), "main", "first")
+    (mount.workspace / "host").unlink()
+    bench.unmount(mount)
+    restore(bench, "main", "first", b"ws/host")
+    points.snapshot(str(bench.database), "main", "shown")
+    mount = bench.mount()
+    (mount.workspace / "host").unlink()
+    bench.unmount(mount)
+    restore(bench, "main", "shown", b"ws/host")
+    mount = bench.mount()
+    assert (mount.workspace / "host").read_text() == "host"
+    bench.unmount(mount)
+    rows(bench)
+
+
+def test_a_directory_that_another_branch_numbers_otherwise_is_shown_once(bench: Bench) -> None:
+    (bench.host / "src").mkdir()
+    (bench.host / "src/x").write_text("host x")
+    bench.unmount(bench.mount())
+    points.make_branch(str(bench.database), "other", "main")
+    mount = bench.mount("other")
+    written(mount, **{"src/y": "of other"})
+    bench.unmount(mount)
+    mount = bench.mount()
+    os.rename(mount.workspace / "src", mount.workspace / "lib")
+    bench.unmount(mount)
+    restore(bench, "main", "other", b"ws/src")
+    mount = bench.mount()
+    assert (mount.workspace / "lib/x").read_text() == (mount.workspace / "src/x").read_text() == "host x"
+    written(mount, **{"src/x": "in src"})
+    assert (mount.workspace / "lib/x").read_text() == "host x"
+    written(mount, **{"lib/x": "in lib"})
+    assert (mount.workspace / "src/x").read_text() == "in src"
+    assert (mount.workspace / "src/y").read_text() == "of other"
+    bench.unmount(mount)
+    rows(bench)
+
+
+def test_a_file_keeps_its_contents_when_a_restore_takes_a_further_name(bench: Bench) -> None:
+    mount = bench.mount()
+    written(mount, file="first")
+    points.snapshot(str(bench.database), "main", "before")
+    os.truncate(mount.workspace / "file", 0)  # What is below is cut off in the layer that has the contents.
+    written(mount, file="second, and longer")
+    os.link(mount.workspace / "file", mount.workspace / "further")
+    bench.unmount(mount)
+    restore(bench, "main", "before", b"ws/further")
+    mount = bench.mount()
+    assert (mount.workspace / "file").read_text() == "second, and longer"
+    assert (mount.workspace / "file").stat().st_nlink == 1
+    assert not (mount.workspace / "further").exists()
+    bench.unmount(mount)
+    rows(bench)
+
+
 def test_what_was_removed_long_ago_is_shown_again_and_not_copied(bench: Bench) -> None:
     (bench.host / "src").mkdir()
     for name in ("x", "y"):

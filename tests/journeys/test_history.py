@@ -206,3 +206,95 @@ def test_a_name_is_removed_by_the_short_option_too(kept: Kept, tmp_path: Path) -
     wrong = art("branch", "-d", "workspace.db", "--delete", "main", cwd=where)
     assert wrong.stderr.startswith(b"art: error: 'main' stays: ")
     assert os.path.exists(kept.database)
+
+
+WORK = """
+import os, random, shutil, sys
+chance = random.Random(int(sys.argv[1]))
+def paths(directories):
+    found = []
+    for top, names, files in os.walk("."):
+        links = [name for name in names if os.path.islink(os.path.join(top, name))]
+        found += [os.path.join(top, name) for name in (names if directories else files + links)]
+    return sorted(path for path in found if os.path.islink(path) or os.path.isdir(path) == directories)
+for step in range(60):
+    place = os.path.join(chance.choice([".", *paths(True)]), chance.choice("abcdef"))
+    files = paths(False)
+    some, data = chance.choice(files or [place]), bytes([chance.randrange(256)]) * chance.choice([3, 70_000])
+    act = chance.randrange(9)
+    try:
+        if act == 0: os.mkdir(place)
+        elif act == 1: os.symlink("nowhere", place)
+        elif act == 2: os.rename(some, place)
+        elif act == 3: os.rename(chance.choice(paths(True) or [place]), place)
+        elif act == 4: os.link(some, place)
+        elif act == 5: os.truncate(some, chance.choice([0, 5, 70_000]))
+        elif act == 6: os.remove(some)
+        elif act == 7 and paths(True): shutil.rmtree(chance.choice(paths(True)))
+        else:
+            with open(place, "ab") as file: file.write(data)
+    except OSError:
+        pass
+"""
+LIST = """
+import hashlib, json, os
+found = {}
+for top, names, files in os.walk("."):
+    for name in sorted(names + files):
+        path = os.path.join(top, name)
+        if os.path.islink(path): found[path] = os.readlink(path)
+        elif os.path.isdir(path): found[path] = "directory"
+        else: found[path] = hashlib.sha256(open(path, "rb").read()).hexdigest()
+print(json.dumps(found, sort_keys=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1])
+def test_each_point_has_what_a_plain_directory_has(kept: Kept, seed: int) -> None:
+    """The same random work in a sandbox and in a copy of the workspace; points are copies there."""
+    top = kept.workspace.parent
+    models = {"main": top / "models/main"}
+    kept.caller.run(["sh", "-c", "mkdir models && cp -a workspace models/main"], cwd=top)
+
+    def work(branch: str, number: int) -> None:
+        words = ("/usr/bin/python3", "-I", "-S", "-c", WORK, str(number))
+        assert kept.art("-b", branch, "-i=false", "--", *words).returncode == 0
+        assert kept.caller.run(words, cwd=models[branch]).returncode == 0
+
+    def point(name: str, of: str) -> None:
+        models[name] = top / f"models/{name}"
+        kept.caller.run(["cp", "-a", models[of], models[name]], cwd=top)
+
+    def same(name: str, branch: str) -> None:
+        words = ("/usr/bin/python3", "-I", "-S", "-c", LIST)
+        shown = kept.art("-b", branch, "-i=false", "--", *words)
+        assert shown.stdout == kept.caller.run(words, cwd=models[name]).stdout, (name, shown.stderr)
+
+    work("main", seed * 10)
+    said(kept, "snapshot", "first")
+    point("first", "main")
+    work("main", seed * 10 + 1)
+    said(kept, "branch", "other", "--from", "first")
+    point("other", "first")
+    work("other", seed * 10 + 2)
+    said(kept, "snapshot", "second")
+    point("second", "main")
+    same("main", "main")
+    same("other", "other")
+    said(kept, "restore", "-m", "workspace", "first")
+    same("first", "main")
+    work("other", seed * 10 + 3)
+    said(kept, "restore", "-m", "workspace", "-b", "other", "second")
+    same("second", "other")
+    # A path that both have, or one of them: it goes, or it comes from the other one.
+    mine, theirs = ({path.name for path in models[name].iterdir()} for name in ("first", "second"))
+    for name in sorted(mine | theirs):
+        said(kept, "restore", "-m", "workspace", "second", name)
+        kept.caller.run(["rm", "-rf", models["first"] / name], cwd=top)
+        if name in theirs:
+            kept.caller.run(["cp", "-a", models["second"] / name, models["first"] / name], cwd=top)
+    same("first", "main")
+    same("second", "main")
+    checked = kept.caller.art("db", "check", "-d", "workspace.db", cwd=top)
+    assert checked.stdout == b"nothing is wrong\n", checked.stdout

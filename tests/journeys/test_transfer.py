@@ -253,3 +253,44 @@ def test_what_was_pulled_is_on_the_disk_before_it_is_remembered(kept: Kept) -> N
     remembered = [at for at, line in enumerate(calls) if "pwrite64(" in line and ".db-wal>" in line]
     assert len(put) == 4 and put[-1] < synced[-1] < remembered[-1]
     assert not [at for at in remembered if put[0] < at < synced[-1]]
+
+
+SAVED = {
+    "renamed over": "sed -i s/old/new/ {0}",
+    "twice": "sed -i s/old/mid/ {0}; sed -i s/mid/new/ {0}",
+    "with a backup": "mv {0} {0}~; echo new >{0}; rm {0}~",
+    "removed and made": "rm {0}; echo new >{0}",
+    "in place": "echo new >{0}",
+}
+"""The ways in which programs save a file."""
+
+
+def test_what_was_saved_over_a_host_file_is_pulled_where_the_host_still_has_that(kept: Kept) -> None:
+    names = {how: how.replace(" ", "-") for how in SAVED}
+    for name in names.values():
+        (kept.workspace / name).write_text("old\n")
+        (kept.workspace / f"{name}.host").write_text("old\n")
+    own(kept.caller, kept.workspace)
+    script = "; ".join(
+        how.format(f"{names[one]}{end}") for one, how in SAVED.items() for end in ("", ".host")
+    )
+    assert kept.shell(f"{script}; ln -sfn src link").returncode == 0
+    for name in names.values():
+        (kept.workspace / f"{name}.host").write_text("the host's\n")
+    done = kept.pull()
+    assert done.returncode == 1 and done.stderr.count(b"CONFLICT ") == len(SAVED), done.stderr
+    assert {(kept.workspace / name).read_text() for name in names.values()} == {"new\n"}
+    assert {(kept.workspace / f"{name}.host").read_text() for name in names.values()} == {"the host's\n"}
+    assert os.readlink(kept.workspace / "link") == "src"
+
+
+def test_a_host_file_that_was_replaced_after_its_removal_inside_is_a_conflict(kept: Kept) -> None:
+    """What the sandbox did not see it must not cover."""
+    argv: list[str | Path] = [kept.caller.art_program, "-m", kept.workspace, "-d", kept.database, "-i=false"]
+    script = "rm main.py; echo gone; read line; echo mine >main.py"
+    with kept.caller.popen([*argv, "--", "sh", "-c", script], stdin=-1, stdout=-1) as running:
+        assert running.stdin and running.stdout and running.stdout.readline() == b"gone\n"
+        (kept.workspace / "main.py").write_text("theirs\n")
+        running.communicate(b"\n", timeout=60)
+    done = kept.pull()
+    assert (done.returncode, (kept.workspace / "main.py").read_text()) == (1, "theirs\n"), done.stderr

@@ -57,14 +57,16 @@ class Lender:
     def python(self, script: str, *options: str | Path, kept: bool = False) -> Done:
         return self.art("-i=false", *options, "--", "/usr/bin/python3", "-c", script, kept=kept)
 
-    def popen(self, script: str, *options: str | Path, kept: bool = False) -> subprocess.Popen[bytes]:
+    def popen(
+        self, script: str, *options: str | Path, kept: bool = False, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A shell script that goes on with each line of its input."""
         database: list[str | Path] = ["-d", self.database] if kept else []
         argv: list[str | bytes | Path] = [self.caller.art_program, "-m", self.workspace, *database]
         argv += ["-i=false", *options, "--", "sh", "-c", script]
         return self.caller.popen(
             argv,
-            env={"HOME": str(self.home)},
+            env={"HOME": str(self.home), **(env or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

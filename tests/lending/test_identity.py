@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from art_core.agentrelay import is_allowed
 from tests.lending.conftest import SECRET, Lender
 
 COMMIT = "git init -q . && git commit -q --allow-empty -m first"
@@ -79,8 +82,6 @@ def ssh_agent(lender: Lender) -> Iterator[dict[str, str]]:
             assert agent.poll() is None
         added = lender.caller.run(["ssh-add", "-q", key], env=env)
         assert added.returncode == 0, added.stderr
-        if lender.caller.name == "root":
-            env["ART_ROOT_AS"] = "root"
         yield env
     finally:
         agent.terminate()
@@ -109,6 +110,61 @@ def test_an_ssh_agent_signs_and_no_key_is_there(
     assert lender.state() == before
 
 
+def test_keys_cannot_be_removed_added_or_locked(lender: Lender, ssh_agent: dict[str, str]) -> None:
+    script = """
+        ssh-add -D; ssh-keygen -q -t ed25519 -N '' -f ~/own; ssh-add ~/own
+        printf 'p\\np\\n' | SSH_ASKPASS=/bin/true SSH_ASKPASS_REQUIRE=force ssh-add -x; ssh-add -l | wc -l
+    """
+    done = lender.shell(script, "--ssh-agent", env=ssh_agent)
+    assert done.stdout == b"1\n", done.stderr
+    listed = lender.caller.run(["ssh-add", "-l"], env=ssh_agent)
+    assert listed.stdout.count(b"\n") == 1 and SECRET.encode() in listed.stdout
+
+
+def carrying(text: str) -> list[Path]:
+    """The processes that have a text in their environment."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and text.encode() in (process / "environ").read_bytes():
+                found.append(process)
+    return found
+
+
+def test_what_stands_before_the_agent_ends_with_the_run(lender: Lender, ssh_agent: dict[str, str]) -> None:
+    runtime = lender.home / "runtime"
+    runtime.mkdir()
+    lender.own()
+    env = {**ssh_agent, "XDG_RUNTIME_DIR": str(runtime)}
+    assert lender.shell("true", "--ssh-agent", env=env).returncode == 0
+    assert os.listdir(runtime) == []
+    with lender.popen("ssh-add -l; echo ready; read line", "--ssh-agent", env=env) as run:
+        assert run.stdout is not None and SECRET.encode() in run.stdout.readline()
+        assert run.stdout.readline() == b"ready\n"
+        assert len(os.listdir(runtime)) == 1
+        processes = carrying(str(runtime))
+        assert len(processes) > 1
+        run.kill()
+    until = time.monotonic() + 20
+    while any(process.exists() for process in processes) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [process for process in processes if process.exists()] == []
+    assert os.listdir(runtime) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "allowed"),
+    [
+        *((bytes([kind]), kind in (11, 13)) for kind in range(1, 30)),
+        (b"", False),
+        (b"\x1b\0\0\0\x18session-bind@openssh.com rest", True),
+        (b"\x1b\0\0\0\x18other-extension@example.com", False),
+    ],
+)
+def test_what_an_agent_is_asked_for(request_: bytes, allowed: bool) -> None:
+    assert is_allowed(request_) is allowed
+
+
 def test_the_agents_neighbours_are_not_seen(lender: Lender, ssh_agent: dict[str, str]) -> None:
     socket = Path(ssh_agent["SSH_AUTH_SOCK"])
     (socket.parent / "secret").write_text(SECRET)
@@ -131,8 +187,6 @@ def test_without_it_there_is_no_agent_and_a_hint_says_so(lender: Lender, ssh_age
 
 def test_an_agent_that_cannot_be_asked_is_refused_with_the_cure(lender: Lender) -> None:
     cases = [({"SSH_AUTH_SOCK": ""}, b"no agent runs"), ({"SSH_AUTH_SOCK": "/etc/passwd"}, b"is no socket")]
-    if lender.caller.name == "root":
-        cases = [cases[0], ({"SSH_AUTH_SOCK": "/etc/passwd"}, b"ART_ROOT_AS=root")]
     for env, said in cases:
         done = lender.shell("true", "--ssh-agent", env=env)
         assert done.returncode == 125 and said in done.stderr, done.stderr

@@ -29,6 +29,13 @@ def package(distribution: str) -> str:
     return f"python3-{distribution.removeprefix('python-')}"
 
 
+COMMANDS_OF_A_STORE = [
+    *("push", "snapshot one", "branch two", "restore one", "status", "diff", "log", "pull --dry-run"),
+    *("fs ls", "fs cat /home/agent/ws/file", "db info", "db check", "db gc", "db squash", "db export --tar"),
+]
+"""Each command that a store serves, as it is typed; it must work with the distribution's own libraries."""
+
+
 # --- what is declared --------------------------------------------------------------------------
 
 
@@ -256,6 +263,9 @@ def test_a_home_is_kept_where_the_store_is(machine: Maker) -> None:
         assert write == (0, "", "")
         assert on.art("-d", database, "-i=false", "--", "cat", "file", user=user)[1] == "kept\n"
         assert "FILE" in on.art("pull", "-d", database, user=user)[1]
+        for words in COMMANDS_OF_A_STORE:
+            status, _, said = on.art(*words.split(), "-d", database, user=user)
+            assert status == 0, f"{words}: {said}"
     on.goes("art-cowfs")
     on.goes("art-fusefs")
     on.runs()

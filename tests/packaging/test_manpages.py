@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 import pytest
 
-from art_cli.options import BY_NAME, RUN
+from art_cli.options import BY_NAME, RUN, SUBCOMMANDS
 from art_core.errors import SettingsError
 from art_core.settings import VARIABLES, load
 from art_core.settings_keys import KEYS
-from contrib.packaging.manpages import main, own_commands
+from contrib.packaging.manpages import main
 
-COMMANDS = [name for name in own_commands() if name != RUN]
+COMMANDS = [name for name in SUBCOMMANDS if name != RUN]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_there_is_a_page_for_each_command_and_each_file(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "art.1",
-        *(f"art-{name}.1" for name in own_commands()),
+        *(f"art-{name}.1" for name in SUBCOMMANDS),
         "art-config.toml.5",
         "art-binds.json.5",
     }
@@ -70,7 +70,7 @@ def test_roff_has_nothing_to_complain_of(folder: Path) -> None:
 def test_the_page_of_a_run_has_every_option_command_and_variable(shown: Mapping[str, str]) -> None:
     page = shown["art.1"]
     assert [name for name in BY_NAME if not re.search(rf"(?<![\w-]){name}(?![\w-])", page)] == []
-    assert [name for name in own_commands() if f"art {name}" not in page] == []
+    assert [name for name in SUBCOMMANDS if f"art {name}" not in page] == []
     assert [name for name in VARIABLES if name not in page] == []
     assert shown["art-run.1"] == page
 

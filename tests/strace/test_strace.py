@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller
+from conftest import Caller, fresh_directory
 from tests.strace.conftest import SOURCE
 from tests.testing.kit import keeps_every_rule
 
 
 @pytest.mark.slow
-def test_it_keeps_every_rule(caller: Caller, with_strace: Path, workspace: Path) -> None:
+def test_it_keeps_every_rule(root: Caller, with_strace: Path) -> None:
+    """As a plain user too: tests/testing/test_writing_a_plugin.py types that."""
     kit = SOURCE / "tests/test_conformance.py"
     skipped = {"agent", "jsonl", "summary"}
-    assert keeps_every_rule(caller, with_strace / "python", kit, workspace, skipped) > 25
+    with fresh_directory(root) as place:
+        assert keeps_every_rule(root, with_strace / "python", kit, place, skipped) > 25
 
 
 def test_it_is_chosen_by_name(straced: Caller, workspace: Path) -> None:

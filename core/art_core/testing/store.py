@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -17,7 +17,7 @@ from art_core import kernel
 from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
-from art_core.testing import caring, keeping, providers, serving
+from art_core.testing import caring, keeping, lending, providers, serving
 from art_core.testing.rules import Rule, apply
 from art_core.trees import TreeReader, TreeWriter
 from art_core.workspace import open_workspace
@@ -125,7 +125,8 @@ class Kept:
             yield tree
 
     @contextmanager
-    def home(self, branch: str = "main") -> Iterator[Home]:
+    def home(self, branch: str = "main", **lent: Any) -> Iterator[Home]:
+        """A mounted home; `lent` is what `Store.mount` takes besides."""
         namespaces: list[PrivateNamespace] = []
 
         def make() -> Namespace:
@@ -136,7 +137,7 @@ class Kept:
             with (
                 self.store() as store,
                 self.workspace() as workspace,
-                store.mount(branch, workspace, make) as mounted,
+                store.mount(branch, workspace, make, **lent) as mounted,
             ):
                 yield Home(mounted, self.rule)
         finally:
@@ -165,7 +166,7 @@ class Kept:
             self.rule.broken("it was not refused")
 
 
-class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules):
+class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules, lending.LentRules):
     """What every store has to keep. Override `store_example`:
 
         class TestMine(StoreContract):
@@ -173,8 +174,9 @@ class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules):
             def store_example(self):
                 return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
 
-    Each test is one rule, named in its failure. Some ask for a capability: `durable`, that what was synced
-    outlives the server, `files` and `maintenance`. Runs as root and as a plain user; do both.
+    Each test is one rule, named in its failure. Some ask for a capability: `durable` (what was synced
+    outlives the server), `files`, `maintenance`, `seeds` and `shares`. Runs as root and as a
+    plain user; do both.
     """
 
     @pytest.fixture

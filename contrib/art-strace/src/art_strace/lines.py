@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterator
 _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
-_GLUED = re.compile(r"(?:<\.\.\. \w+ resumed>)(\d+ +\+\+\+ .*)")
-"""The end of one process told in the middle of another's line, as some versions do after an exec."""
+_GLUED = re.compile(r".*?(\d+ +\+\+\+ superseded by execve in pid \d+ \+\+\+)")
+"""What strace 6.1 may print when a thread executes a program: a part of the call again, then this."""
 _TAKEN_OVER = re.compile(r"(.*) <pid changed to (\d+) \.\.\.>")
 _EXEC = re.compile(r"(execve(?:at)?)\(")
 _SUCCEEDED = re.compile(r"\) += 0$")
+_NEVER_BACK = re.compile(r" <unfinished \.\.\.>(\) += \?)$")
 _CUT_SHORT = ") = ?"
 
 
@@ -53,7 +54,7 @@ class Lines:
             yield from self._told(process, text)
             self._isolation.discard(process)
         elif not text.startswith("[ "):  # What strace thinks of a process.
-            yield from self._told(process, text.replace(f"{_UNFINISHED})", ")"))
+            yield from self._told(process, _NEVER_BACK.sub(r"\1", text))
 
     def _cut_short(self, process: str) -> Iterator[str]:
         """A call that never came back."""

@@ -73,19 +73,8 @@ def _start(program: str, pid: int, traced: str) -> tuple[int, int]:
     """
     record, record_end = os.pipe()
     messages, messages_end = os.pipe()
-    argv = [
-        _SETPRIV,
-        "--pdeathsig",
-        "KILL",
-        program,
-        "-f",
-        "-p",
-        str(pid),
-        "-o",
-        "/dev/fd/3",
-        "-e",
-        f"trace={traced}",
-    ]
+    argv = [_SETPRIV, "--pdeathsig", "KILL", program, "-f", "-p", str(pid)]
+    argv += ["-o", "/dev/fd/3", "-e", f"trace={traced}"]
     actions = [(os.POSIX_SPAWN_DUP2, record_end, 3), (os.POSIX_SPAWN_DUP2, messages_end, 2)]
     os.posix_spawn(_SETPRIV, argv, {}, file_actions=actions)
     os.close(record_end)
@@ -110,8 +99,6 @@ def _written(fd: int, lines: Lines, whole: list[bytes]) -> OSError | None:
     try:
         while content:
             content = content[os.write(fd, content) :]
-    except BrokenPipeError:
-        return None  # Who read the record went away.
     except OSError as error:
         return error
     return None
