@@ -93,25 +93,26 @@ def _unreached(connection: apsw.Connection, by: Bystander) -> int:
             gone = unreached(connection, by.is_read)
             if not gone:
                 return number
+            before = changed(connection)
             if not _some_of(connection, gone[0]):
                 connection.execute("DELETE FROM origin WHERE layer = ?", (gone[0],))
                 connection.execute("DELETE FROM base WHERE layer = ?", (gone[0],))
                 connection.execute("UPDATE layer SET parent = NULL WHERE parent = ?", (gone[0],))
                 connection.execute("DELETE FROM layer WHERE id = ?", (gone[0],))
                 number += 1
+            if changed(connection) == before:
+                raise CorruptError("rows that are read are not where they belong; `art db check` says more")
 
 
 def _some_of(connection: apsw.Connection, layer: int) -> bool:
     """Delete some of a layer's rows; False when there are none."""
     query = "SELECT ino FROM inode WHERE layer = ? LIMIT ?"
     inos = [row[0] for row in connection.execute(query, (layer, INODES_AT_ONCE))]
-    before, left = changed(connection), CHUNKS_AT_ONCE
+    left = CHUNKS_AT_ONCE
     for ino in inos:
         left -= _delete(connection, ino, layer, left)
         if left <= 0:
             break
-    if inos and changed(connection) == before:
-        raise CorruptError("rows that an index has are not in their table; `art db check` says more")
     return bool(inos)
 
 

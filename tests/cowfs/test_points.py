@@ -153,7 +153,14 @@ class Work(RuleBasedStateMachine):
         return node
 
     def teardown(self) -> None:
-        self._close()
+        try:
+            self._close()
+            self._compare()
+        finally:
+            os.close(self.workspace.fd)
+            shutil.rmtree(self.top)
+
+    def _compare(self) -> None:
         for name, state in self.states.items():
             with reading(self.database, name, self.workspace) as reader:
                 top = reader._top()
@@ -162,8 +169,6 @@ class Work(RuleBasedStateMachine):
         connection = connect(self.database)
         assert list(problems(connection)) == []
         connection.close()
-        os.close(self.workspace.fd)
-        shutil.rmtree(self.top)
 
     # --- work in a branch ----------------------------------------------------------------------
 
