@@ -7,7 +7,7 @@ as one expression each for fetching and for writing, and not looked up again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from art_ptrace import library, numbers, prototypes, results, scalars
@@ -104,7 +104,7 @@ def _by_library(name: str) -> tuple[Argument, ...] | None:
     return tuple(found)
 
 
-@cache
+@lru_cache(1024)  # A program may make up numbers.
 def call(architecture: int, at: int) -> Call:
     """The call of that number. Pointers to what has another layout in a program with 32-bit words, or
     x32's, are written as addresses."""

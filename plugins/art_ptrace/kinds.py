@@ -135,6 +135,8 @@ KINDS: Mapping[str, Argument] = {
     "sigactionout": signals.SIGNAL_ACTION_OUT,
     "siginfo": signals.SIGNAL_INFO_OUT,
     "uname": processes.UNAME,
+    "cpus": processes.AFFINITY,
+    "cpusout": processes.AFFINITY_OUT,
     "poll": polling.POLL,
     "epollevent": polling.EPOLL_EVENT,
     "epollevents": polling.EPOLL_EVENTS,

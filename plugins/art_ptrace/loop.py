@@ -120,10 +120,10 @@ class Loop:
         """Fetch what stands in memory, if that was not done yet, and let the call be made."""
         if found is None and call.before is not None:
             found = call.before(tracee.read, values)
-        stops.request(stops.SYSCALL, tracee.tid, 0, 0)
-        tracee.values, tracee.found = values, found
         if self._writer.timed:
             tracee.began = time.monotonic_ns()
+        stops.request(stops.SYSCALL, tracee.tid, 0, 0)
+        tracee.values, tracee.found = values, found
         if call.never_returns:
             self._writer.unfinished(tracee, call, values, found)
         else:
@@ -139,7 +139,7 @@ class Loop:
         key = number if architecture == self._native else architecture << 32 | number
         found = self._calls.get(key)
         if found is None:
-            if len(self._calls) > 1 << 14:  # A program may make up numbers.
+            if len(self._calls) > 1024:  # A program may make up numbers.
                 self._calls.clear()
             found = self._calls[key] = call(architecture, number)
         return found

@@ -159,8 +159,8 @@ capset capheader ptr
 getpriority prio int
 setpriority prio int int
 sched_yield
-sched_getaffinity int size ptr
-sched_setaffinity int size ptr
+sched_getaffinity int size cpusout
+sched_setaffinity int size cpus
 sched_getscheduler int
 sched_getparam int ptr
 sched_setscheduler int policy ptr

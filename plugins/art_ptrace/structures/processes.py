@@ -155,3 +155,22 @@ def _range(raw: bytes) -> str:
 
 
 CAPABILITIES_HEADER = record(8, _range, narrow=True)
+
+
+def _processors(raw: bytes) -> str:
+    bits = int.from_bytes(raw, "little")
+    return f"[{' '.join(str(at) for at in range(bits.bit_length()) if bits >> at & 1)}]"
+
+
+AFFINITY_OUT = Argument(
+    at="exit",
+    fetch=lambda read, value, values, result: read(value, min(result, 1024)) if result > 0 else None,
+    render=lambda raw, value, values, result: _processors(raw) if raw else pointer(value),
+    narrow=True,
+)
+AFFINITY = Argument(
+    fetch=lambda read, value, values, result: read(value, min(values[1], 1024)),
+    render=lambda raw, value, values, result: _processors(raw) if raw else pointer(value),
+    narrow=True,
+)
+"""Sets of processors."""
