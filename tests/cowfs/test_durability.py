@@ -117,8 +117,8 @@ def survives(bench: Bench, turns: int, mounting: Callable[[int], Mount]) -> None
         moment = is_prefix(found, start)
         assert moment is not None, sorted(found)[-12:]
         assert moment[0] >= synced
-        moments.add(moment[1])
-    assert len(moments) > 1, "every kill fell on the same request"
+        moments.add((moment[0] - start, moment[1]))
+    assert len(moments) > 1, "every kill fell on the same moment of the work"
 
 
 @EXTREMES
