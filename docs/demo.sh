@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What ART is for, in a minute: commands that see the host and can change one directory of it.
+# What ART is for, in a minute: commands that see the host and can change one directory of it, or nothing
+# of it until you have looked.
 # Everything is made in a temporary workspace, which is removed at the end.
 set -uo pipefail
 command -v art >/dev/null || { echo "the demo needs art in PATH: make demo" >&2; exit 1; }
@@ -44,6 +45,26 @@ show "A status comes back as it is." 7 \
   art -m hello/ -i=false -- sh -c 'exit 7'
 show "A program that is missing is told apart from one that fails." 127 \
   art -m hello/ -- no-such-program
+
+export ART_MOUNT=hello ART_DB=hello.db
+show "With a database the host has nothing of a run until you say so: first both sides are made the same." 0 \
+  art push -q
+show "Then an agent is let loose, with a snapshot of the state before." 0 \
+  art --snapshot -i=false -- sh -c 'echo done >> report.txt; rm report.py; mkdir plans; echo first > plans/one'
+show "What did it change? Nothing of it is on the host yet." 0 \
+  art status
+show "And line by line." 0 \
+  art diff report.txt
+show "What it should not have removed comes back." 0 \
+  art restore before-1 report.py
+show "What is good is kept." 0 \
+  art pull report.txt
+show "Another one tries it in its own way, from the same state." 0 \
+  bash -c 'art branch other --from before-1 && art -b other -i=false -- sh -c "echo better > report.txt"'
+show "The two beside each other." 0 \
+  art status main..other
+show "Who did what, and when." 0 \
+  art log
 
 if [ $failed != 0 ]; then
   echo

@@ -79,7 +79,8 @@ def _row(one: Session | Point) -> tuple[str, ...]:
         return ("", when(one.created_ns), one.branch, "", "", "", f"snapshot {one.name}{note}")
     words = " ".join(map(quoted, one.argv))
     shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
-    notes = [f"trace {one.trace}"] * bool(one.trace) + [f"{len(one.notes)} notes"] * bool(one.notes)
+    count = f"{len(one.notes)} note{'s' * (len(one.notes) != 1)}"
+    notes = [f"trace {one.trace}"] * bool(one.trace) + [count] * bool(one.notes)
     shown += f" [{', '.join(notes)}]" if notes else ""
     return (str(one.id), when(one.started_ns), one.branch, _took(one), _ended(one), _files(one), shown)
 

@@ -51,7 +51,7 @@ class Session(NamedTuple):
     """A command that ran on a branch. `ended_ns`, `status` and `files` are None for what is not known: it
     still runs, or it was killed with all that watched it. `status` is what a shell would see.
 
-    `files` counts the files that it made, changed or removed, directories aside, `more` says that there are
+    `files` counts the names that it made, changed or removed, directories too, `more` says that there are
     more than were counted. `trace` is where its record of system calls went, empty for nowhere; `notes` are
     lines on what happened, such as what a filtered network refused. `before` is the snapshot that was taken
     right before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -40,6 +41,15 @@ def test_a_terminal_of_the_command_is_left_alone_until_its_end(plain_machine: Ma
     assert lines.index("END") < next(
         at for at, line in enumerate(lines) if "art: note: network: refused" in line
     )
+
+
+def test_a_refusal_stands_in_the_log(machine: Machine) -> None:
+    database = ["-d", f"{machine.workspace.parent}/log.db"]
+    machine.art(*database, "--network", "filtered", "--", "curl", "-s", REFUSED)
+    argv = [machine.caller.art_program, "log", "-m", machine.workspace, *database, "--json"]
+    logged = subprocess.run(machine.caller.command(argv), capture_output=True, cwd=machine.caller.place)
+    (said,) = map(json.loads, logged.stdout.splitlines())
+    assert said["notes"] == ["network: refused other.example:80; to allow it: --allow-domain other.example"]
 
 
 def test_each_destination_is_told_once_and_a_flood_is_counted(plain_machine: Machine) -> None:
