@@ -46,7 +46,14 @@ def test_a_terminal_of_the_command_is_left_alone_until_its_end(plain_machine: Ma
 def test_a_refusal_stands_in_the_log(machine: Machine) -> None:
     database = ["-d", f"{machine.workspace.parent}/log.db"]
     machine.art(*database, "--network", "filtered", "--", "curl", "-s", REFUSED)
-    argv = [machine.caller.art_program, "log", "-m", machine.workspace, *database, "--json"]
+    argv: list[str | bytes | Path] = [
+        machine.caller.art_program,
+        "log",
+        "-m",
+        machine.workspace,
+        *database,
+        "--json",
+    ]
     logged = subprocess.run(machine.caller.command(argv), capture_output=True, cwd=machine.caller.place)
     (said,) = map(json.loads, logged.stdout.splitlines())
     assert said["notes"] == ["network: refused other.example:80; to allow it: --allow-domain other.example"]
