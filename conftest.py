@@ -122,6 +122,10 @@ def _remove_stale_places(parent: Path) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What nohup(1) or a shell's background job ignores, programs that are started here would ignore, too.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         token, install, work = worker["art_places"]

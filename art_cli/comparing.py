@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from art_cli.transferring import sides
+from art_cli.opening import sides
 from art_core.changes import Compared, against_host, between
 from art_core.contracts import Store, Stores, Workspace
 from art_core.errors import StoreError, TransferError, UsageError

@@ -15,9 +15,9 @@ import click
 from art_cli.argv import is_option, read_option
 from art_cli.commands.sharing import Command, settings_with
 from art_cli.console import printable
+from art_cli.opening import sides
 from art_cli.options import BY_NAME
 from art_cli.paging import Page
-from art_cli.transferring import sides
 from art_core.contracts import Stores
 from art_core.history import HistoryStore, Point, Session, history_of
 from art_core.workspace import absolute

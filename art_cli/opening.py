@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-from art_cli.commands.sharing import settings_with
+from art_cli.commands.sharing import given, settings_with
 from art_cli.console import note
 from art_core.contracts import Store, Stores, Workspace
 from art_core.errors import PluginError, UsageError, WorkspaceError
@@ -33,19 +33,28 @@ class Opened(NamedTuple):
     moved: bool
 
 
+def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
+    """The settings and plugins, the host directory as typed, and the database's locator. Raises UsageError
+    without a database."""
+    chosen = given(options)
+    settings = settings_with(chosen.get("overrides", ()))
+    plugins = Plugins.load(settings, disabled=chosen.get("no_plugins", ()), env=os.environ)
+    directory = chosen.get("mount") or settings.mount or "."
+    defaults = settings.for_workspace(absolute(directory))
+    locator = chosen.get("database") or defaults.database or settings.database
+    if locator is None:
+        raise UsageError("name the database: -d FILE")
+    return settings, plugins, directory, locator
+
+
 @contextmanager
 def opened(
     options: Mapping[str, Any], capability: str, mode: Literal["read", "write", "create"] = "write"
 ) -> Iterator[Opened]:
     """The database that the options name. Raises UsageError without one, and PluginError when its store
     lacks the capability; what fails inside is told as the plugin's failure."""
-    settings = settings_with(options.get("overrides", ()))
-    plugins = Plugins.load(settings, disabled=options.get("no_plugins", ()), env=os.environ)
-    directory = options.get("mount") or settings.mount or "."
+    settings, plugins, directory, locator = sides(options)
     defaults = settings.for_workspace(absolute(directory))
-    locator = options.get("database") or defaults.database or settings.database
-    if locator is None:
-        raise UsageError("name the database: -d FILE")
     name = options.get("store") or settings.store
     if capability not in plugins.provider("store", name).capabilities:
         raise PluginError(

@@ -10,13 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
-from art_cli.commands.sharing import given, settings_with
 from art_cli.console import complain, printable
+from art_cli.opening import sides
 from art_cli.progress import Progress
 from art_core.contracts import Store, Stores, Workspace
-from art_core.errors import UsageError
-from art_core.plugins import Plugins
-from art_core.settings import Settings
 from art_core.transfer import Action, Totals, Wishes
 from art_core.trees import Entry
 from art_core.workspace import absolute, open_workspace
@@ -155,15 +152,3 @@ def _signals(telling: Telling) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
-    chosen = given(options)
-    settings = settings_with(chosen.get("overrides", ()))
-    plugins = Plugins.load(settings, disabled=chosen.get("no_plugins", ()), env=os.environ)
-    directory = chosen.get("mount") or settings.mount or "."
-    defaults = settings.for_workspace(absolute(directory))
-    locator = chosen.get("database") or defaults.database or settings.database
-    if locator is None:
-        raise UsageError("name the database: -d FILE")
-    return settings, plugins, directory, locator

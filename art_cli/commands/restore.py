@@ -10,7 +10,7 @@ import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.naming import as_json, opened
-from art_cli.transferring import sides
+from art_cli.opening import sides
 from art_core.contracts import HOME, Workspace
 from art_core.history import MAIN
 from art_core.hosttree import within
