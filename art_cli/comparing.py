@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from art_cli.opening import sides
+from art_cli import opening
 from art_core.changes import Compared, against_host, between
-from art_core.contracts import Store, Stores, Workspace
+from art_core.contracts import MAIN, Store, Workspace
 from art_core.errors import StoreError, TransferError, UsageError
-from art_core.history import MAIN, checked_name
+from art_core.history import checked_name
 from art_core.hostside import HostTree
 from art_core.selecting import Paths, typed_path
 from art_core.transfer import Wishes
-from art_core.workspace import absolute, open_workspace
+from art_core.workspace import open_workspace
 
 RANGE = ".."
 
@@ -63,17 +63,13 @@ def _range(word: str) -> tuple[str, str] | tuple[None, None]:
 @contextmanager
 def opened(options: Mapping[str, Any], words: Sequence[str], since: str | None) -> Iterator[Opened]:
     """Open both states and find what changed. Raises ArtError."""
-    settings, plugins, directory, locator = sides(options)
     range, typed = split_words(words, since, options.get("branch") or MAIN)
-    name = options.get("store") or settings.store
-    with plugins.guard("store", name):
-        stores: Stores = plugins.create("store", name)
-        store = stores.open(locator, "write")
-        named = options.get("name") or settings.for_workspace(absolute(directory)).name
-        workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
+    with opening.opened(options) as found:
+        store = found.store
+        workspace = open_workspace(found.directory, name=found.named, moved=found.moved)
         try:
             chosen = selection(store, [*filter(None, range)], typed, workspace)
-            wishes = Wishes(protect=settings.protect, chosen=chosen)
+            wishes = Wishes(protect=found.settings.protect, chosen=chosen)
             if range.first is None:
                 finding = against_host(store, range.second, workspace, wishes)
             else:
@@ -81,7 +77,6 @@ def opened(options: Mapping[str, Any], words: Sequence[str], since: str | None) 
             with finding as compared:
                 yield Opened(compared, range, workspace)
         finally:
-            store.close()
             os.close(workspace.fd)
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import click
 
+from art_cli import opening
 from art_cli.argv import is_option, read_option
 from art_cli.commands.sharing import Command, settings_with
 from art_cli.console import printable
-from art_cli.opening import sides
 from art_cli.options import BY_NAME
 from art_cli.paging import Page
-from art_core.contracts import Stores
 from art_core.history import HistoryStore, Point, Session, history_of
 from art_core.workspace import absolute
 
@@ -77,15 +76,8 @@ def _knows_database(args: Sequence[str]) -> bool:
 @contextmanager
 def opened(options: Mapping[str, Any]) -> Iterator[HistoryStore]:
     """The history of the database that was named. Raises ArtError."""
-    settings, plugins, _, locator = sides(options)
-    name = options.get("store") or settings.store
-    with plugins.guard("store", name):
-        stores: Stores = plugins.create("store", name)
-        store = stores.open(locator, "write")
-        try:
-            yield history_of(plugins, name, store)
-        finally:
-            store.close()
+    with opening.opened(options) as found:
+        yield history_of(found.plugins, found.provider, found.store)
 
 
 def when(moment_ns: int) -> str:

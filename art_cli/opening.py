@@ -22,6 +22,7 @@ class Opened(NamedTuple):
 
     store: Store
     provider: str
+    plugins: Plugins
     locator: str
     directory: str
     """As typed, or the default."""
@@ -49,14 +50,14 @@ def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
 
 @contextmanager
 def opened(
-    options: Mapping[str, Any], capability: str, mode: Literal["read", "write", "create"] = "write"
+    options: Mapping[str, Any], capability: str = "", mode: Literal["read", "write", "create"] = "write"
 ) -> Iterator[Opened]:
     """The database that the options name. Raises UsageError without one, and PluginError when its store
-    lacks the capability; what fails inside is told as the plugin's failure."""
+    lacks the capability that is needed; what fails inside is told as the plugin's failure."""
     settings, plugins, directory, locator = sides(options)
     defaults = settings.for_workspace(absolute(directory))
     name = options.get("store") or settings.store
-    if capability not in plugins.provider("store", name).capabilities:
+    if capability and capability not in plugins.provider("store", name).capabilities:
         raise PluginError(
             f"the store {name!r} cannot do this (capability {capability}); choose another with --store"
         )
@@ -67,6 +68,7 @@ def opened(
             yield Opened(
                 store,
                 name,
+                plugins,
                 locator,
                 directory,
                 options.get("name") or defaults.name,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from art_cli.console import complain, printable
 from art_cli.opening import sides
 from art_cli.progress import Progress
-from art_core.contracts import Store, Stores, Workspace
+from art_core.contracts import MAIN, Store, Stores, Workspace
 from art_core.transfer import Action, Totals, Wishes
 from art_core.trees import Entry
 from art_core.workspace import absolute, open_workspace
@@ -127,7 +127,7 @@ def carry(
             closing.callback(os.close, workspace.fd)
             closing.callback(telling.clear)
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
-            totals = move(store, options.get("branch") or "main", workspace, wishes, telling)
+            totals = move(store, options.get("branch") or MAIN, workspace, wishes, telling)
     telling.totals(verb, totals, dry_run=wishes.dry_run)
     return 1 if totals.conflicts or totals.failed else 0
 

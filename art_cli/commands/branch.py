@@ -10,8 +10,9 @@ import click
 from art_cli.commands.sharing import CONTEXT, shared
 from art_cli.naming import REMOVED, Naming, as_json, opened, table, when
 from art_cli.paging import paged
+from art_core.contracts import MAIN
 from art_core.errors import StoreError
-from art_core.history import MAIN, HistoryStore
+from art_core.history import HistoryStore
 
 
 @click.command(cls=Naming, context_settings=CONTEXT)

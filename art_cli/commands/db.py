@@ -18,9 +18,9 @@ from art_cli.grouping import Group, all_given
 from art_cli.opening import Opened, opened, workspace_of
 from art_cli.progress import sized
 from art_core import archive
+from art_core.contracts import MAIN
 from art_core.errors import UsageError
 from art_core.files import Files
-from art_core.history import MAIN
 from art_core.maintenance import Finding, Info, Maintenance
 
 

@@ -17,10 +17,9 @@ from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.console import complain, note, printable
 from art_cli.grouping import Group, all_given
 from art_cli.opening import Opened, opened, workspace_of
-from art_core.contracts import Workspace
+from art_core.contracts import MAIN, Workspace
 from art_core.errors import UsageError
 from art_core.files import File, Files, HomeReader, guest_path, resolve
-from art_core.history import MAIN
 from art_core.trees import Entry
 
 _PREFIX = "guest:"

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.naming import as_json, opened
-from art_cli.opening import sides
-from art_core.contracts import HOME, Workspace
-from art_core.history import MAIN
+from art_cli.naming import as_json
+from art_cli.opening import opened
+from art_core.contracts import HOME, MAIN, Workspace
+from art_core.history import history_of
 from art_core.hosttree import within
 from art_core.selecting import typed_path
-from art_core.workspace import absolute, open_workspace
+from art_core.workspace import open_workspace
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -35,11 +35,10 @@ def command(in_json: bool, point: str, paths: Sequence[str], **options: Any) -> 
       art restore -d workspace.db before
       art restore -d workspace.db before src/main.py
     """
-    settings, _, directory, _ = sides(options)
-    named = options.get("name") or settings.for_workspace(absolute(directory)).name
     branch = options.get("branch") or MAIN
-    with opened(options) as history:
-        workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
+    with opened(options) as found:
+        history = history_of(found.plugins, found.provider, found.store)
+        workspace = open_workspace(found.directory, name=found.named, moved=found.moved)
         try:
             wanted = [path for path in (_in_home(path, workspace) for path in paths) if path]
             kept = history.restore(branch, point, wanted if len(wanted) == len(paths) else (), workspace)

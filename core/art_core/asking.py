@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from art_core.contracts import Network
+from art_core.contracts import MAIN, Network
 from art_core.errors import PluginError, UsageError
 from art_core.settings import LIMITS, Settings
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 NO_PRESET = "none"
 """What is typed to have no preset where the settings choose one."""
-
-
-MAIN_BRANCH = "main"
 
 
 class Asking(Protocol):
@@ -54,7 +51,7 @@ def preset(options: Options, settings: Settings, directory: str, env: Mapping[st
 def database(options: Options, settings: Settings, defaults: WorkspaceDefaults) -> str | None:
     """The locator of the database, None in direct mode. Raises PluginError for what cannot be without one."""
     locator = options.database or defaults.database or settings.database
-    if locator is None and options.branch not in (None, MAIN_BRANCH):
+    if locator is None and options.branch not in (None, MAIN):
         raise PluginError(f"--branch {options.branch}: branches need a database; add --db FILE")
     if locator is None and options.snapshot:
         raise PluginError("--snapshot: snapshots need a database; add --db FILE")

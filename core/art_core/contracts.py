@@ -36,6 +36,8 @@ CONTRACT_VERSIONS = dict.fromkeys(("store", "isolation", "mount_source", "tracer
 
 HOME = "/home/agent"
 """The home inside; a workspace stands in it under its name."""
+MAIN = "main"
+"""The branch that every database has, and that runs take unless they name one."""
 INTERPRETER = "/run/art/python"
 """Where core mounts the prefix of the Python that runs ART when a mask hides it, so that an
 isolation can always start a small program of its own inside."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from art_core.plugins import Plugins
 
 CAPABILITY = "history"
-MAIN = "main"
-"""The branch that every database has."""
 _LONGEST = 200
 """Bytes of a name."""
 

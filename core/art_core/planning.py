@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
-from art_core.contracts import HOME, Exit, Isolation, Launch, Mount, Run
+from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
@@ -98,7 +98,7 @@ class Preparation:
             store = stores.open(locator, "create")
             owner = self.identity.host_ids or (os.getuid(), os.getgid())
             provider = self.plugins.provider("store", name)
-            branch = self.options.branch or asking.MAIN_BRANCH
+            branch = self.options.branch or MAIN
             return Overlay(
                 store,
                 branch,

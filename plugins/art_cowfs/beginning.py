@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 
 import apsw
 
-from art_core.history import MAIN, NameTaken, checked_name
+from art_core.contracts import MAIN
+from art_core.history import NameTaken, checked_name
 from art_cowfs.home import HomeWriter, writing
 from art_cowfs.layers import add_point
 from art_cowfs.locks import Bystander

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from art_core.contracts import MAIN
 from art_cowfs.chain import HOST_NUMBERS
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.schema import CHUNK, MAIN, all_rows
+from art_cowfs.schema import CHUNK, all_rows
 from art_cowfs.seeds import SEEDS
 
 Statement = tuple[str, tuple[Any, ...]]

@@ -15,8 +15,8 @@ from typing import Any
 
 import apsw
 
-from art_core.contracts import Workspace
-from art_core.history import MAIN, NameTaken, Point, checked_name, dated
+from art_core.contracts import MAIN, Workspace
+from art_core.history import NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, layers
 from art_cowfs.chain import Chain
 from art_cowfs.layers import Named

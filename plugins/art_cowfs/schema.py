@@ -38,6 +38,7 @@ from typing import Any, Literal, NamedTuple
 
 import apsw
 
+from art_core.contracts import MAIN
 from art_core.errors import StoreError
 from art_cowfs.connection import Connection
 
@@ -46,7 +47,6 @@ FORMAT = 2
 PAGE = 16384
 CHUNK = 65536
 FIRST_INO = 2
-MAIN = "main"
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
