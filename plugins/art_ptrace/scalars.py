@@ -67,6 +67,16 @@ def owner(value: int) -> str:
     return str(int32(value)) if int32(value) == -1 else str(value & 0xFFFFFFFF)
 
 
+def _named(value: int, names: Names) -> tuple[list[str], int]:
+    """The names of the bits that are set, and what has no name."""
+    found = []
+    for bits, name in names.items():
+        if value & bits == bits:
+            found.append(name)
+            value &= ~bits
+    return found, value
+
+
 def flags(names: Names, *, rest: str = "", zero: str = "0") -> Show:
     """Bits with names, joined by a bar; what has no name is added in hexadecimal."""
 
@@ -75,12 +85,7 @@ def flags(names: Names, *, rest: str = "", zero: str = "0") -> Show:
         value &= 0xFFFFFFFF
         if not value:
             return zero
-        parts = []
-        left = value
-        for bits, name in names.items():
-            if left & bits == bits:
-                parts.append(name)
-                left &= ~bits
+        parts, left = _named(value, names)
         if left:
             parts.append(f"{left:#x}" if parts or not rest else f"{left:#x} /* {rest} */")
         return "|".join(parts)
@@ -108,10 +113,8 @@ def open_flags(value: int) -> str:
     if left & temporary == temporary:
         left &= ~temporary
         parts.append("O_TMPFILE")
-    for bits, name in file_constants.OPEN_FLAGS.items():
-        if left & bits == bits:
-            parts.append(name)
-            left &= ~bits
+    named, left = _named(left, file_constants.OPEN_FLAGS)
+    parts += named
     if left:
         parts.append(f"{left:#x}")
     return "|".join(parts)
@@ -130,12 +133,8 @@ def clone_flags(value: int) -> str:
 def map_flags(value: int) -> str:
     value &= 0xFFFFFFFF
     kind = process_constants.MAP_KINDS.get(value & 3)
-    parts = [kind] if kind else []
-    left = value & ~3 if kind else value
-    for bits, name in process_constants.MAP_FLAGS.items():
-        if left & bits:
-            parts.append(name)
-            left &= ~bits
+    named, left = _named(value & ~3 if kind else value, process_constants.MAP_FLAGS)
+    parts = [kind, *named] if kind else named
     if left or not parts:
         parts.append(f"{left:#x}")
     return "|".join(parts)
@@ -144,12 +143,8 @@ def map_flags(value: int) -> str:
 @lru_cache(_MEMO)
 def socket_kind(value: int) -> str:
     value &= 0xFFFFFFFF
-    parts = [network_constants.SOCKET_KINDS.get(value & 0xF, f"{value & 0xF:#x}")]
-    left = value & ~0xF
-    for bits, name in network_constants.SOCKET_FLAGS.items():
-        if left & bits:
-            parts.append(name)
-            left &= ~bits
+    named, left = _named(value & ~0xF, network_constants.SOCKET_FLAGS)
+    parts = [network_constants.SOCKET_KINDS.get(value & 0xF, f"{value & 0xF:#x}"), *named]
     if left:
         parts.append(f"{left:#x}")
     return "|".join(parts)

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 
 from art_bwrap.seccomp import REFUSED, SOCKET_FAMILIES, filter_for
 from art_core import bpf
+from tests.deciding import ALLOW, decide
 
-ALLOW = "allow"
 X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
-
-
-def decide(program: bytes, arch: int, number: int, *arguments: int) -> str | int:
-    """What the kernel would answer: `allow` or an errno."""
-    data = struct.pack("=IIQ6Q", number, arch, 0, *arguments, *([0] * (6 - len(arguments))))
-    instructions = list(struct.iter_unpack("=HBBI", program))
-    assert len(instructions) <= 4096
-    place = accumulator = 0
-    while True:
-        code, true, false, value = instructions[place]
-        place += 1
-        if code == 0x20:
-            (accumulator,) = struct.unpack_from("=I", data, value)
-        elif code == 0x06:
-            return ALLOW if value == bpf.ALLOW else value & 0xFFFF
-        else:
-            taken = {
-                0x15: accumulator == value,
-                0x35: accumulator >= value,
-                0x45: bool(accumulator & value),
-            }[code]
-            place += true if taken else false
 
 
 def base(machine: str = "x86_64", *, foreign: bool = False, namespaces: bool = True) -> bytes:

@@ -14,8 +14,8 @@ from art_ptrace.calls import Call, Found, call
 from art_ptrace.classes import AGENT, CLASSES
 from art_ptrace.filters import program
 from art_ptrace.selection import PARTLY, Selection, select
-from tests.bwrap.test_seccomp import AARCH64, ALLOW, I386, X86_64
-from tests.ptrace.deciding import TRACE, decide
+from tests.bwrap.test_seccomp import AARCH64, I386, X86_64
+from tests.deciding import ALLOW, TRACE, decide
 
 HEADERS = {numbers.X86_64: "unistd_64.h", numbers.I386: "unistd_32.h"}
 MACHINES = [("x86_64", X86_64), ("aarch64", AARCH64)]
