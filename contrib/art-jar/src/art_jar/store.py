@@ -34,7 +34,7 @@ class Jars:
     def open(self, locator: str, mode: Literal["read", "write", "create"]) -> Jar:
         if not self.claims(locator):
             raise StoreError(
-                f"{locator}: the name of a jar ends in {SUFFIX}; add it, or choose another --store"
+                f"{locator}: the name of a jar ends in {SUFFIX}; add it, or choose another with --store NAME"
             )
         path = os.path.abspath(locator)
         if mode == "create":
