@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -237,6 +238,52 @@ class HomeRules:
 
         with kept.home() as home:
             rule.equals(home.do(work), (0, b""))
+
+    def test_errors(self, rule: Rule, kept: Kept) -> None:
+        """What cannot be done in the home fails with the errno that says why (errno(3)), and changes nothing:
+        for what the store has, and for what only shows through."""
+        kept.write("d/file")
+        kept.write("plain")
+
+        def attempts(home: str) -> dict[str, str]:
+            told = {}
+            for top in (f"{home}/workspace", f"{home}/own"):
+                for name, attempt in (
+                    ("read ENOENT", lambda top=top: read(f"{top}/nothing")),
+                    ("below a file ENOTDIR", lambda top=top: read(f"{top}/plain/below")),
+                    ("mkdir EEXIST", lambda top=top: os.mkdir(f"{top}/d")),
+                    ("make a file EEXIST", lambda top=top: os.open(f"{top}/plain", os.O_CREAT | os.O_EXCL)),
+                    ("rmdir ENOTEMPTY", lambda top=top: os.rmdir(f"{top}/d")),
+                    ("rename ENOTEMPTY", lambda top=top: os.rename(f"{top}/empty", f"{top}/d")),
+                    ("unlink EISDIR", lambda top=top: os.unlink(f"{top}/d")),
+                    ("write EISDIR", lambda top=top: os.open(f"{top}/d", os.O_WRONLY)),
+                    ("rename ENOENT", lambda top=top: os.rename(f"{top}/nothing", f"{top}/new")),
+                    ("readlink EINVAL", lambda top=top: os.readlink(f"{top}/plain")),
+                    ("long ENAMETOOLONG", lambda top=top: os.mkdir(f"{top}/{'x' * 256}")),
+                    ("no attribute ENODATA", lambda top=top: os.getxattr(f"{top}/plain", "user.none")),
+                ):
+                    try:
+                        attempt()
+                        told[f"{name}, {os.path.basename(top)}"] = "nothing"
+                    except OSError as error:
+                        told[f"{name}, {os.path.basename(top)}"] = errno.errorcode[error.errno or 0]
+            return told
+
+        def prepare(home: str) -> None:
+            os.makedirs(f"{home}/own/d")
+            for path in ("own/d/file", "own/plain"):
+                write(f"{home}/{path}", b"own")
+            for top in ("own", "workspace"):
+                os.mkdir(f"{home}/{top}/empty")
+
+        with kept.home() as home:
+            home.do(prepare)
+            for what, said in home.do(attempts).items():
+                rule.equals(said, what.partition(",")[0].split()[-1], what)
+            names = home.do(
+                lambda path: [sorted(os.listdir(f"{path}/{top}")) for top in ("own", "workspace")]
+            )
+            rule.equals(names, [["d", "empty", "plain"]] * 2, "the names then")
 
     @requires("durable")
     def test_server_killed(self, rule: Rule, kept: Kept) -> None:
