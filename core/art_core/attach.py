@@ -71,8 +71,13 @@ class Attachment:
         raw = self._caller_terminal is not None and self._caller_terminal.raw and is_terminal(2)
         return lines.replace(b"\n", b"\r\n") if raw else lines
 
-    def caller_streams(self, *, terminal: bool) -> tuple[Streams, Terminal | None]:
-        """Attach to the caller's 0, 1 and 2. With `terminal` those that are terminals become a PTY."""
+    def caller_streams(self, *, terminal: bool, output: int | None = None) -> tuple[Streams, Terminal | None]:
+        """Attach to the caller's 0, 1 and 2, or to `output` and nothing. With `terminal` those that are
+        terminals become a PTY."""
+        if output is not None:
+            nothing, end = relay.pipe()
+            os.close(end)
+            return Streams(self._their(nothing), self.output(output), self.output(output)), None
         if not terminal:
             return Streams(self.input(0), self.output(1), self.output(2)), None
         ours, theirs = os.openpty()

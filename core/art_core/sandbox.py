@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
@@ -104,13 +104,14 @@ class Sandbox:
             return
         with self._lock:
             session, self._session, self._closed = self._session, None, True
-        if session is not None:
-            session.close()
-        self._launching.close()
-        self._preparation.close()
+        with ExitStack() as closing:
+            closing.callback(self._preparation.close)
+            closing.callback(self._launching.close)
+            if session is not None:
+                closing.callback(session.close)
 
     def gateway_served(self) -> bool:
-        """Whether every run so far had its way out of a filtered network."""
+        """Whether every run had its way out of a filtered network; asked when the sandbox is closed."""
         return bool(self._launching.passages) and all(
             passage.served() for passage in self._launching.passages
         )
@@ -320,17 +321,19 @@ class Sandbox:
         *,
         interactive: bool | None = None,
         tell: Callable[[str], None] | None = None,
+        output: int | None = None,
     ) -> Exit:
-        """Run a command on the caller's own standard streams, as the command line does.
+        """Run a command on the caller's own standard streams, as the command line does, in a sandbox of its
+        own. With `output`, a descriptor, what it prints goes there and it has no input.
 
         `interactive` None gives it a PTY when standard input and output are both terminals.
         While it runs, SIGTERM, SIGINT, SIGHUP and SIGQUIT to this process go to the command. `tell` is
         called with what a user should know at once, unless a PTY has the screen: then `notices` has it.
         """
-        terminal = wants_terminal(interactive)
+        terminal = output is None and wants_terminal(interactive)
         attachment = Attachment(self._preparation.stream_owner)
         try:
-            streams, state = attachment.caller_streams(terminal=terminal)
+            streams, state = attachment.caller_streams(terminal=terminal, output=output)
             started = self._start(
                 argv,
                 streams,

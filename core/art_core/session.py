@@ -9,6 +9,7 @@ import select
 from _thread import allocate_lock
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -190,17 +191,16 @@ class Session:
         if self._commands.fileno() < 0:
             return
         with self._lock:
-            if self._over is None:
-                self._over = _CLOSED
-                self._launcher.signal(9)
-                try:
-                    outcome = self._launcher.result()
-                except IsolationError:
-                    pass
-                else:
-                    self._preparation.exit(outcome, self._prepared)  # Which limits were reached.
-            self._let_go()
-            self._launcher.close()
+            try:
+                if self._over is None:
+                    self._over = _CLOSED
+                    self._launcher.signal(9)
+                    with suppress(IsolationError):
+                        # Which limits were reached.
+                        self._preparation.exit(self._launcher.result(), self._prepared)
+            finally:
+                self._let_go()
+                self._launcher.close()
 
 
 def send(commands: order.Socket, what: tuple[Any, ...], fds: Sequence[int]) -> order.Socket:
