@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, AnyStr, Generic, Literal, Protocol, TypeVar, overload
 
@@ -43,6 +44,17 @@ class Loop(Protocol):
         """The same, for what has to be done when something was cancelled."""
 
 
+@contextmanager
+def _copies(fds: Sequence[int]) -> Iterator[dict[int, int]]:
+    """Copies of descriptors, each with what it is a copy of: a loop lets one task wait for a descriptor."""
+    copies = {os.dup(fd): fd for fd in fds}
+    try:
+        yield copies
+    finally:
+        for copy in copies:
+            os.close(copy)
+
+
 class _Asyncio:
     async def ready(self, waits: Waits) -> Sequence[int]:
         import asyncio
@@ -54,20 +66,21 @@ class _Asyncio:
             if not found.done():
                 found.set_result(fd)
 
-        for fd in waits.readable:
-            loop.add_reader(fd, tell, fd)
-        for fd in waits.writable:
-            loop.add_writer(fd, tell, fd)
-        try:
-            left = None if waits.until is None else max(0.0, waits.until - time.monotonic())
-            return [await asyncio.wait_for(found, left)]
-        except TimeoutError:
-            return []
-        finally:
-            for fd in waits.readable:
-                loop.remove_reader(fd)
-            for fd in waits.writable:
-                loop.remove_writer(fd)
+        with _copies(waits.readable) as readable, _copies(waits.writable) as writable:
+            for copy, fd in readable.items():
+                loop.add_reader(copy, tell, fd)
+            for copy, fd in writable.items():
+                loop.add_writer(copy, tell, fd)
+            try:
+                left = None if waits.until is None else max(0.0, waits.until - time.monotonic())
+                return [await asyncio.wait_for(found, left)]
+            except TimeoutError:
+                return []
+            finally:
+                for copy in readable:
+                    loop.remove_reader(copy)
+                for copy in writable:
+                    loop.remove_writer(copy)
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         import asyncio
@@ -107,18 +120,22 @@ class _Trio:
     async def ready(self, waits: Waits) -> Sequence[int]:
         trio, found = self._trio, []
         left = float("inf") if waits.until is None else max(0.0, waits.until - time.monotonic())
-        with trio.move_on_after(left):
+        with (
+            _copies(waits.readable) as readable,
+            _copies(waits.writable) as writable,
+            trio.move_on_after(left),
+        ):
             async with trio.open_nursery() as nursery:
 
-                async def one(wait: Callable[[int], Any], fd: int) -> None:
-                    await wait(fd)
+                async def one(wait: Callable[[int], Any], copy: int, fd: int) -> None:
+                    await wait(copy)
                     found.append(fd)
                     nursery.cancel_scope.cancel()
 
-                for fd in waits.readable:
-                    nursery.start_soon(one, trio.lowlevel.wait_readable, fd)
-                for fd in waits.writable:
-                    nursery.start_soon(one, trio.lowlevel.wait_writable, fd)
+                for copy, fd in readable.items():
+                    nursery.start_soon(one, trio.lowlevel.wait_readable, copy, fd)
+                for copy, fd in writable.items():
+                    nursery.start_soon(one, trio.lowlevel.wait_writable, copy, fd)
         return found
 
     async def in_thread(self, function: Callable[[], T]) -> T:

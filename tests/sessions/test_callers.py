@@ -175,6 +175,9 @@ def test_being_cancelled_ends_the_command_under_both_loops(plain: Caller, instal
                         except TimeoutError: pass
                     async with await box.start(LONG) as process:
                         assert await process.stdout.readline() == b"started\\n"
+                        process.kill()
+                        ends = await asyncio.gather(process.wait(), process.wait())
+                        assert ends[0] == ends[1] and ends[0].code == 137
                     alone(box.sandbox)
 
             async def with_trio():
