@@ -97,6 +97,31 @@ def test_a_command_cannot_get_at_what_starts_and_ends_it(
     )
 
 
+def test_what_cannot_be_ended_in_time_takes_the_other_commands_along_and_the_sandbox_goes_on(
+    caller: Caller, installed: Installed, workspace: Path
+) -> None:
+    program(
+        caller,
+        installed,
+        workspace,
+        """
+        from art_core import executing, inside
+        with open(inside.__file__) as file: source = file.read()
+        impatient = source.replace("_PATIENCE_S = 1.0", "_PATIENCE_S = -1.0")
+        assert impatient != source
+        executing.code_inside = lambda: compile(impatient, "impatient", "exec")
+        with Sandbox(WORKSPACE) as box:
+            two = ["sh", "-c", "sleep 1000; true"]
+            with box.start(["sleep", "1000"]) as other, box.start(two) as process:
+                while count(box) < 5: time.sleep(0.01)
+                process.kill()
+                assert [one.wait().code for one in (process, other)] == [137, 137]
+            alone(box)
+            assert box.run(["echo", "goes on"]).stdout == b"goes on\\n"
+        """,
+    )
+
+
 @pytest.mark.slow
 def test_a_storm_of_processes_ends_too(plain: Caller, installed: Installed) -> None:
     """It may take the other commands along; the sandbox goes on."""
