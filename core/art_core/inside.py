@@ -145,11 +145,11 @@ class _Server:
                 os.kill(-1, _SIGKILL)
 
     def _start_next(self) -> bool:
-        data, ancillary, _, _ = self._commands.recvmsg(16, 256, _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._commands.recvmsg(16, 256, _socket.MSG_CMSG_CLOEXEC)
         fds: list[int] = []
         for _, _, content in ancillary:
             fds += memoryview(content).cast("i").tolist()
-        if not data:
+        if not data or flags & _socket.MSG_CTRUNC:  # A command took our descriptors away (prlimit(2)).
             return False
         try:
             pid = os.fork()

@@ -284,7 +284,8 @@ def _file(fd: int, mode: Literal["r", "w"], text: bool) -> Any:
     if fd < 0:
         return None
     if text:
-        return open(fd, mode, encoding="utf-8", errors="replace", newline="\n")
+        lines = 1 if mode == "w" else -1
+        return open(fd, mode, lines, encoding="utf-8", errors="replace", newline="\n")
     return open(fd, f"{mode}b", buffering=0 if mode == "w" else -1)
 
 

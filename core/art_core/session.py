@@ -184,7 +184,7 @@ class Session:
         executed = any(report.get("exec") is True for report in outcome.reports)
         if outcome.untraced is not None or not executed:
             return self._preparation.exit(outcome, self._prepared).why
-        return "the sandbox was ended from outside; open another"
+        return "the sandbox has ended, by what a command did to it or from outside; open another"
 
     def close(self) -> None:
         """End what still runs, and the sandbox. Idempotent."""

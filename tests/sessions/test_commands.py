@@ -93,6 +93,8 @@ def test_a_command_cannot_get_at_what_starts_and_ends_it(
                 outcome = raised(box.run, ["sh", "-c", f"{attack}; sleep 1000"], timeout=0.3)
                 assert isinstance(outcome, Result) or outcome.startswith("TimeoutExpired"), outcome
                 alone(box)
+            box.run(["prlimit", "--pid", "1", "--nofile=6:6"])
+            assert "has ended" in raised(box.run, ["true"]), "it starts no more, and says so"
         """,
     )
 
