@@ -32,6 +32,7 @@ Launch = Callable[[Streams, int], "tuple[Prepared, Launcher]"]
 """Launches what was planned, with these streams and the socket on which commands come."""
 _CLOSED = "the sandbox was closed"
 _ENDING_MS = 200
+"""A command's channel may close so long before process 1 has ended."""
 _KILLED = Exit(128 + 9, "signal", "the command was ended by signal 9")
 
 
@@ -146,8 +147,7 @@ class Session:
         if not any(isinstance(one.get("exit-code"), int) for one in reports):
             if self._over == _CLOSED:
                 return _KILLED._replace(why=_CLOSED)
-            # Its channel may close a moment before process 1 has ended.
-            if (gone := self._gone(patience_ms=_ENDING_MS)) is not None:
+            if (gone := self._gone()) is not None:
                 raise gone
             return _KILLED
         reached = {"timeout": 1} if {"reached": "timeout"} in reports else {}
@@ -162,19 +162,18 @@ class Session:
             self._passage.look()
         return tuple(self._passage.refused[told:])
 
-    def _gone(self, *, sure: bool = False, patience_ms: int = 0) -> IsolationError | None:
-        """Why no more commands run here; None while they do. `sure`: they do not. `patience_ms`: they may be
-        about to end."""
+    def _gone(self, *, sure: bool = False) -> IsolationError | None:
+        """Why no more commands run here; None while they do. `sure`: they do not."""
         with self._lock:
-            if self._over is None and (sure or self._is_left(patience_ms)):
+            if self._over is None and (sure or self._is_left()):
                 self._over = self._why_it_ended()
             return None if self._over is None else IsolationError(self._over)
 
-    def _is_left(self, patience_ms: int) -> bool:
+    def _is_left(self) -> bool:
         """Whether process 1 has ended: nobody has the other end of our socket."""
         poll = select.poll()
         poll.register(self._commands, 0)
-        return bool(poll.poll(patience_ms))
+        return bool(poll.poll(_ENDING_MS))
 
     def _why_it_ended(self) -> str:
         try:
