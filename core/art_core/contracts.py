@@ -11,7 +11,7 @@ records, and its heavy imports sit behind `Provider.create`. There are five thin
 
 Conventions, for every contract:
 
-* Everything is synchronous and called from one thread with no event loop running.
+* Everything is synchronous and called from one thread at a time, with no event loop running in it.
 * Paths are absolute `str`, decoded with `os.fsdecode` (any byte survives); arguments and
   environments of the sandboxed command are `bytes`, as execve(2) takes them.
 * A plugin raises `ArtError` for what a user can act on; an `OSError` keeps its errno; any other
@@ -218,6 +218,8 @@ class Run(NamedTuple):
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
     `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.seeding`).
     `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
+    `commands_fd`, where it is not -1, is a socket on which commands come while the sandbox stays open; then
+    there is no `argv`: process 1 inside is `art_core.inside`, which says what that means for an isolation.
     """
 
     argv: Sequence[bytes]
@@ -237,6 +239,7 @@ class Run(NamedTuple):
     rlimits: Sequence[tuple[int, int]] = ()
     seeds_fd: int = -1
     filters: Sequence[bytes] = ()
+    commands_fd: int = -1
 
 
 class Launch(NamedTuple):
@@ -280,7 +283,7 @@ class Exit(NamedTuple):
 
 class Isolation(Protocol):
     """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
-    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`."""
+    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`, `commands`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
@@ -342,27 +345,24 @@ class Stores(Protocol):
 
 
 class TraceRequest(NamedTuple):
-    """What to record: `syscalls`, names and classes as the user gave them (empty: all of them), and
-    the descriptor the record goes to.
-
-    `out_fd` is -1 while a run is planned. `execs` is the `Launch`'s: what was executed so often before is
-    the isolation's own and no part of the record. `summary`: count the calls instead of listing them.
-    """
+    """What to record: `syscalls`, names and classes as the user gave them (empty: all of them).
+    `summary`: count the calls instead of listing them."""
 
     syscalls: Sequence[str] = ()
     format: Literal["text", "jsonl"] = "text"
     summary: bool = False
-    out_fd: int = -1
-    execs: int = 1
 
 
 class Child(Protocol):
     """A process that was forked and waits to execute a `Launch`: seize it, then `release` it.
 
-    `end` kills it and with it the sandbox.
+    The record goes to the descriptor `out_fd`. `execs` is the `Launch`'s: what was executed so often before
+    is the isolation's own and no part of the record. `end` kills the process and with it the sandbox.
     """
 
     pid: int
+    out_fd: int
+    execs: int
 
     def release(self) -> None: ...
 
@@ -371,7 +371,8 @@ class Child(Protocol):
 
 class Tracer(Protocol):
     """Records the system calls of a command, and of all that it starts. Capabilities: `jsonl`, `summary`,
-    `classes` (`%file` among the calls to record), `agent` (the preset of that name).
+    `classes` (`%file` among the calls to record), `agent` (the preset of that name), `commands`: in a sandbox
+    that stays open, what the isolation forks later is no part of the record until it executes a program.
 
     It is created twice: in the supervisor, which asks for the filters before anything is started, and
     in a fresh process that becomes the parent of the launched one and does nothing else. What is traced
@@ -384,4 +385,7 @@ class Tracer(Protocol):
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
         """Start the launched process with `spawn`, once, and trace it until it ended and the record is
-        complete; return its wait status. The record is written in whole lines."""
+        complete; return its wait status. The record is written in whole lines.
+
+        It is called while the run is still planned, and `spawn` waits for the plan: load and prepare
+        before it what takes time."""

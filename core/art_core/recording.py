@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from art_core.contracts import Mount, Tracer, TraceRequest
 from art_core.errors import ArtError, PluginError
 from art_core.hosttree import within
 from art_core.plugins import Plugins
-from art_core.tracing import Plan
+
+if TYPE_CHECKING:
+    from art_core.spawn import Launcher
 
 
 class Wanted(NamedTuple):
@@ -26,9 +28,10 @@ class Wanted(NamedTuple):
 
 
 class Recording:
-    """The trace of one sandbox's commands. `close` lets go of the log."""
+    """The trace of one sandbox's commands, and how the `launcher` of the first is to trace. `close` lets go
+    of the log."""
 
-    def __init__(self, plugins: Plugins, wanted: Wanted) -> None:
+    def __init__(self, plugins: Plugins, wanted: Wanted, launcher: Launcher | None = None) -> None:
         self._plugins = plugins
         self._name = wanted.tracer
         self.log = None if wanted.log is None else os.path.realpath(wanted.log)
@@ -36,22 +39,29 @@ class Recording:
         self._fd = -1
         self._request = TraceRequest(wanted.syscalls, wanted.format, wanted.summary)
         self._require_capabilities()
-        self._plan = plugins.tracing_plan(wanted.tracer)
+        self.plan = plugins.tracing_plan(wanted.tracer, self._request)
+        if launcher is not None:  # It loads the tracer while the run is planned.
+            launcher.trace(self.plan)
         tracer: Tracer = plugins.create("tracer", wanted.tracer)
         with plugins.guard("tracer", wanted.tracer):
             self.filters: Sequence[bytes] = tracer.filters(self._request)
 
     def _require_capabilities(self) -> None:
         """Refuse by name what the tracer cannot do."""
-        provider, request = self._plugins.provider("tracer", self._name), self._request
+        request = self._request
         needed = {
             "jsonl": request.format == "jsonl" and "--trace-format jsonl",
             "summary": request.summary and "--trace-summary",
             "classes": next((word for word in request.syscalls if word.startswith("%")), ""),
             "agent": "agent" in request.syscalls and "the preset agent",
         }
+        self.require({capability: what for capability, what in needed.items() if what})
+
+    def require(self, needed: Mapping[str, str]) -> None:
+        """Raises PluginError for what is needed, by capability, and the tracer lacks."""
+        provider = self._plugins.provider("tracer", self._name)
         for capability, what in needed.items():
-            if what and capability not in provider.capabilities:
+            if capability not in provider.capabilities:
                 raise PluginError(
                     f"the tracer {provider.name!r} cannot do {what} (capability {capability}); "
                     "choose another with --tracer NAME"
@@ -78,10 +88,6 @@ class Recording:
         if self._fd < 0:
             self._fd = _open(self.log, self._typed or "")
         return self._fd
-
-    def plan(self, execs: int) -> Plan:
-        """What the tracing process is told; `execs` is the `Launch`'s."""
-        return self._plan._replace(request=tuple(self._request._replace(execs=execs)))
 
     def failure(self, untraced: tuple[str, bool]) -> str:
         """What it means that a tracer ended before its command (`launcher.Outcome.untraced`)."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from art_core.contracts import Launch
+    from art_core.order import Socket
     from art_core.tracing import Plan
 from art_core.errors import IsolationError
 
@@ -32,13 +33,6 @@ class Terminal(NamedTuple):
     state: list[Any]
 
 
-class Tracing(NamedTuple):
-    """How to trace, and the descriptor that the record goes to, which stays the caller's."""
-
-    plan: Plan
-    out_fd: int
-
-
 class LaunchFailed(IsolationError):
     """The isolation could not be executed: `step` says where it stopped, `errno` why."""
 
@@ -53,15 +47,25 @@ class LaunchFailed(IsolationError):
 
 
 class Launcher:
-    """A launcher process that waits for its order. Start it early: it prepares meanwhile."""
+    """A launcher process that waits for its order. Start it early: it prepares meanwhile.
 
-    def __init__(self) -> None:
+    One that is `traced` starts a process that traces, which waits for its plan: call `trace`, then `order`.
+    """
+
+    def __init__(self, *, traced: bool = False) -> None:
         from art_core import order
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
         self._control, theirs = order.pair()
+        keep_private(self._control)
         self.pid = start_process("art_core.launcher", theirs.fileno())
         theirs.close()
+        self._control.send(order.TRACED if traced else order.UNTRACED)
+
+    def trace(self, plan: Plan) -> None:
+        """Say how to trace what will be ordered. What goes wrong with it, `result` tells."""
+        with contextlib.suppress(OSError):
+            self._control.send(marshal.dumps(tuple(plan)))
 
     def order(
         self,
@@ -73,11 +77,11 @@ class Launcher:
         terminal: Terminal | None = None,
         worker: int | None = None,
         limits: Mapping[str, Any] | None = None,
-        trace: Tracing | None = None,
+        record: int | None = None,
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
-        caller's to close. When the process of the pidfd `worker` ends, so does the sandbox; so it does
-        with the process that traces.
+        caller's to close, and so does `record`, where a traced run's goes. When the process of the pidfd
+        `worker` ends, so does the sandbox; so it does with the process that traces.
         Raises LaunchFailed, or IsolationError when the launcher is gone."""
         from art_core import order
 
@@ -86,7 +90,7 @@ class Launcher:
         own = []
         for number, content in launch.files.items():
             if isinstance(content, bytes):
-                content = _sealed(content)
+                content = sealed(content)
                 own.append(content)
             targets[number] = len(descriptors)
             descriptors.append(content)
@@ -104,10 +108,10 @@ class Launcher:
         if worker is not None:
             worker_place = len(descriptors)
             descriptors.append(worker)
-        traced: list[Any] = []
-        if trace is not None:
-            traced = list(trace.plan._replace(out=len(descriptors)))
-            descriptors.append(trace.out_fd)
+        record_place = -1
+        if record is not None:
+            record_place = len(descriptors)
+            descriptors.append(record)
         message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
@@ -120,7 +124,8 @@ class Launcher:
             enter=list(enter_places),
             worker=worker_place,
             limits=dict(limits or {}),
-            trace=traced,
+            record=record_place,
+            execs=launch.execs,
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)
@@ -164,6 +169,7 @@ class Launcher:
     def close(self) -> None:
         """Let go; ends the sandbox if it still runs. Idempotent."""
         if self.pid:
+            forget(self._control)
             self._control.close()
             pid, self.pid = self.pid, 0
             with contextlib.suppress(ChildProcessError):
@@ -171,8 +177,31 @@ class Launcher:
 
 
 def _single_threaded() -> bool:
-    threading = sys.modules.get("threading")
-    return threading is None or threading.active_count() == 1
+    """Threads that Python has not made count as well."""
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+_private: list[Socket] = []
+
+
+def keep_private(connection: Socket) -> None:
+    """Close this end in whatever is forked from this process: our helpers end when its last holder does, and
+    that is to be this process. `forget` it before it is closed."""
+    _private.append(connection)
+
+
+def forget(connection: Socket) -> None:
+    """Idempotent."""
+    with contextlib.suppress(ValueError):
+        _private.remove(connection)
+
+
+def _close_private() -> None:
+    while _private:
+        _private.pop().close()
+
+
+os.register_at_fork(after_in_child=_close_private)
 
 
 def start_process(module: str, control: int) -> int:
@@ -225,7 +254,7 @@ def _spawn_fresh(module: str, control: int) -> int:
         os.close(high)
 
 
-def _sealed(content: bytes) -> int:
+def sealed(content: bytes) -> int:
     """A memfd that holds `content` and can no longer be changed (memfd_create(2))."""
     fd = os.memfd_create("art", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(content)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+# `socket` makes hundreds of enum members.
+import _socket
 import struct
 
-from art_ptrace import network_constants, scalars
+from art_ptrace import constants, network_constants, scalars
 from art_ptrace.arguments import Argument, Read, Values
 from art_ptrace.escaping import STRING_LIMIT, escaped, quoted
 from art_ptrace.scalars import pointer
@@ -26,14 +27,14 @@ def address(raw: bytes) -> str:
         (port,) = struct.unpack_from("!H", raw, 2)
         return (
             f"{{sa_family=AF_INET, sin_port=htons({port}), "
-            f'sin_addr=inet_addr("{socket.inet_ntop(socket.AF_INET, raw[4:8])}")}}'
+            f'sin_addr=inet_addr("{_socket.inet_ntop(_socket.AF_INET, raw[4:8])}")}}'
         )
     if family == 10 and len(raw) >= 24:
         port, flow = struct.unpack_from("!HI", raw, 2)
         scope = struct.unpack_from("I", raw, 24)[0] if len(raw) >= 28 else 0
         return (
             f"{{sa_family=AF_INET6, sin6_port=htons({port}), sin6_flowinfo=htonl({flow}), "
-            f'inet_pton(AF_INET6, "{socket.inet_ntop(socket.AF_INET6, raw[8:24])}", &sin6_addr), '
+            f'inet_pton(AF_INET6, "{_socket.inet_ntop(_socket.AF_INET6, raw[8:24])}", &sin6_addr), '
             f"sin6_scope_id={scope}}}"
         )
     if family == 16 and len(raw) >= 12:
@@ -132,6 +133,10 @@ MESSAGE_OUT = Argument(
 )
 
 
+_SO_ERROR = (1, 4)
+"""Level and name of the option whose value is an errno."""
+
+
 def option_value(size: int, *, out: bool = False) -> Argument:
     """The value of a socket option; argument number `size` is its length, or points to it."""
 
@@ -148,6 +153,10 @@ def option_value(size: int, *, out: bool = False) -> Argument:
     def render(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
         if not raw:
             return pointer(value)
-        return f"[{struct.unpack('i', raw)[0]}]" if len(raw) == 4 else quoted(raw)
+        if len(raw) != 4:
+            return quoted(raw)
+        number = struct.unpack("i", raw)[0]
+        failed = out and values[1:3] == _SO_ERROR
+        return f"[{constants.ERRNO.get(number, number) if failed else number}]"
 
     return Argument(at="exit" if out else "entry", fetch=fetch, render=render, narrow=True)
