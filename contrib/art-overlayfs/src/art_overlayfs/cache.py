@@ -1,0 +1,149 @@
+"""Directories of what only the database has, for the kernel to mount a home over.
+
+Each is named by the state of a branch that it belongs to, and is either all that the database has of it, or
+what one session changed over another one, its `parent`: what the kernel wrote for a session is good for the
+next one as it is. Directories that were not used for longest go when there are too many bytes; those that a
+session is mounted over stay. A lock (flock(2)) lets one process at a time change anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from art_overlayfs.uppers import PARTS, layers_in_use, own_directory, removed
+
+_MOST = 12
+"""Directories over each other: the kernel looks into each of them for each name."""
+_BLOCK = 512
+
+
+class _Layer(NamedTuple):
+    parent: str
+    size: int
+
+
+class Cache:
+    """The directories of one database in LAYERS, used by the sessions in SESSIONS."""
+
+    def __init__(self, layers: str, sessions: str, most_bytes: int) -> None:
+        self._path = layers
+        self._sessions = sessions
+        self._most = most_bytes
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Raises StoreError for a place that cannot be used."""
+        own_directory(self._path)
+        fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def stack(self, key: str) -> list[str]:
+        """The names of the directories that show a state, the topmost first; none when it has to be made."""
+        found: list[str] = []
+        while key:
+            layer = self._layer(key)
+            if layer is None or len(found) >= _MOST:
+                return []
+            found.append(key)
+            key = layer.parent
+        for name in found:
+            os.utime(f"{self._path}/{name}")
+        return found
+
+    def paths(self, names: Sequence[str], part: str) -> list[str]:
+        return [f"{self._path}/{name}/{part}" for name in names]
+
+    def make(self, key: str, fill: Callable[[str], None]) -> None:
+        """Have `fill` make all that a state has, in a directory that it is given."""
+        path = self._underway()
+        try:
+            fill(path)
+            self._take(path, key, "", wanted={key})
+        except BaseException:
+            removed(path)
+            raise
+
+    def adopt(self, key: str, parent: str, upper: Callable[[str], str]) -> None:
+        """Take what a session changed over `parent`, as what the state `key` has over that one."""
+        if self._layer(parent) is None or self._layer(key) is not None:
+            return
+        path = self._underway()
+        try:
+            for part in PARTS:
+                os.rename(upper(part), f"{path}/{part}")
+        except OSError:  # They lie on different file systems: it is made anew when it is asked for.
+            removed(path)
+            return
+        self._take(path, key, parent)
+
+    def clear(self) -> int:
+        """Remove what no session uses; how many bytes that were."""
+        before = sum(layer.size for layer in self._all().values())
+        self._trim(0)
+        return before - sum(layer.size for layer in self._all().values())
+
+    def _underway(self) -> str:
+        path = f"{self._path}/new-{secrets.token_hex(8)}"
+        os.mkdir(path, 0o700)
+        return path
+
+    def _take(self, path: str, key: str, parent: str, wanted: set[str] | None = None) -> None:
+        size = _size(path)
+        with open(f"{path}/about", "w") as file:
+            json.dump({"parent": parent, "size": size}, file)
+        if os.path.lexists(f"{self._path}/{key}"):
+            removed(f"{self._path}/{key}")
+        os.rename(path, f"{self._path}/{key}")
+        self._trim(self._most, wanted or set())
+
+    def _layer(self, name: str) -> _Layer | None:
+        try:
+            with open(f"{self._path}/{name}/about") as file:
+                found = json.load(file)
+            return _Layer(str(found["parent"]), int(found["size"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _all(self) -> dict[str, _Layer]:
+        """The oldest first. What was begun by a process that was killed, or has lost its parent, goes."""
+        names = os.listdir(self._path)
+        found = {name: layer for name in names if (layer := self._layer(name)) is not None}
+        whole = {name: layer for name, layer in found.items() if not layer.parent or layer.parent in found}
+        for name in names:
+            if name not in whole:
+                removed(f"{self._path}/{name}")
+        return dict(sorted(whole.items(), key=lambda one: os.stat(f"{self._path}/{one[0]}").st_mtime_ns))
+
+    def _trim(self, most: int, wanted: set[str] | frozenset[str] = frozenset()) -> None:
+        layers = self._all()
+        total = sum(layer.size for layer in layers.values())
+        used = layers_in_use(self._sessions) | wanted
+        while total > most:
+            parents = {layer.parent for layer in layers.values()}
+            oldest = next((name for name in layers if name not in parents and name not in used), None)
+            if oldest is None:
+                return
+            total -= layers.pop(oldest).size
+            removed(f"{self._path}/{oldest}")
+
+
+def _size(path: str) -> int:
+    """Bytes on the disk, about."""
+    total = 0
+    for directory, names, files, fd in os.fwalk(path, onerror=lambda error: None):
+        for name in (*names, *files):
+            with contextlib.suppress(OSError):
+                total += _BLOCK + os.lstat(name, dir_fd=fd).st_blocks * 512
+        del directory
+    return total
