@@ -33,12 +33,13 @@ class Attributes:
         os.setxattr(path, f"{self._own}opaque", b"y")
 
     def of_programs(self, path: str, names: Iterable[str]) -> dict[bytes, bytes]:
-        """Those that programs set and that the database keeps."""
+        """Those that programs set and that the database keeps. `path` is a file or a directory, or a link of
+        /proc that leads to one."""
         found = {}
         for name in names:
             shown = self._shown(name)
             if shown is not None:
-                found[os.fsencode(shown)] = os.getxattr(path, name, follow_symlinks=False)
+                found[os.fsencode(shown)] = os.getxattr(path, name)
         return found
 
     def _shown(self, name: str) -> str | None:
