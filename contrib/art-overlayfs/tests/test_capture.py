@@ -1,4 +1,4 @@
-"""What is captured is what a native directory would have: whatever programs do, in sessions one after the other."""
+"""What is captured is what a native directory would have, whatever programs do, in several sessions."""
 
 from __future__ import annotations
 
