@@ -132,8 +132,8 @@ def main() -> int:
     for name, measured in ends.items():
         end, copy, durable = (statistics.median(one[number] for one in measured) for number in range(3))
         print(
-            f"bringing in what {name} changed: {end:.3f} s; cp -a {copy:.3f} s ({end / copy:.2f} times, bound "
-            f"{CAPTURE_LIMIT:g}), with it on the disk {durable:.3f} s ({end / durable:.2f} times)"
+            f"bringing in what {name} changed: {end:.3f} s; cp -a {copy:.3f} s ({end / copy:.2f} times, "
+            f"bound {CAPTURE_LIMIT:g}), with it on the disk {durable:.3f} s ({end / durable:.2f} times)"
         )
         good &= end <= CAPTURE_LIMIT * copy
     return 0 if good else 1
