@@ -16,6 +16,7 @@ from art_core import kernel, order
 from art_core.errors import StoreError
 from art_core.namespace import HOME
 from art_core.staging import Mapping
+from art_overlayfs.uppers import ELSEWHERE
 
 _HOST = f"{order.STAGE}/host"
 _FIXED = "redirect_dir=nofollow,metacopy=off,index=off,nfs_export=off,xino=auto"
@@ -96,16 +97,15 @@ class Mounter:
 
 
 def _explained(number: int, what: str, upper: str) -> str:
-    elsewhere = "name another place: -c plugins.overlayfs.directory=DIR"
     if what != "overlay":
         return f"{what}: {os.strerror(number)}"
     said = {
         errno.ENODEV: "the kernel has no overlayfs; sudo modprobe overlay",
         errno.EPERM: "the kernel does not let you mount an overlayfs (it has to be Linux 5.11); use "
         "--store sqlite",
-        errno.ELOOP: f"{upper} lies in the workspace; {elsewhere}",
+        errno.ELOOP: f"{upper} lies in the workspace; {ELSEWHERE}",
         errno.EINVAL: f"the file system of {upper} cannot hold what changes in an overlay (network file "
-        f"systems, FUSE and overlays cannot); {elsewhere}",
+        f"systems, FUSE and overlays cannot); {ELSEWHERE}",
     }.get(number, os.strerror(number))
     return f"the home cannot be mounted: {said}"
 

@@ -19,8 +19,10 @@ from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
 from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.namespace import HOME
+from art_core.order import STAGE
 from art_core.trees import TreeReader, TreeWriter
 from art_cowfs import store as cowfs
+from art_overlayfs import uppers
 
 LIBRARIES = ("apsw", "pyfuse3", "trio")
 _OLDEST = (5, 11)
@@ -59,6 +61,8 @@ def create(context: Context) -> Databases:
     chosen = os.path.expanduser(context.settings.directory)
     if chosen and not os.path.isabs(chosen):
         raise StoreError(f"plugins.overlayfs.directory: {chosen!r} is not an absolute path; write it in full")
+    if f"{chosen}/".startswith(f"{STAGE}/"):
+        raise StoreError(f"{chosen} lies in {STAGE}, which runs cover; {uppers.ELSEWHERE}")
     return Databases(
         cowfs.Databases(f"{context.state_dir}/sockets"),
         Where(

@@ -24,6 +24,7 @@ from art_core.errors import StoreError
 
 HOME, WORKSPACE = "home", "workspace"
 PARTS = (HOME, WORKSPACE)
+ELSEWHERE = "name another place: -c plugins.overlayfs.directory=DIR"
 _ABOUT = "about"
 _USED_S = 5.0
 
@@ -148,15 +149,11 @@ def own_directory(path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise StoreError(
-                f"{path} is not a directory of yours; name another place: -c plugins.overlayfs.directory=DIR"
-            )
+            raise StoreError(f"{path} is not a directory of yours; {ELSEWHERE}")
         if found.st_mode & 0o077:
             os.chmod(path, 0o700)
     except OSError as error:
-        raise StoreError(
-            f"{error.filename}: {error.strerror}; name another place: -c plugins.overlayfs.directory=DIR"
-        ) from None
+        raise StoreError(f"{error.filename}: {error.strerror}; {ELSEWHERE}") from None
 
 
 def removed(path: str) -> None:
