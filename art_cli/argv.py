@@ -21,6 +21,9 @@ BOOLEANS = {
 """How a boolean may be written after `=`: the spellings of Go's strconv.ParseBool."""
 
 
+_ASK_FOR_A_TRACE = ("trace_log", "trace_syscalls", "trace_format", "trace_summary")
+
+
 class Split(NamedTuple):
     """A command line in its parts.
 
@@ -32,6 +35,12 @@ class Split(NamedTuple):
     options: Mapping[str, Value]
     words: Sequence[str]
     subcommand: str | None = None
+
+    @property
+    def traced(self) -> bool:
+        """Whether a run records system calls: it was asked for, or how."""
+        asked = any(self.options.get(dest) for dest in _ASK_FOR_A_TRACE)
+        return bool(self.options.get("trace", asked))
 
 
 class Given(NamedTuple):

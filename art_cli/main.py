@@ -69,7 +69,7 @@ def _serve(argv: Sequence[str]) -> int:
 def _run(chosen: Split) -> int:
     from art_core.spawn import Launcher
 
-    launcher = Launcher()
+    launcher = Launcher(traced=chosen.traced)
     from art_cli.run import run
 
     return run(chosen, launcher)

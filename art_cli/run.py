@@ -16,7 +16,6 @@ from art_core.settings import Settings
 from art_core.spawn import Launcher
 from art_core.workspace import absolute
 
-TRACE_OPTIONS = ("trace_log", "trace_syscalls", "trace_format", "trace_summary")
 _AS_THEY_ARE = (
     *(
         "name",
@@ -134,7 +133,7 @@ def sandbox_options(options: Mapping[str, Value]) -> dict[str, Any]:
             asked[dest] = options[dest]
     calls = str(options.get("trace_syscalls", ""))
     asked["trace_syscalls"] = [name for part in calls.split(",") if (name := part.strip())]
-    asked["trace"] = bool(options.get("trace", any(options.get(dest) for dest in TRACE_OPTIONS)))
+    asked["trace"] = Split(options, ()).traced
     return asked
 
 

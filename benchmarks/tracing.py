@@ -1,9 +1,13 @@
 """What a trace costs: `art --trace-log` against `strace -f -o`, of the same commands in turn.
 
-    python benchmarks/tracing.py [--pairs 5] [--art PROGRAM] [--only WORD]
+    python benchmarks/tracing.py [--pairs 5] [--art PROGRAM] [--only WORD] [--one-processor]
 
 Each row is the ratio of two medians. The whole of a run counts, ART's start and sandbox too; where a row
 says "after start-up", what tracing `true` takes is subtracted on both sides.
+
+A tracer and what it traces never run at once. Whether the scheduler leaves them on one processor or on two
+changes what a call costs by up to ten times, for either tracer and by chance; with `--one-processor` it has
+no choice, and the ratio is that of the tracers.
 """
 
 from __future__ import annotations
@@ -130,14 +134,17 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--art", help="an installed art; without it the tree's wheel is installed")
     parser.add_argument("--only", default="", help="measure the rows whose title holds this")
+    parser.add_argument("--one-processor", action="store_true", help="give either just one processor")
     options = parser.parse_args()
+    if options.one_processor:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     version = subprocess.run(["strace", "-V"], capture_output=True, text=True).stdout.splitlines()[0]
     with TemporaryDirectory(prefix="art-bench-", dir="/var/tmp") as place:
         art = options.art or install(f"{place}/venv", "trace")
         runs = Runs(art, place)
         make_repository(f"{runs.workspace}/origin")
         print(f"{version}, Python {platform.python_version()}, Linux {platform.release()}, uid {os.getuid()}")
-        print(f"medians of {options.pairs} pairs, in turn")
+        print(f"medians of {options.pairs} pairs, in turn, on {len(os.sched_getaffinity(0))} processors")
         held = [measure(runs, row, options.pairs) for row in ROWS if options.only in row.title]
     return int(not all(held))
 

@@ -342,27 +342,24 @@ class Stores(Protocol):
 
 
 class TraceRequest(NamedTuple):
-    """What to record: `syscalls`, names and classes as the user gave them (empty: all of them), and
-    the descriptor the record goes to.
-
-    `out_fd` is -1 while a run is planned. `execs` is the `Launch`'s: what was executed so often before is
-    the isolation's own and no part of the record. `summary`: count the calls instead of listing them.
-    """
+    """What to record: `syscalls`, names and classes as the user gave them (empty: all of them).
+    `summary`: count the calls instead of listing them."""
 
     syscalls: Sequence[str] = ()
     format: Literal["text", "jsonl"] = "text"
     summary: bool = False
-    out_fd: int = -1
-    execs: int = 1
 
 
 class Child(Protocol):
     """A process that was forked and waits to execute a `Launch`: seize it, then `release` it.
 
-    `end` kills it and with it the sandbox.
+    The record goes to the descriptor `out_fd`. `execs` is the `Launch`'s: what was executed so often before
+    is the isolation's own and no part of the record. `end` kills the process and with it the sandbox.
     """
 
     pid: int
+    out_fd: int
+    execs: int
 
     def release(self) -> None: ...
 
@@ -384,4 +381,7 @@ class Tracer(Protocol):
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
         """Start the launched process with `spawn`, once, and trace it until it ended and the record is
-        complete; return its wait status. The record is written in whole lines."""
+        complete; return its wait status. The record is written in whole lines.
+
+        It is called while the run is still planned, and `spawn` waits for the plan: load and prepare
+        before it what takes time."""

@@ -5,9 +5,9 @@ its grandparent: `art_core.tracing` is between them), and is tied to the supervi
 that closes, however the supervisor ended, it kills the sandbox, then the isolation, and puts the
 terminal back. It holds none of the caller's streams.
 
-The conversation on the socket (SOCK_SEQPACKET): descriptors in batches, then one order; later
-one byte for each signal to pass on. The answers are a step and one `Outcome`. All are
-marshalled tuples.
+The conversation on the socket (SOCK_SEQPACKET): whether the run is traced, and if it is, a
+`tracing.Plan`; descriptors in batches, then one order; later one byte for each signal to pass on.
+The answers are a step and one `Outcome`. All are marshalled tuples.
 """
 
 from __future__ import annotations
@@ -59,23 +59,22 @@ def serve(control_fd: int) -> NoReturn:
 
         detach(control_fd)
         control = Socket(fileno=control_fd)
-        launched = _Launched(control)
-        from art_core.order import receive
-        from art_core.traced import is_traced
+        from art_core.order import MESSAGE_LIMIT, TRACED, receive
 
+        traced = control.recv(1) == TRACED
+        launched = _Launched(control, traced=traced)
+        plan = control.recv(MESSAGE_LIMIT) if traced else b""
+        launched.prepare(plan)
         received = receive(control)
         if received is None:
             launched.abandon()
         else:
-            if is_traced(received[0]):
-                launched.abandon()
-                launched = _Launched(control, received)
             launched.launch(*received)
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(launched.step))
             outcome = launched.watch()
             if launched.may_try_again(outcome):
-                outcome = _tried_again(control, received) or outcome
+                outcome = _tried_again(control, plan, received) or outcome
             with contextlib.suppress(OSError):
                 control.send(marshal.dumps(tuple(outcome)))
         status = 0
@@ -88,24 +87,23 @@ def serve(control_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def _tried_again(control: Socket, received: tuple[bytes, list[int]]) -> Outcome | None:
+def _tried_again(control: Socket, plan: bytes, received: tuple[bytes, list[int]]) -> Outcome | None:
     """What a second launch came to, the same as the first; None when it came to nothing."""
     for descriptor in received[1]:
         with contextlib.suppress(OSError):
             os.lseek(descriptor, 0, os.SEEK_SET)
-    from art_core.traced import is_traced
-
-    launched = _Launched(control, received if is_traced(received[0]) else None)
+    launched = _Launched(control, traced=bool(plan))
+    launched.prepare(plan)
     launched.launch(*received)
     outcome = launched.watch()
     return outcome if launched.step == ("", 0) else None
 
 
 class _Launched:
-    """The launched process, from its fork to its end. With `traced`, what was received, the process that
-    is forked here traces and forks it in turn."""
+    """The launched process, from its fork to its end. When it is `traced`, the process that is forked
+    here traces, and forks it in turn."""
 
-    def __init__(self, control: Socket, traced: tuple[bytes, list[int]] | None = None) -> None:
+    def __init__(self, control: Socket, *, traced: bool) -> None:
         import _socket
 
         from art_core.order import pair
@@ -127,10 +125,10 @@ class _Launched:
             ends = orders_child, report_child.fileno(), diagnostics_child, failure_child
             from art_core.become import become
 
-            if traced and channel_child is not None:
-                from art_core.traced import trace
+            if channel_child is not None:
+                from art_core.tracing import trace
 
-                trace(channel_child, *traced, lambda ready, gate: become(*ends, ready=ready, gate=gate))
+                trace(channel_child, lambda ready, gate: become(*ends, ready=ready, gate=gate))
             become(*ends)
         for theirs in (report_child, orders_child, channel_child):
             if theirs is not None:
@@ -163,9 +161,16 @@ class _Launched:
         self.group: Group | None = None
         self.held: list[int] = []
 
+    def prepare(self, plan: bytes) -> None:
+        """Tell the process that traces, if there is one, how to."""
+        if self.tracing is not None and plan:
+            self.tracing.prepare(plan)
+
     def abandon(self) -> None:
         """There will be no order."""
         self.orders.close()
+        if self.tracing is not None:
+            self.tracing.abandon()
         os.waitpid(self.pid, 0)
 
     def launch(self, content: bytes, descriptors: list[int]) -> None:
@@ -176,12 +181,13 @@ class _Launched:
         met = self.tracing.meet() if self.tracing is not None else None
         if met is not None:
             self.launched_pid, self.launched_fd = met
-        limited = not order.limits or self._set_limits(order.limits)
-        if self.tracing is not None and met is not None:
-            self.tracing.go()
-        if not limited:
+        if order.limits and not self._set_limits(order.limits):
             self.orders.close()
+            if self.tracing is not None:
+                self.tracing.abandon()
             return
+        if self.tracing is not None:
+            self.tracing.go(order.execs, descriptors[order.record])
         with contextlib.suppress(OSError):
             send(self.orders, content, descriptors)
         self.orders.close()

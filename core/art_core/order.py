@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 Socket = _socket.socket
 
+UNTRACED, TRACED = b".", b"t"
+"""What a launcher is told first: whether it will be told how to trace."""
 MESSAGE_LIMIT = 160 * 1024
 DESCRIPTORS_PER_MESSAGE = 200
 
@@ -43,8 +45,10 @@ class Order(NamedTuple):
     limits: dict[str, Any]
     """What the launcher holds: `groups`, a limit by its name, in `places` (`groups.Places`), and
     `timeout`, in seconds."""
-    trace: list[Any]
-    """A `tracing.Plan`, empty in a run that is not traced."""
+    record: int
+    """Place of the descriptor that the record of a traced run goes to, -1 without one."""
+    execs: int
+    """How many programs are executed before the record begins."""
 
 
 class Step(NamedTuple):

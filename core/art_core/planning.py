@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from art_core.lending import Lent
     from art_core.overlay import Overlay
     from art_core.recording import Recording
+    from art_core.spawn import Launcher
 
 
 class Prepared(NamedTuple):
@@ -49,10 +50,11 @@ class Preparation:
         options: Options,
         settings: Settings | None = None,
         ask: Callable[[str], bool] | None = None,
+        launcher: Launcher | None = None,
         *,
         only_look: bool = False,
     ) -> None:
-        """`only_look` opens no database, and is not for a run."""
+        """`launcher` is told early how to trace. `only_look` opens no database, and is not for a run."""
         self.options = options
         self._ask = ask
         self._fds: list[int] = []
@@ -66,7 +68,7 @@ class Preparation:
         defaults = self.settings.for_workspace(absolute(directory))
         self.provision = asking.preset(options, self.settings, absolute(directory), self._caller_env)
         self.database = database = asking.database(options, self.settings, defaults)
-        self.recording = self._recording() if options.trace else None
+        self.recording = self._recording(launcher) if options.trace else None
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
@@ -131,10 +133,11 @@ class Preparation:
 
     # --- what may be asked for -----------------------------------------------------------------
 
-    def _recording(self) -> Recording:
+    def _recording(self, launcher: Launcher | None) -> Recording:
         from art_core import recording
 
-        return recording.Recording(self.plugins, recording.wanted(self.options, self.settings.tracer))
+        wanted = recording.wanted(self.options, self.settings.tracer)
+        return recording.Recording(self.plugins, wanted, launcher)
 
     def _require_capabilities(self, more: Mapping[str, str] = {}) -> None:
         """Refuse by name what the isolation cannot do."""

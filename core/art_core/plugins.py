@@ -21,6 +21,7 @@ from art_core.settings import Settings
 if TYPE_CHECKING:
     import pluggy
 
+    from art_core.contracts import TraceRequest
     from art_core.tracing import Plan
 
 KINDS: Mapping[str, str] = {
@@ -280,8 +281,8 @@ class Plugins:
         with self.guard(kind, name):
             return source.provider.create(context)
 
-    def tracing_plan(self, name: str) -> Plan:
-        """What a tracing process has to know to create the tracer of that name by itself."""
+    def tracing_plan(self, name: str, request: TraceRequest) -> Plan:
+        """What a tracing process has to know to create the tracer of that name, and what to ask of it."""
         from art_core.tracing import Plan
 
         source = self._source("tracer", name)
@@ -295,8 +296,7 @@ class Plugins:
             cache_dir=context.cache_dir,
             uid=context.uid,
             gid=context.gid,
-            request=(),
-            out=-1,
+            request=tuple(request),
         )
 
     @contextmanager

@@ -6,13 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from art_core.contracts import Mount, Tracer, TraceRequest
 from art_core.errors import ArtError, PluginError
 from art_core.hosttree import within
 from art_core.plugins import Plugins
-from art_core.tracing import Plan
+
+if TYPE_CHECKING:
+    from art_core.spawn import Launcher
 
 
 class Wanted(NamedTuple):
@@ -26,9 +28,10 @@ class Wanted(NamedTuple):
 
 
 class Recording:
-    """The trace of one sandbox's commands. `close` lets go of the log."""
+    """The trace of one sandbox's commands, and how the `launcher` of the first is to trace. `close` lets go
+    of the log."""
 
-    def __init__(self, plugins: Plugins, wanted: Wanted) -> None:
+    def __init__(self, plugins: Plugins, wanted: Wanted, launcher: Launcher | None = None) -> None:
         self._plugins = plugins
         self._name = wanted.tracer
         self.log = None if wanted.log is None else os.path.realpath(wanted.log)
@@ -36,7 +39,9 @@ class Recording:
         self._fd = -1
         self._request = TraceRequest(wanted.syscalls, wanted.format, wanted.summary)
         self._require_capabilities()
-        self._plan = plugins.tracing_plan(wanted.tracer)
+        self.plan = plugins.tracing_plan(wanted.tracer, self._request)
+        if launcher is not None:  # It loads the tracer while the run is planned.
+            launcher.trace(self.plan)
         tracer: Tracer = plugins.create("tracer", wanted.tracer)
         with plugins.guard("tracer", wanted.tracer):
             self.filters: Sequence[bytes] = tracer.filters(self._request)
@@ -78,10 +83,6 @@ class Recording:
         if self._fd < 0:
             self._fd = _open(self.log, self._typed or "")
         return self._fd
-
-    def plan(self, execs: int) -> Plan:
-        """What the tracing process is told; `execs` is the `Launch`'s."""
-        return self._plan._replace(request=tuple(self._request._replace(execs=execs)))
 
     def failure(self, untraced: tuple[str, bool]) -> str:
         """What it means that a tracer ended before its command (`launcher.Outcome.untraced`)."""

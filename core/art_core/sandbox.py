@@ -20,7 +20,7 @@ from art_core.contracts import Exit, Launch
 from art_core.errors import FAILURE
 from art_core.options import Options
 from art_core.planning import Preparation, Prepared
-from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal, Tracing
+from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -89,7 +89,7 @@ class Sandbox:
         self._sessions: list[Logged] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
-            self._preparation = Preparation(Options(workspace=directory, **options), settings, ask)
+            self._preparation = Preparation(Options(workspace=directory, **options), settings, ask, launcher)
             try:
                 self._preparation.settle()
             except BaseException:
@@ -275,7 +275,7 @@ class Sandbox:
         logged = self._begun(_encode(argv))
         while True:
             prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
-            launcher = self._launcher or Launcher()
+            launcher = self._launcher or self._new_launcher()
             self._launcher = None
             try:
                 launcher.order(
@@ -286,9 +286,7 @@ class Sandbox:
                     terminal=state,
                     worker=self._preparation.worker_fd,
                     limits=None if held is None else held.order,
-                    trace=None
-                    if recording is None
-                    else Tracing(recording.plan(prepared.launch.execs), out_fd),
+                    record=None if recording is None else out_fd,
                 )
             except LaunchFailed as error:
                 launcher.close()
@@ -301,6 +299,13 @@ class Sandbox:
                 raise
             else:
                 return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
+
+    def _new_launcher(self) -> Launcher:
+        recording = self._preparation.recording
+        launcher = Launcher(traced=recording is not None)
+        if recording is not None:
+            launcher.trace(recording.plan)
+        return launcher
 
     def _begun(self, argv: Sequence[bytes]) -> Logged | None:
         """The run in the store's log."""

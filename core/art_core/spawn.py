@@ -32,13 +32,6 @@ class Terminal(NamedTuple):
     state: list[Any]
 
 
-class Tracing(NamedTuple):
-    """How to trace, and the descriptor that the record goes to, which stays the caller's."""
-
-    plan: Plan
-    out_fd: int
-
-
 class LaunchFailed(IsolationError):
     """The isolation could not be executed: `step` says where it stopped, `errno` why."""
 
@@ -53,15 +46,24 @@ class LaunchFailed(IsolationError):
 
 
 class Launcher:
-    """A launcher process that waits for its order. Start it early: it prepares meanwhile."""
+    """A launcher process that waits for its order. Start it early: it prepares meanwhile.
 
-    def __init__(self) -> None:
+    One that is `traced` starts a process that traces, which waits for its plan: call `trace`, then `order`.
+    """
+
+    def __init__(self, *, traced: bool = False) -> None:
         from art_core import order
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
         self._control, theirs = order.pair()
         self.pid = start_process("art_core.launcher", theirs.fileno())
         theirs.close()
+        self._control.send(order.TRACED if traced else order.UNTRACED)
+
+    def trace(self, plan: Plan) -> None:
+        """Say how to trace what will be ordered. What goes wrong with it, `result` tells."""
+        with contextlib.suppress(OSError):
+            self._control.send(marshal.dumps(tuple(plan)))
 
     def order(
         self,
@@ -73,11 +75,11 @@ class Launcher:
         terminal: Terminal | None = None,
         worker: int | None = None,
         limits: Mapping[str, Any] | None = None,
-        trace: Tracing | None = None,
+        record: int | None = None,
     ) -> None:
         """Launch, and return when the isolation is executing. The streams and sources stay the
-        caller's to close. When the process of the pidfd `worker` ends, so does the sandbox; so it does
-        with the process that traces.
+        caller's to close, and so does `record`, where a traced run's goes. When the process of the pidfd
+        `worker` ends, so does the sandbox; so it does with the process that traces.
         Raises LaunchFailed, or IsolationError when the launcher is gone."""
         from art_core import order
 
@@ -104,10 +106,10 @@ class Launcher:
         if worker is not None:
             worker_place = len(descriptors)
             descriptors.append(worker)
-        traced: list[Any] = []
-        if trace is not None:
-            traced = list(trace.plan._replace(out=len(descriptors)))
-            descriptors.append(trace.out_fd)
+        record_place = -1
+        if record is not None:
+            record_place = len(descriptors)
+            descriptors.append(record)
         message = order.Order(
             argv=list(launch.argv),
             env=dict(launch.env),
@@ -120,7 +122,8 @@ class Launcher:
             enter=list(enter_places),
             worker=worker_place,
             limits=dict(limits or {}),
-            trace=traced,
+            record=record_place,
+            execs=launch.execs,
         )
         try:
             order.send(self._control, marshal.dumps(tuple(message)), descriptors)

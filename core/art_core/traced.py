@@ -3,32 +3,14 @@ learns from it how the launched one ended."""
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import marshal
 import os
 import signal
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
-from art_core.order import Order, Socket
-
-
-def is_traced(content: bytes) -> bool:
-    """Whether an order, marshalled, asks for a trace."""
-    return bool(Order(*marshal.loads(content)).trace)
-
-
-def trace(
-    channel: Socket,
-    content: bytes,
-    descriptors: list[int],
-    become: Callable[[int, int], NoReturn],
-) -> NoReturn:
-    """Be the process that traces, in a child of the launcher's. See `tracing.trace`."""
-    from art_core import tracing
-
-    plan = tracing.Plan(*Order(*marshal.loads(content)).trace)
-    tracing.trace(channel, plan, tracing.out_copy(descriptors[plan.out]), become)
+from art_core.order import Socket, send
 
 
 class Tracing:
@@ -39,6 +21,16 @@ class Tracing:
         self.failure: tuple[str, bool] | None = None
         """Why the tracer ended before its command, and whether its plugin failed."""
 
+    def prepare(self, plan: bytes) -> None:
+        """Say how to trace, a marshalled `tracing.Plan`."""
+        with contextlib.suppress(OSError):
+            self._channel.send(plan)
+
+    def abandon(self) -> None:
+        """Nothing more will be said."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(_socket.SHUT_WR)
+
     def meet(self) -> tuple[int, int] | None:
         """The pid of the launched process, and a pidfd: it waits for `go`. None when there is none."""
         kind, *rest = self._message()
@@ -47,9 +39,10 @@ class Tracing:
             return None
         return rest[0], os.pidfd_open(rest[0])
 
-    def go(self) -> None:
+    def go(self, execs: int, record: int) -> None:
+        """The launched process gets its order now; its record goes to the descriptor."""
         with contextlib.suppress(OSError):
-            self._channel.send(b".")
+            send(self._channel, marshal.dumps(execs), [record])
 
     def status(self) -> int:
         """The launched process's wait status; SIGKILL's when the tracer failed."""

@@ -4,14 +4,15 @@ It holds nothing but the record, the socket to the launcher and what the tracer 
 launcher ends, however that is, it ends the sandbox and completes the record. When it ends itself the
 kernel kills what it traces (PTRACE_O_EXITKILL, ptrace(2)), and the launcher the rest.
 
-On the socket it says the pid of the launched process, waits for a byte, and at the end says its
-wait status, or what went wrong. All are marshalled tuples.
+It is started with the launcher, and loads the tracer while the run is still planned. On the socket it
+says the pid of the launched process, is told a `Plan`, then how many programs come before the command and,
+as a descriptor, where the record goes; at the end it says the wait status, or what went wrong. All are
+marshalled.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import marshal
 import os
 import signal
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from art_core.contracts import Context, Provider, Tracer, TraceRequest
-from art_core.order import Socket
+from art_core.order import MESSAGE_LIMIT, Socket, receive
 
 PATIENCE_S = 5.0
 """How long a killed sandbox may take to end before the tracer stops waiting for it."""
@@ -38,8 +39,7 @@ class Plan(NamedTuple):
     uid: int
     gid: int
     request: tuple[Any, ...]
-    out: int
-    """Place of the descriptor of the record."""
+    """A `TraceRequest`."""
 
 
 class TracerFailed(NamedTuple):
@@ -52,11 +52,36 @@ class TracerFailed(NamedTuple):
 class _Forked:
     """See `contracts.Child`."""
 
-    def __init__(self, pid: int, gate: int, connection: Socket) -> None:
-        self.pid = pid
-        self._pidfd = os.pidfd_open(pid)
-        self._gate = gate
+    out_fd = -1
+    execs = 0
+
+    def __init__(self, connection: Socket, become: Callable[[int, int], NoReturn]) -> None:
+        ready, ready_child = os.pipe()
+        gate_child, gate = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            connection.close()
+            os.close(ready)
+            os.close(gate)
+            become(ready_child, gate_child)
         self._connection = connection
+        self._ready = ready
+        self._gate = gate
+        self._pidfd = os.pidfd_open(self.pid)
+        _close_all_but(ready, gate, self._pidfd, connection.fileno())
+        connection.send(marshal.dumps(("pid", self.pid)))
+
+    def arrive(self) -> _Forked:
+        """Wait until it has its order and can be seized."""
+        ordered = receive(self._connection)
+        if ordered is None:
+            os._exit(0)
+        self.execs = marshal.loads(ordered[0])
+        (self.out_fd,) = ordered[1]
+        os.read(self._ready, 1)  # At its end the child failed, and told the launcher.
+        os.close(self._ready)
+        self._tie()
+        return self
 
     def release(self) -> None:
         os.write(self._gate, b".")
@@ -66,7 +91,7 @@ class _Forked:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def tie(self) -> None:
+    def _tie(self) -> None:
         """End the sandbox as soon as the launcher is gone; leave it to itself only when it does not end."""
         import _thread
 
@@ -82,7 +107,7 @@ class _Forked:
         _thread.start_new_thread(watch, ())
 
 
-def trace(connection: Socket, plan: Plan, out_fd: int, become: Callable[[int, int], NoReturn]) -> NoReturn:
+def trace(connection: Socket, become: Callable[[int, int], NoReturn]) -> NoReturn:
     """Be the tracing process. `become(ready, gate)` is the launched process, in a child of this one: it
     writes to `ready` when it can be seized and reads `gate` before it executes. Never returns."""
     try:
@@ -90,7 +115,12 @@ def trace(connection: Socket, plan: Plan, out_fd: int, become: Callable[[int, in
 
         # The other thread only waits for the launcher's end: it need not be asked so often.
         sys.setswitchinterval(1)
-        status = _traced(connection, plan, out_fd, become)
+        child = _Forked(connection, become)
+        planned = connection.recv(MESSAGE_LIMIT)
+        if not planned:
+            os._exit(0)
+        plan = Plan(*marshal.loads(planned))
+        status = create(plan).run(child.arrive, TraceRequest(*plan.request))
         connection.send(marshal.dumps(("ended", status)))
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -103,41 +133,13 @@ def trace(connection: Socket, plan: Plan, out_fd: int, become: Callable[[int, in
     os._exit(0)
 
 
-def _traced(connection: Socket, plan: Plan, out_fd: int, become: Callable[[int, int], NoReturn]) -> int:
-    def spawn() -> _Forked:
-        ready, ready_child = os.pipe()
-        gate_child, gate = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            connection.close()
-            os.close(ready)
-            os.close(gate)
-            become(ready_child, gate_child)
-        child = _Forked(pid, gate, connection)
-        os.close(ready_child)
-        os.close(gate_child)
-        kept = _only(ready, gate, child._pidfd, connection.fileno(), out_fd)
-        assert kept
-        connection.send(marshal.dumps(("pid", pid)))
-        connection.recv(1)
-        os.read(ready, 1)  # At its end the child failed, and told the launcher.
-        os.close(ready)
-        child.tie()
-        return child
-
-    tracer = create(plan)
-    request = TraceRequest(*plan.request)._replace(out_fd=out_fd)
-    return tracer.run(spawn, request)
-
-
-def _only(*fds: int) -> bool:
+def _close_all_but(*fds: int) -> None:
     """Close all other descriptors from 3 upwards: the command's streams must end with the command."""
     last = 2
     for fd in sorted(fds):
         os.closerange(last + 1, fd)
         last = fd
     os.closerange(last + 1, 1 << 20)
-    return True
 
 
 def create(plan: Plan) -> Tracer:
@@ -153,11 +155,6 @@ def create(plan: Plan) -> Tracer:
     if provider.settings is not None:
         settings = provider.settings(**(plan.settings or {}))
     return provider.create(Context(settings, plan.state_dir, plan.cache_dir, plan.uid, plan.gid))
-
-
-def out_copy(fd: int) -> int:
-    """A copy of the record's descriptor that no launched process inherits."""
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _words(error: BaseException) -> tuple[str, bool]:

@@ -4,6 +4,7 @@ program stands still and written later."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from art_ptrace.escaping import STRING_LIMIT, escaped, quoted
@@ -15,6 +16,7 @@ Values = Sequence[int]
 PATH_MAX = 4096
 _FIRST_READ = 256
 _END = bytes(1)
+_STRUCTURES_KEPT = 256
 
 
 class Argument(NamedTuple):
@@ -125,6 +127,7 @@ def record(
     narrow: bool = False,
 ) -> Argument:
     """A structure of so many bytes. One that the call fills is read when it succeeded."""
+    write = lru_cache(_STRUCTURES_KEPT)(write)  # Programs ask the same again and again.
 
     def fetch(read: Read, value: int, values: Values, result: int) -> bytes | None:
         if not value or (at == "exit" and result < 0):

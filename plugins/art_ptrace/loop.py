@@ -32,12 +32,12 @@ _WRITING = 0o3 | 0o100 | 0o1000 | 0o20000000
 class Loop:
     """Follows one launched process and all that comes of it.
 
-    Nothing is recorded before `execs` programs were executed: that is the isolation. The next one is
-    the command, and whoever appears from then on is its.
+    Nothing is recorded before the child's `execs` programs were executed: that is the isolation. The next
+    one is the command, and whoever appears from then on is its.
     """
 
     def __init__(
-        self, child: Child, selection: Selection, writer: Writer, output: Output, machine: str, execs: int
+        self, child: Child, selection: Selection, writer: Writer, output: Output, machine: str
     ) -> None:
         self._child = child
         self._selection = selection
@@ -46,7 +46,7 @@ class Loop:
         self._output = output
         self._native, _ = numbers.native(machine)
         self._calls: dict[int, Call] = {}
-        self._execs_left = execs + 1
+        self._execs_left = child.execs + 1
         self._tracees = Tracees()
         self._status = 0
 

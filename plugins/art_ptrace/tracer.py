@@ -27,19 +27,12 @@ class Ptrace:
         from art_ptrace.loop import Loop
         from art_ptrace.output import Output, RecordFailed
         from art_ptrace.selection import select
-        from art_ptrace.writers import Json, Text, Writer
+        from art_ptrace.writers import load
 
-        output = Output(request.out_fd)
-        writer: Writer
-        if request.summary:
-            from art_ptrace.summary import Summary
-
-            writer = Summary(output, as_json=request.format == "jsonl")
-        else:
-            writer = Json(output) if request.format == "jsonl" else Text(output)
-        machine = os.uname().machine
+        machine, selection, written_by = os.uname().machine, select(request.syscalls), load(request)
         child = spawn()
-        loop = Loop(child, select(request.syscalls), writer, output, machine, request.execs)
+        output = Output(child.out_fd)
+        loop = Loop(child, selection, written_by(output), output, machine)
         try:
             return loop.run()
         except RecordFailed as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from art_ptrace import stops
 
-_TURNS = range(50)
+_TURNS = range(50 if len(os.sched_getaffinity(0)) > 1 else 0)
 _AT_ONCE = stops.ALL_CHILDREN | os.WNOHANG
 _UNFAIR = 8
 """So many stops are taken as they come before all that wait are looked for."""
@@ -44,7 +44,8 @@ def _next() -> tuple[int, int]:
     """The next one. Raises ChildProcessError.
 
     Before it sleeps it gives the processor away some times: a program that makes calls stops again soon,
-    and waking this process on an idle processor takes longer than that (docs/decisions.md).
+    and waking this process on an idle processor takes longer than that (docs/decisions.md). Where there is
+    one processor alone, the program has it meanwhile.
     """
     for _ in _TURNS:
         os.sched_yield()

@@ -37,19 +37,37 @@ class Tampered:
         self._filters = filters
         self._record = record
         self._status = status
+        self._out_fd = -1
 
     def filters(self, request: TraceRequest) -> Sequence[bytes]:
         return self._filters(self._whole.filters(self._asked(request)))
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
-        status = self._whole.run(spawn, self._asked(request))
+        def begun() -> Child:
+            child = spawn()
+            self._out_fd = child.out_fd
+            return child
+
+        status = self._whole.run(begun, self._asked(request))
         if self._record is not None:
-            with open(f"/proc/self/fd/{request.out_fd}", "r+", newline="\n") as file:
+            with open(f"/proc/self/fd/{self._out_fd}", "r+", newline="\n") as file:
                 changed = "".join(self._record(file.read().splitlines(keepends=True)))
                 file.seek(0)
                 file.truncate()
                 file.write(changed)
         return self._status(status)
+
+
+class Early(Tampered):
+    """Takes the isolation for a part of the command."""
+
+    def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
+        def begun() -> Child:
+            child = spawn()
+            child.execs = 0
+            return child
+
+        return super().run(begun, request)
 
 
 class Careless:
@@ -128,7 +146,7 @@ def _opens_too(request: TraceRequest) -> TraceRequest:
 
 
 TRACERS: dict[str, Callable[[Tracer], Tracer]] = {
-    "test_begins_with_the_command": lambda whole: Tampered(whole, lambda asked: asked._replace(execs=0)),
+    "test_begins_with_the_command": Early,
     "test_whole_lines": lambda whole: Tampered(whole, record=_merged),
     "test_every_call": lambda whole: Tampered(whole, record=_without("thread2-13")),
     "test_errors": lambda whole: Tampered(whole, record=_replaced("ENOENT (No", "EPERM (No")),

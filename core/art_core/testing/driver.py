@@ -22,8 +22,9 @@ from typing import Any
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
 from art_core.order import staged_path
-from art_core.spawn import Launcher, Streams, Tracing
+from art_core.spawn import Launcher, Streams
 from art_core.testing.rules import Rule
+from art_core.tracing import Plan
 
 PATH = b"/usr/local/bin:/usr/bin:/bin"
 INSIDE_ID = 1000
@@ -214,24 +215,26 @@ class Driver:
         self,
         *argv: bytes | str,
         between: Callable[[], None] | None = None,
-        trace: Callable[[Launch], Tracing] | None = None,
+        trace: tuple[Plan, int] | None = None,
         **wishes: Any,
     ) -> Running:
         """Start a command; `between` is called when the sources are pinned and all is planned. `trace`
-        says how a launch is traced."""
+        says how to trace it, and where the record goes."""
         with ExitStack() as opened:
             run = self.run_for(argv, **wishes)
             run, stage = self._pin(run, opened)
             launch = self.plan(run)
             if between is not None:
                 between()
-            launcher = Launcher()
+            launcher = Launcher(traced=trace is not None)
+            if trace is not None:
+                launcher.trace(trace[0])
             opened_now, streams = self._streams(opened, terminal=run.terminal)
             running = Running(self, launcher, opened_now)
             try:
                 identity = (_STAND_IN, _STAND_IN) if is_root() else None
-                traced = None if trace is None else trace(launch)
-                launcher.order(launch, streams, stage=stage, identity=identity, trace=traced)
+                record = None if trace is None else trace[1]
+                launcher.order(launch, streams, stage=stage, identity=identity, record=record)
             except ArtError as error:
                 running.__exit__(None, None, None)
                 self.rule.broken(f"the planned program could not be launched: {error}")

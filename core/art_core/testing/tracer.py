@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from art_core.contracts import Launch, Provider, Tracer, TraceRequest
+from art_core.contracts import Provider, Tracer, TraceRequest
 from art_core.errors import ArtError
 from art_core.plugins import Plugins
 from art_core.settings import Settings
-from art_core.spawn import Tracing
 from art_core.testing import choosing, ending, following, observing, providers
 from art_core.testing.driver import Driver, Ran, Running
 from art_core.testing.record import Record
@@ -130,12 +129,8 @@ class Tracery:
         filters = self.filters(request)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         out = os.open(self.log if log is None else log, flags, 0o600)
-
-        def trace(launch: Launch) -> Tracing:
-            return Tracing(self._plan(request._replace(execs=launch.execs)), out)
-
         try:
-            return self._sandbox.start(*argv, trace=trace, filters=filters)
+            return self._sandbox.start(*argv, trace=(self._plan(request), out), filters=filters)
         finally:
             os.close(out)
 
@@ -152,7 +147,6 @@ class Tracery:
             uid=context.uid,
             gid=context.gid,
             request=tuple(request),
-            out=-1,
         )
 
     def run(self, *argv: bytes | str, **wanted: Any) -> Traced:

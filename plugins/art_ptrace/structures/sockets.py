@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+# `socket` makes hundreds of enum members.
+import _socket
 import struct
 
 from art_ptrace import network_constants, scalars
@@ -26,14 +27,14 @@ def address(raw: bytes) -> str:
         (port,) = struct.unpack_from("!H", raw, 2)
         return (
             f"{{sa_family=AF_INET, sin_port=htons({port}), "
-            f'sin_addr=inet_addr("{socket.inet_ntop(socket.AF_INET, raw[4:8])}")}}'
+            f'sin_addr=inet_addr("{_socket.inet_ntop(_socket.AF_INET, raw[4:8])}")}}'
         )
     if family == 10 and len(raw) >= 24:
         port, flow = struct.unpack_from("!HI", raw, 2)
         scope = struct.unpack_from("I", raw, 24)[0] if len(raw) >= 28 else 0
         return (
             f"{{sa_family=AF_INET6, sin6_port=htons({port}), sin6_flowinfo=htonl({flow}), "
-            f'inet_pton(AF_INET6, "{socket.inet_ntop(socket.AF_INET6, raw[8:24])}", &sin6_addr), '
+            f'inet_pton(AF_INET6, "{_socket.inet_ntop(_socket.AF_INET6, raw[8:24])}", &sin6_addr), '
             f"sin6_scope_id={scope}}}"
         )
     if family == 16 and len(raw) >= 12:

@@ -31,7 +31,7 @@ class Strace:
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
         child = spawn()
-        lines = Lines(request.execs, calls.execs_wanted(request.syscalls))
+        lines = Lines(child.execs, calls.execs_wanted(request.syscalls))
         record, messages = _start(self._program, child.pid, calls.for_strace(request.syscalls))
         said = _attached(messages)
         if said is not None:
@@ -54,7 +54,7 @@ class Strace:
                 ended = not content
                 *whole, rest = (rest + content).split(b"\n")
                 if failure is None:
-                    failure = _written(request.out_fd, lines, whole)
+                    failure = _written(child.out_fd, lines, whole)
                     if failure is not None:
                         child.end()
         # Had strace died, the sandbox would go on; when all has ended this does nothing.
