@@ -29,7 +29,7 @@ from art_cowfs.placing import BLOCK, Placing
 from art_cowfs.schema import chain_of, changing, connect
 from art_cowfs.session import Place, Session
 from art_fusefs.backend import ROOT
-from art_overlayfs import states
+from art_overlayfs import deep, states
 from art_overlayfs.attributes import Attributes
 from art_overlayfs.uppers import HOME, WORKSPACE, Upper
 
@@ -74,8 +74,7 @@ class Capture:
                     self._walk(fd, top)
                 finally:
                     while self._closed:  # It may be mounted over later, as it is.
-                        path, mode = self._closed.pop()
-                        os.chmod(path, mode, dir_fd=fd)
+                        self._set_mode(fd, *self._closed.pop())
                     os.close(fd)
 
     def _walk(self, top: int, node: CowNode) -> None:
@@ -85,13 +84,7 @@ class Capture:
         waiting = [_Directory(b"", node)]
         while waiting:
             directory = waiting.pop()
-            try:
-                fd = self._opened(directory.path, top)
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
-                self._leave_out("directories that are too deep")
-                continue
+            fd = self._opened(top, directory)
             try:
                 for name in sorted(os.listdir(os.fsencode(f"/proc/self/fd/{fd}"))):
                     self._placing.make_room()
@@ -101,14 +94,20 @@ class Capture:
             finally:
                 os.close(fd)
 
-    def _opened(self, path: bytes, top: int) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        if path and os.geteuid() != 0:
-            mode = stat.S_IMODE(os.lstat(path, dir_fd=top).st_mode)
-            if mode & stat.S_IRWXU != stat.S_IRWXU:
-                self._closed.append((path, mode))
-                os.chmod(path, mode | stat.S_IRWXU, dir_fd=top)  # It is no link: no one else works here.
-        return os.open(path or b".", flags, dir_fd=top)
+    def _opened(self, top: int, directory: _Directory) -> int:
+        mode = stat.S_IMODE(directory.node.mode)
+        if directory.path and os.geteuid() != 0 and mode & stat.S_IRWXU != stat.S_IRWXU:
+            self._closed.append((directory.path, mode))
+            self._set_mode(top, directory.path, mode | stat.S_IRWXU)
+        return deep.directory(top, directory.path)
+
+    def _set_mode(self, top: int, path: bytes, mode: int) -> None:
+        above, _, name = path.rpartition(b"/")
+        fd = deep.directory(top, above)
+        try:
+            os.chmod(name, mode, dir_fd=fd)  # It is no link: no one else works here.
+        finally:
+            os.close(fd)
 
     def _entry(self, fd: int, directory: _Directory, name: bytes) -> _Directory | None:
         """Take in one name; the directory that it is, if it is one."""
@@ -331,8 +330,7 @@ def _bring(session: Session, underway: str, upper: Upper, place: Place) -> list[
     held = place._replace(fd=os.dup(place.fd))
     try:
         with Session(session.path, underway, workspace=held, uid=uid, gid=gid) as into:
-            # They count what their commands changed; of several that of the last one is known.
-            into.tree.pending.noticing.extend(session.tree.pending.noticing[-1:])
+            into.tree.pending.noticing.extend(session.tree.pending.noticing)
             capture = Capture(into, upper, lower)
             capture.run()
             into.tree.pending.wait()

@@ -20,6 +20,7 @@ from art_cowfs.seeds import SEEDS
 from art_cowfs.tree import Tree
 from art_cowfs.trees import contents_of
 from art_fusefs.backend import ROOT
+from art_overlayfs import deep
 from art_overlayfs.attributes import Attributes
 from art_overlayfs.uppers import HOME, WORKSPACE
 
@@ -65,7 +66,7 @@ class Filling:
         done: list[_Directory] = []
         while waiting:
             directory = waiting.pop()
-            fd = os.open(directory.path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            fd = deep.directory(top, directory.path)
             try:
                 waiting += self._children(top, fd, directory, of_home=not of_workspace)
             finally:
@@ -73,7 +74,7 @@ class Filling:
             done.append(directory)
             self._tree.settle()
         for directory in reversed(done):  # Making what is in a directory changes its time.
-            fd = os.open(directory.path or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            fd = deep.directory(top, directory.path)
             try:
                 if directory.path and not directory.merged and of_workspace:
                     self._attributes.make_opaque(f"/proc/self/fd/{fd}")
@@ -104,7 +105,12 @@ class Filling:
     def _file(self, top: int, fd: int, name: bytes, path: bytes, node: CowNode) -> None:
         if node.nlink > 1 and node.held:
             if node.ino in self._made:
-                os.link(self._made[node.ino], name, src_dir_fd=top, dst_dir_fd=fd, follow_symlinks=False)
+                where, _, first = self._made[node.ino].rpartition(b"/")
+                above = deep.directory(top, where)
+                try:
+                    os.link(first, name, src_dir_fd=above, dst_dir_fd=fd, follow_symlinks=False)
+                finally:
+                    os.close(above)
                 return
             self._made[node.ino] = path
         if stat.S_ISREG(node.mode):

@@ -52,8 +52,8 @@ def mapped(workspace_fd: int, owner: tuple[int, int]) -> int:
             return tree
     except OSError as error:
         raise StoreError(
-            f"the workspace cannot be shown with other owners: {error.strerror}; use "
-            "-c sandbox.root_as=root, or --store sqlite"
+            f"the workspace cannot be shown with other owners: {error.strerror}; set "
+            "ART_ROOT_AS=root, or use --store sqlite"
         ) from None
     finally:
         mapping.close()

@@ -130,13 +130,12 @@ class Running:
         """The run is over. Raises StoreError; what was changed stays where it is then."""
         if self.upper.is_used():
             raise StoreError(f"the sandbox still runs; what it changes is kept in {self.upper.path}")
-        notes: list[str] = []
         try:
             notes = capture(self._session, self.upper, self._place, branch=self._wish.branch)
         except (OSError, ArtError) as error:
+            self._log([], 0)
             raise StoreError(leftovers.kept(self.upper, error)) from None
-        finally:
-            self._log(notes)
+        self._log(notes, 1)
         self._unpin()
         self._session.merge_all()
         point = "SELECT layer FROM point WHERE name = ?"
@@ -147,14 +146,18 @@ class Running:
         leftovers.discard(self._connection, self.upper)
         self._made = False
 
-    def _log(self, notes: Sequence[str]) -> None:
-        """Take down how the commands of the session ended."""
+    def _log(self, notes: Sequence[str], counted: int) -> None:
+        """Take down how the commands of the session ended, with what was noted while they were brought in.
+        What they changed was seen together, so it is known of one at most."""
+        alone = len(self.begun) == counted
         for number in self.begun:
             ending = self.endings.get(number)
-            if ending is not None and notes and number == self.begun[-1]:
+            if ending is not None:
                 ending = ending._replace(notes=[*ending.notes, *notes])
             with contextlib.suppress(apsw.Error):  # A log that cannot be written loses no file.
                 self._session.ended(number, ending)
+                if not alone:
+                    self._connection.execute("UPDATE session SET files = NULL WHERE id = ?", (number,))
 
     def _unpin(self) -> None:
         while self._pins:
