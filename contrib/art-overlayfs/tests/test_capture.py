@@ -36,6 +36,9 @@ NAME = st.sampled_from(NAMES)
 STEP = st.one_of(
     st.tuples(st.just("write"), NAME, st.sampled_from([0, 5, 70_000, 1_200_000])),
     st.tuples(
+        st.sampled_from(["append", "hole", "patch"]), st.sampled_from(["workspace/large", "workspace/n"])
+    ),
+    st.tuples(
         st.sampled_from(["append", "cut", "hole", "replace", "mode", "mark", "mkdir", "fifo", "remove"]), NAME
     ),
     st.tuples(st.sampled_from(["rename", "symlink"]), NAME, NAME),
@@ -59,7 +62,7 @@ def do(top: str, steps: Sequence[tuple[Any, ...]]) -> list[int]:
 
 
 def step(what: str, path: str, number: int, top: str, *more: Any) -> None:
-    if what in ("cut", "mode", "mark") and os.path.islink(path):
+    if what in ("cut", "patch", "mode", "mark") and os.path.islink(path):
         raise OSError(errno.EINVAL, "what it leads to has a name of its own")
     if what in ("write", "append", "replace", "hole"):
         if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
@@ -71,6 +74,10 @@ def step(what: str, path: str, number: int, top: str, *more: Any) -> None:
             file.write(bytes([number + 1]) * (more[0] if more else 100))
         if what == "replace":
             os.rename(target, path)
+    elif what == "patch":
+        with open(path, "r+b") as file:
+            file.seek(1_000_000)
+            file.write(b"patch")
     elif what == "cut":
         os.truncate(path, 7)
     elif what == "mode":
@@ -149,6 +156,7 @@ def new_store(state: str = "") -> Iterator[Kept]:
             example, Rule("capture", "What is captured is what was done."), f"{place}/kept", f"{place}/state"
         )
         kept.write("f", b"host" * 30_000)
+        kept.write("large", b"large" * 240_000)
         kept.write("d/f", b"host")
         kept.write("d/e/g", b"deep")
         yield kept

@@ -85,8 +85,8 @@ def test_a_branch_that_another_store_changed_meanwhile_stays_as_it_is() -> None:
             (note,) = mounted.mounted.notes
             branch = note.rpartition(" ")[2].strip("'")
             assert "was changed since" in note and branch.startswith("left-")
-            assert mounted.do(picture).keys() == {"workspace", "workspace/f"}
+            assert mounted.do(picture).keys() == {"workspace", "workspace/f", "workspace/large"}
         with kept.home(branch) as mounted:
             assert mounted.do(picture).keys() - {"workspace/d"} <= made.keys()
             assert mounted.do(picture)["large"] == made["large"]
-        assert kept_picture(kept).keys() == {"workspace", "workspace/f"}
+        assert kept_picture(kept).keys() == {"workspace", "workspace/f", "workspace/large"}

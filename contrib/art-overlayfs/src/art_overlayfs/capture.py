@@ -22,11 +22,12 @@ import apsw
 
 from art_core.errors import StoreError
 from art_cowfs import agreeing, layers
+from art_cowfs.contents import WHOLE
 from art_cowfs.locks import Bystander
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing
-from art_cowfs.schema import chain_of, changing, connect
+from art_cowfs.schema import CHUNK, chain_of, changing, connect
 from art_cowfs.session import Place, Session
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep, states
@@ -166,9 +167,12 @@ class Capture:
                 self._drop(above, name, present)
                 present = None
             node = present or self._new(above, name, found)
-            self._placing.fill(node, found.st_size, _blocks(source, found.st_size))
+            changing = self._is_changing(above, name)
+            if present is None or changing or not self._updated(node, source, found):
+                self._placing.fill(node, found.st_size, _blocks(source, found.st_size))
             self._dress(node, found, f"/proc/self/fd/{source}", names)
-            self._tell_base(above, name, node)
+            if changing and node.base_mtime:
+                node.base_size, node.base_mtime = _UNKNOWN
             return node
         finally:
             os.close(source)
@@ -181,8 +185,8 @@ class Capture:
         node = self._new(above, name, found)
         node.target, node.size = target, len(target)
         self._dress(node, found, "")
-        if target:
-            self._tell_base(above, name, node)
+        if node.base_mtime and self._is_changing(above, name):
+            node.base_size, node.base_mtime = _UNKNOWN
         return node
 
     def _link(self, above: CowNode, name: bytes, present: CowNode | None, to: CowNode) -> None:
@@ -240,12 +244,35 @@ class Capture:
         node.atime, node.mtime, node.ctime = found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns
         self._tree.changed(node)
 
-    def _tell_base(self, above: CowNode, name: bytes, node: CowNode) -> None:
-        """What the host had was looked at just now: the session may have seen something else."""
-        if node.base_mtime and self._lower is not None and above.origin is not None:
-            there = self._lower.stat(joined(above.origin, name))
-            if there is not None and there.st_ctime_ns >= self._upper.about.started_ns:
-                node.base_size, node.base_mtime = _UNKNOWN
+    def _is_changing(self, above: CowNode, name: bytes) -> bool:
+        """Whether the host's file of a name changed after the session began, which may have seen either."""
+        if self._lower is None or above.origin is None:
+            return False
+        there = self._lower.stat(joined(above.origin, name))
+        return there is not None and there.st_ctime_ns >= self._upper.about.started_ns
+
+    def _updated(self, node: CowNode, source: int, found: os.stat_result) -> bool:
+        """Write only what differs in a large file that the kernel copied up whole; False when it has to be
+        taken whole: it is small, or mostly holes, or what it was cannot be read any more."""
+        size = found.st_size
+        if size <= WHOLE or found.st_blocks * 512 < size // 2:
+            return False
+        try:
+            for offset in range(0, size, BLOCK):
+                data = os.pread(source, BLOCK, offset)
+                before = self._tree.read(node, offset, len(data))
+                if data != before:
+                    self._placing.make_room()
+                    for start in range(0, len(data), CHUNK):
+                        if data[start : start + CHUNK] != before[start : start + CHUNK]:
+                            self._tree.write(node, offset + start, data[start : start + CHUNK])
+        except OSError as error:
+            if error.errno not in (errno.ESTALE, errno.ENXIO):
+                raise
+            return False
+        if node.size != size:
+            self._tree.resize(node, size)
+        return True
 
     def _leave_out(self, what: str) -> None:
         self.left_out[what] = self.left_out.get(what, 0) + 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from art_core import kernel, order
@@ -79,11 +80,22 @@ class Mounter:
         self._ask(("mount", name, [tuple(overlay) for overlay in overlays]), overlays[0].upper)
         return HOME
 
-    def unmount(self, overlays: Sequence[Overlay]) -> None:
-        self._ask(("unmount", [overlay.target for overlay in reversed(overlays)]), "")
+    @contextmanager
+    def unmounting(self, overlays: Sequence[Overlay]) -> Iterator[None]:
+        """Nobody sees them any more. Meanwhile the kernel brings what was written to the disk; at the end it
+        has done so. Raises StoreError."""
+        self._send(("unmount", [overlay.target for overlay in reversed(overlays)]))
+        yield
+        self._answered("")
 
     def _ask(self, request: tuple[Any, ...], upper: str) -> None:
+        self._send(request)
+        self._answered(upper)
+
+    def _send(self, request: tuple[Any, ...]) -> None:
         order.send(self._control, marshal.dumps(request), [])
+
+    def _answered(self, upper: str) -> None:
         received = order.receive(self._control)
         if received is None:
             raise StoreError("the process that mounts the home was killed")

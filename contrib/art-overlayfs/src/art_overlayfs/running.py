@@ -136,6 +136,9 @@ class Running:
             self._log([], 0)
             raise StoreError(leftovers.kept(self.upper, error)) from None
         self._log(notes, 1)
+
+    def keep(self) -> None:
+        """What was changed is in the database and on the disk: the next run is mounted over it."""
         self._unpin()
         self._session.merge_all()
         point = "SELECT layer FROM point WHERE name = ?"

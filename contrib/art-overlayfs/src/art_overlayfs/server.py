@@ -85,5 +85,6 @@ def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> 
                 overlays = running.prepare(notes)
                 mounter.mount(running.upper.name, overlays)
                 Answers(control, session, running, wish.state).run(notes)
-                mounter.unmount(overlays)
-                running.bring_in()
+                with mounter.unmounting(overlays):
+                    running.bring_in()
+                running.keep()
