@@ -88,7 +88,9 @@ def warm_up(place: str) -> None:
 
 def tidy(place: str) -> None:
     for name in ("hand", "copy", "kept", "workspace"):
-        subprocess.run(["rm", "-rf", f"{place}/{name}"], check=True)
+        if os.path.exists(f"{place}/{name}"):  # The kernel's own directory lets a plain user not in.
+            subprocess.run(["chmod", "-R", "u+rwx", f"{place}/{name}"], check=True)
+            subprocess.run(["rm", "-rf", f"{place}/{name}"], check=True)
     for end in ("", "-wal", "-shm", "-lock"):
         if os.path.exists(f"{place}/bench.db{end}"):
             os.unlink(f"{place}/bench.db{end}")
@@ -140,14 +142,14 @@ def main() -> int:
 
 
 def report(found: dict[str, list[dict[str, float]]]) -> bool:
-    medians = {
-        name: {row: statistics.median(one[row] for one in results) for row in results[0]}
-        for name, results in found.items()
+    """The best of each: both do the same in the kernel, and what else runs makes either slower at times."""
+    best = {
+        name: {row: min(one[row] for one in results) for row in results[0]} for name, results in found.items()
     }
     print(f"{'seconds':18}{'by hand':>10}{'art':>10}{'ratio':>8}{'bound':>7}")
     slow = []
-    for row, hand in medians["by hand"].items():
-        ours = medians["art"][row]
+    for row, hand in best["by hand"].items():
+        ours = best["art"][row]
         print(f"{row:18}{hand:10.4f}{ours:10.4f}{ours / hand:8.2f}{LIMIT:7.2f}")
         if ours > LIMIT * hand:
             slow.append(row)
