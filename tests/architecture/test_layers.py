@@ -24,8 +24,8 @@ PLUGIN_MAY: dict[str, set[str]] = {
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
 CONTRIB_MAY = {"art_overlayfs": {"apsw", "art_cowfs", "art_fusefs"}, "art_strace": {"click"}}
-"""The same for distributions of their own. `art_overlayfs` keeps what it mounts in the database of `art_cowfs`,
-which is its library for that."""
+"""The same for distributions of their own. `art_overlayfs` keeps homes in the database of `art_cowfs`, which
+is its library for that."""
 LIBRARIES = {"art_fusefs"}
 """Parts that are no plugins: plugins import them."""
 
