@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from art_ptrace import constants, file_constants, network_constants, scalars
 from art_ptrace.arguments import Argument, Read, Values
-from art_ptrace.escaping import quoted
 from art_ptrace.scalars import choice, flags, pointer
 from art_ptrace.structures import files, processes
 
@@ -62,24 +61,6 @@ def _render_program(raw: bytes | None, value: int, values: Values, result: int |
 
 
 PROGRAM = Argument(fetch=_fetch_program, render=_render_program)
-_PLAIN_PRCTL = (4, 8, 22, 36, 38)
-
-
-def _fetch_name(read: Read, value: int, values: Values, result: int) -> bytes | None:
-    return read(value, 16) if values[0] & 0xFFFFFFFF == 15 else None
-
-
-def _render_prctl(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
-    """What an option of prctl(2) is set to: a name, a signal, a number, else as it is."""
-    option = values[0] & 0xFFFFFFFF
-    if raw:
-        return quoted(raw.partition(bytes(1))[0])
-    if option == 1:
-        return scalars.signal_number(value)
-    return scalars.unsigned(value) if option in _PLAIN_PRCTL else scalars.hexadecimal(value)
-
-
-PRCTL = Argument(fetch=_fetch_name, render=_render_prctl, narrow=True)
 
 
 def _render_option(raw: object, value: int, values: Values, result: int | None) -> str:

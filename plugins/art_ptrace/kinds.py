@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from art_ptrace import constants, dependent, file_constants, network_constants, process_constants, scalars
+from art_ptrace import (
+    constants,
+    dependent,
+    file_constants,
+    network_constants,
+    prctl,
+    process_constants,
+    scalars,
+)
 from art_ptrace.arguments import FILLED_TEXT, PATH, RESULT, TEXT, Argument, data, number
 from art_ptrace.scalars import choice, flags
-from art_ptrace.structures import files, integers, pieces, polling, processes, signals, sockets, times
+from art_ptrace.structures import (
+    capabilities,
+    files,
+    integers,
+    pieces,
+    polling,
+    processes,
+    signals,
+    sockets,
+    times,
+)
 
 _SYNC = 0x6000
 _statx_rest = flags(file_constants.AT_FLAGS)
@@ -75,7 +93,7 @@ KINDS: Mapping[str, Argument] = {
     "grnd": number(flags(process_constants.RANDOM_FLAGS)),
     "seccomp": number(choice(process_constants.SECCOMP, "SECCOMP_???")),
     "seccompflags": number(flags(process_constants.SECCOMP_FLAGS)),
-    "prctl": number(scalars.prctl_option),
+    "prctl": number(prctl.operation),
     "archprctl": number(choice(process_constants.ARCH_PRCTL, "ARCH_???")),
     "resource": number(choice(process_constants.RESOURCES, "RLIMIT_???")),
     "how": number(choice(constants.SIGNAL_HOW, "SIG_???")),
@@ -153,7 +171,12 @@ KINDS: Mapping[str, Argument] = {
     "optout": sockets.option_value(4, out=True),
     "clonearguments": processes.CLONE_ARGUMENTS,
     "lock": files.LOCK,
-    "capheader": processes.CAPABILITIES_HEADER,
+    "capheader": capabilities.HEADER,
+    "capsets": capabilities.SETS,
+    "capsetsout": capabilities.SETS_OUT,
+    "system": processes.SYSTEM,
+    "entries": files.ENTRIES,
+    "entries64": files.ENTRIES64,
     # special
     "octal": number(scalars.octal),
     "pipeflags": number(flags({0o4000: "O_NONBLOCK", 0o40000: "O_DIRECT", 0o2000000: "O_CLOEXEC"})),
@@ -164,7 +187,7 @@ KINDS: Mapping[str, Argument] = {
     # by another argument
     "fcntlarg": dependent.FCNTL,
     "seccompprogram": dependent.PROGRAM,
-    "prctlarg": dependent.PRCTL,
+    "prctlall": prctl.ARGUMENTS,
     "opt": dependent.OPTION,
     "protocol": dependent.PROTOCOL,
     "futexrest": dependent.FUTEX,

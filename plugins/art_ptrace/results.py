@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from art_ptrace import constants, scalars
+from art_ptrace import constants, prctl, scalars
 from art_ptrace.arguments import Read, Values
 from art_ptrace.structures import polling
 
@@ -74,6 +74,7 @@ RESULTS: Mapping[str, Result] = {
     "mremap": _NEW_ADDRESS,
     "umask": Result(_succeeded(lambda values, result, found: scalars.octal(result))),
     "fcntl": Result(_succeeded(_fcntl)),
+    "prctl": Result(_succeeded(prctl.result)),
     "poll": _POLLED,
     "ppoll": _POLLED,
 }

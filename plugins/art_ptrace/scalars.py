@@ -67,7 +67,7 @@ def owner(value: int) -> str:
     return str(int32(value)) if int32(value) == -1 else str(value & 0xFFFFFFFF)
 
 
-def _named(value: int, names: Names) -> tuple[list[str], int]:
+def named_bits(value: int, names: Names) -> tuple[list[str], int]:
     """The names of the bits that are set, and what has no name."""
     found = []
     for bits, name in names.items():
@@ -85,7 +85,7 @@ def flags(names: Names, *, rest: str = "", zero: str = "0") -> Show:
         value &= 0xFFFFFFFF
         if not value:
             return zero
-        parts, left = _named(value, names)
+        parts, left = named_bits(value, names)
         if left:
             parts.append(f"{left:#x}" if parts or not rest else f"{left:#x} /* {rest} */")
         return "|".join(parts)
@@ -113,7 +113,7 @@ def open_flags(value: int) -> str:
     if left & temporary == temporary:
         left &= ~temporary
         parts.append("O_TMPFILE")
-    named, left = _named(left, file_constants.OPEN_FLAGS)
+    named, left = named_bits(left, file_constants.OPEN_FLAGS)
     parts += named
     if left:
         parts.append(f"{left:#x}")
@@ -133,7 +133,7 @@ def clone_flags(value: int) -> str:
 def map_flags(value: int) -> str:
     value &= 0xFFFFFFFF
     kind = process_constants.MAP_KINDS.get(value & 3)
-    named, left = _named(value & ~3 if kind else value, process_constants.MAP_FLAGS)
+    named, left = named_bits(value & ~3 if kind else value, process_constants.MAP_FLAGS)
     parts = [kind, *named] if kind else named
     if left or not parts:
         parts.append(f"{left:#x}")
@@ -143,7 +143,7 @@ def map_flags(value: int) -> str:
 @lru_cache(_MEMO)
 def socket_kind(value: int) -> str:
     value &= 0xFFFFFFFF
-    named, left = _named(value & ~0xF, network_constants.SOCKET_FLAGS)
+    named, left = named_bits(value & ~0xF, network_constants.SOCKET_FLAGS)
     parts = [network_constants.SOCKET_KINDS.get(value & 0xF, f"{value & 0xF:#x}"), *named]
     if left:
         parts.append(f"{left:#x}")
@@ -176,11 +176,6 @@ def futex_operation(value: int) -> str:
     name = process_constants.FUTEX.get(number & 0x7F, f"{number & 0x7F:#x}")
     private = "_PRIVATE" if number & 0x80 else ""
     return f"{name}{private}{'|FUTEX_CLOCK_REALTIME' if number & 0x100 else ''}"
-
-
-def prctl_option(value: int) -> str:
-    number = value & 0xFFFFFFFF
-    return process_constants.PRCTL.get(number) or f"{number:#x} /* PR_??? */"
 
 
 def access_mode(value: int) -> str:

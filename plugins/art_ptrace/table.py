@@ -77,8 +77,8 @@ utimes path timevals
 utimensat at path filetimes atflags
 futimesat at path timevals
 umask octal
-getdents fd ptr size
-getdents64 fd ptr size
+getdents fd entries size
+getdents64 fd entries64 size
 fsync fd
 fdatasync fd
 sync
@@ -154,8 +154,8 @@ getresuid intout intout intout
 getresgid intout intout intout
 setfsuid uint
 setfsgid uint
-capget capheader ptr
-capset capheader ptr
+capget capheader capsetsout
+capset capheader capsets
 getpriority prio int
 setpriority prio int int
 sched_yield
@@ -170,8 +170,8 @@ prlimit64 int resource rlimit rlimitout
 getrusage who rusage
 times ptr
 uname uname
-sysinfo ptr
-prctl prctl prctlarg hex hex hex
+sysinfo system
+prctl prctl prctlall
 arch_prctl archprctl ptr
 personality hex
 set_tid_address ptr

@@ -125,7 +125,7 @@ def survives(bench: Bench, turns: int, mounting: Callable[[int], Mount]) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_server_leaves_a_prefix(bench: Bench) -> None:
-    survives(bench, 12, lambda turn: bench.mount())
+    survives(bench, 9, lambda turn: bench.mount())
 
 
 @EXTREMES
@@ -138,7 +138,7 @@ def test_a_power_cut_leaves_a_prefix(bench: Bench, monkeypatch: pytest.MonkeyPat
         with faulty(Disk(turn), monkeypatch):
             return bench.mount()
 
-    survives(bench, 12, mounting)
+    survives(bench, 9, mounting)
 
 
 @EXTREMES

@@ -240,7 +240,7 @@ class SeededWork(LayeredWork):
 
 
 OFTEN = settings(
-    max_examples=50,
+    max_examples=40,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

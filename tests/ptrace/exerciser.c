@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -227,6 +228,47 @@ static void network(void) {
   socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
 }
 
+static void system_wide(void) {
+  char entries[32768];
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct sets[2] = {{0}};
+  syscall(SYS_capget, &header, NULL);
+  syscall(SYS_capset, &header, sets);
+  syscall(SYS_capget, &header, sets);
+  sets[0].permitted = 1 << CAP_KILL | 1 << CAP_CHOWN;
+  sets[1].permitted = 1 << (CAP_BPF - 32);
+  syscall(SYS_capset, &header, sets);
+  header.version = 7;
+  syscall(SYS_capget, &header, sets);
+  prctl(PR_CAPBSET_READ, CAP_CHECKPOINT_RESTORE + 20);
+  prctl(PR_CAPBSET_DROP, 77);
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_SYS_ADMIN, 0, 0);
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGUSR1);
+  prctl(PR_SET_SECCOMP, 2, 0);
+  prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+  prctl(PR_SET_NAME, "a \"name\"");
+  prctl(PR_SET_DUMPABLE, 1);
+  prctl(PR_GET_DUMPABLE);
+  prctl(PR_SET_KEEPCAPS, 1);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  mkdir("e", 0755);
+  close(open("e/one", O_WRONLY | O_CREAT, 0644));
+  int fd = open("e", O_RDONLY | O_DIRECTORY);
+  while (syscall(SYS_getdents64, fd, entries, sizeof entries) > 0)
+    ;
+  int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), failure;
+  struct sockaddr_in nobody = {AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}};
+  connect(client, (struct sockaddr *)&nobody, sizeof nobody);
+  struct pollfd connected = {client, POLLOUT, 0};
+  poll(&connected, 1, 1000);
+  for (int turn = 0; turn < 2; turn++)
+    getsockopt(client, SOL_SOCKET, SO_ERROR, &failure, &(socklen_t){4});
+  syscall(SYS_getdents64, fd + 10, entries, 100);
+  unlink("e/one");
+  rmdir("e");
+}
+
 static void handler(int number) { (void)number; }
 
 static void signals(void) {
@@ -284,6 +326,8 @@ int main(int count, char **words) {
     threads();
   else if (!strcmp(what, "network"))
     network();
+  else if (!strcmp(what, "system_wide"))
+    system_wide();
   else if (!strcmp(what, "signals"))
     signals();
   else if (!strcmp(what, "thread_exec"))

@@ -12,7 +12,7 @@ import pytest
 from conftest import Caller
 from tests.ptrace.conftest import Tracing
 
-PROGRAMS = ("files", "failing", "forks", "threads", "network", "signals", "thread_exec")
+PROGRAMS = ("files", "failing", "forks", "threads", "network", "system_wide", "signals", "thread_exec")
 AGREE = ("openat", "unlink", "rename", "mkdir", "execve", "connect", "clone", "exit", "exit_group")
 """Calls that agree one for one; so do nearly all others."""
 OTHERWISE = re.compile(

@@ -133,13 +133,13 @@ def test_whoever_is_killed_at_any_moment_the_log_holds_whole_lines(traced_plain:
     """ART, its launcher or the tracer, from the first moments on; nothing of the sandbox is left."""
     chance = random.Random(5)
     source = "import os\nwhile True: os.stat('.')"
-    for attempt in range(12):
+    for attempt in range(9):
         traced_plain.log.unlink(missing_ok=True)
         words: list[str | bytes | Path] = [traced_plain.caller.art_program, "-m", traced_plain.workspace]
         words += ["-i=false", "--trace-log", traced_plain.log, "--", "/usr/bin/python3", "-c", source]
         process = traced_plain.caller.popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with process:
-            time.sleep(chance.random() * 1.2)
+            time.sleep(chance.random() * 0.7)
             family = descendants(process.pid)
             victim = ([process.pid, *family] * 3)[attempt % 3]
             with contextlib.suppress(ProcessLookupError):

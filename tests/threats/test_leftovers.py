@@ -177,7 +177,7 @@ def test_a_supervisor_killed_at_its_start_leaves_nothing(attacker: Attacker, mar
 def test_a_supervisor_killed_at_any_moment_leaves_nothing(anybody: Attacker, mark: Marked) -> None:
     """25 ms were enough to leave a sandbox behind in most rounds with bwrap alone."""
     before = tree(anybody.workspace.parent)
-    assert rounds(anybody, mark, 50, 0.3) == []
+    assert rounds(anybody, mark, 30, 0.3) == []
     assert tree(anybody.workspace.parent) == before
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 
 from art_ptrace import constants, file_constants, scalars
-from art_ptrace.arguments import record
+from art_ptrace.arguments import Argument, Read, Values, record
+from art_ptrace.scalars import pointer
 
 _STAT = struct.Struct("16xI12xQ8xq" if constants.ARM else "24xI12xQq").unpack_from
 """st_mode, st_rdev and st_size."""
@@ -59,6 +60,29 @@ def _open_how(raw: bytes) -> str:
 
 
 OPEN_HOW = record(24, _open_how, narrow=True)
+
+
+_MOST_ENTRIES = 1 << 20
+"""Bytes; more are not counted."""
+
+
+def _fetch_entries(read: Read, value: int, values: Values, result: int) -> bytes | None:
+    return read(value, result) if 0 <= result <= _MOST_ENTRIES else None
+
+
+def _render_entries(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
+    """How many entries of a directory there are (getdents(2)), as the program's memory has them."""
+    if raw is None:
+        return pointer(value)
+    count = at = 0
+    while at + 18 <= len(raw) and (length := int.from_bytes(raw[at + 16 : at + 18], "little")):
+        count += 1
+        at += length
+    return f"{pointer(value)} /* {count} entr{'y' if count == 1 else 'ies'} */"
+
+
+ENTRIES = Argument(at="exit", fetch=_fetch_entries, render=_render_entries)
+ENTRIES64 = ENTRIES._replace(narrow=True)
 
 
 def lock(raw: bytes) -> str:

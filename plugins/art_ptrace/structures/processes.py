@@ -150,11 +150,22 @@ VARIABLES = Argument(
 """envp: its values are nobody's business."""
 
 
-def _range(raw: bytes) -> str:
-    return "{{cap_version={:#x}, cap_pid={}}}".format(*struct.unpack("Ii", raw))
+_MEMORY = ("totalram", "freeram", "sharedram", "bufferram", "totalswap", "freeswap")
 
 
-CAPABILITIES_HEADER = record(8, _range, narrow=True)
+def _system(raw: bytes) -> str:
+    uptime, *loads = struct.unpack_from("q3Q", raw)
+    memory = ", ".join(
+        f"{name}={value}" for name, value in zip(_MEMORY, struct.unpack_from("6Q", raw, 32), strict=True)
+    )
+    processes, high, free_high, unit = struct.unpack_from("H6xQQI", raw, 80)
+    return (
+        f"{{uptime={uptime}, loads={loads}, {memory}, procs={processes}, totalhigh={high}, "
+        f"freehigh={free_high}, mem_unit={unit}}}"
+    )
+
+
+SYSTEM = record(112, _system, at="exit")
 
 
 def _processors(raw: bytes) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import _socket
 import struct
 
-from art_ptrace import network_constants, scalars
+from art_ptrace import constants, network_constants, scalars
 from art_ptrace.arguments import Argument, Read, Values
 from art_ptrace.escaping import STRING_LIMIT, escaped, quoted
 from art_ptrace.scalars import pointer
@@ -133,6 +133,10 @@ MESSAGE_OUT = Argument(
 )
 
 
+_SO_ERROR = (1, 4)
+"""Level and name of the option whose value is an errno."""
+
+
 def option_value(size: int, *, out: bool = False) -> Argument:
     """The value of a socket option; argument number `size` is its length, or points to it."""
 
@@ -149,6 +153,10 @@ def option_value(size: int, *, out: bool = False) -> Argument:
     def render(raw: bytes | None, value: int, values: Values, result: int | None) -> str:
         if not raw:
             return pointer(value)
-        return f"[{struct.unpack('i', raw)[0]}]" if len(raw) == 4 else quoted(raw)
+        if len(raw) != 4:
+            return quoted(raw)
+        number = struct.unpack("i", raw)[0]
+        failed = out and values[1:3] == _SO_ERROR
+        return f"[{constants.ERRNO.get(number, number) if failed else number}]"
 
     return Argument(at="exit" if out else "entry", fetch=fetch, render=render, narrow=True)
