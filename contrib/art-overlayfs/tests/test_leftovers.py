@@ -71,7 +71,9 @@ def test_it_is_told_and_the_next_reader_has_it_too() -> None:
         left_behind(kept)
         with kept.home() as home:
             (note,) = home.mounted.notes
-            assert "was killed; what it changed was brought into the branch 'main'" in note
+            assert (
+                "changed was not in the database when it ended; it was brought into the branch 'main'" in note
+            )
 
 
 def test_a_branch_that_another_store_changed_meanwhile_stays_as_it_is() -> None:

@@ -8,18 +8,22 @@ session is mounted over stay. A lock (flock(2)) lets one process at a time chang
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from art_core import kernel
 from art_overlayfs.uppers import PARTS, layers_in_use, own_directory, removed
 
+_DATABASE = "database"
+_WHOLE = "-whole"
+"""What follows the name of a directory with all of a state, where there is one with a part of it."""
 _MOST = 12
 """Directories over each other: the kernel looks into each of them for each name."""
 
@@ -32,10 +36,12 @@ class _Layer(NamedTuple):
 class Cache:
     """The directories of one database in LAYERS, used by the sessions in SESSIONS."""
 
-    def __init__(self, layers: str, sessions: str, most_bytes: int) -> None:
+    def __init__(self, layers: str, sessions: str, most_bytes: int, database: str) -> None:
+        """`database` is remembered, for when it is gone."""
         self._path = layers
         self._sessions = sessions
         self._most = most_bytes
+        self._database = database
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -44,6 +50,9 @@ class Cache:
         fd = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
+            if _database(self._path) != self._database:
+                with open(f"{self._path}/{_DATABASE}", "wb") as file:
+                    file.write(os.fsencode(self._database))
             yield
         finally:
             os.close(fd)
@@ -51,6 +60,8 @@ class Cache:
     def stack(self, key: str) -> list[str]:
         """The names of the directories that show a state, the topmost first; none when it has to be made."""
         found: list[str] = []
+        if self._layer(key + _WHOLE) is not None:
+            key += _WHOLE
         while key:
             layer = self._layer(key)
             if layer is None or len(found) >= _MOST:
@@ -70,7 +81,10 @@ class Cache:
         try:
             fill(path)
             self._sync(path)
-            self._take(path, key, "", wanted={key})
+            # One that is too deep stays: others may be mounted over it.
+            name = key if self._layer(key) is None else key + _WHOLE
+            self._take(path, name, "")
+            self.trim({name})
         except BaseException:
             removed(path)
             raise
@@ -100,7 +114,7 @@ class Cache:
     def clear(self) -> int:
         """Remove what no session uses; how many bytes that were."""
         before = sum(layer.size for layer in self._all().values())
-        self._trim(0)
+        self.trim(most=0)
         return before - sum(layer.size for layer in self._all().values())
 
     def _underway(self) -> str:
@@ -108,14 +122,11 @@ class Cache:
         os.mkdir(path, 0o700)
         return path
 
-    def _take(self, path: str, key: str, parent: str, wanted: set[str] | None = None) -> None:
+    def _take(self, path: str, name: str, parent: str) -> None:
         size = _size(path)
         with open(f"{path}/about", "w") as file:
             json.dump({"parent": parent, "size": size}, file)
-        if os.path.lexists(f"{self._path}/{key}"):
-            removed(f"{self._path}/{key}")
-        os.rename(path, f"{self._path}/{key}")
-        self._trim(self._most, wanted or set())
+        os.rename(path, f"{self._path}/{name}")
 
     def _layer(self, name: str) -> _Layer | None:
         try:
@@ -127,7 +138,7 @@ class Cache:
 
     def _all(self) -> dict[str, _Layer]:
         """The oldest first. What was begun by a process that was killed, or has lost its parent, goes."""
-        names = os.listdir(self._path)
+        names = [name for name in os.listdir(self._path) if name != _DATABASE]
         found = {name: layer for name in names if (layer := self._layer(name)) is not None}
         whole = {name: layer for name, layer in found.items() if not layer.parent or layer.parent in found}
         for name in names:
@@ -135,7 +146,9 @@ class Cache:
                 removed(f"{self._path}/{name}")
         return dict(sorted(whole.items(), key=lambda one: os.stat(f"{self._path}/{one[0]}").st_mtime_ns))
 
-    def _trim(self, most: int, wanted: set[str] | frozenset[str] = frozenset()) -> None:
+    def trim(self, wanted: Set[str] = frozenset(), most: int | None = None) -> None:
+        """Have no more bytes than there may be, as far as sessions let that be; what is `wanted` stays."""
+        most = self._most if most is None else most
         layers = self._all()
         total = sum(layer.size for layer in layers.values())
         used = layers_in_use(self._sessions) | wanted
@@ -146,6 +159,27 @@ class Cache:
                 return
             total -= layers.pop(oldest).size
             removed(f"{self._path}/{oldest}")
+
+
+def tidy(layers: str, sessions: str) -> None:
+    """Remove what is cached of databases that are gone; what a session uses stays."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(layers):
+            path = f"{layers}/{name}"
+            database = _database(path)
+            if database and not os.path.exists(database) and not layers_in_use(f"{sessions}/{name}"):
+                removed(path)
+                with contextlib.suppress(OSError):  # Changes that no database has are kept.
+                    os.rmdir(f"{sessions}/{name}")
+
+
+def _database(path: str) -> str:
+    """Where the database is, or was; empty for what is just being made."""
+    try:
+        with open(f"{path}/{_DATABASE}", "rb") as file:
+            return os.fsdecode(file.read())
+    except OSError:
+        return ""
 
 
 def _size(path: str) -> int:

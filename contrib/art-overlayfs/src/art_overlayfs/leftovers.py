@@ -1,4 +1,5 @@
-"""Sessions whose process was killed: what they changed is brought into the database by whoever comes next."""
+"""Sessions that ended without their changes in the database, killed or on a full disk: who comes next brings
+them in."""
 
 from __future__ import annotations
 
@@ -79,13 +80,11 @@ def _brought(database: str, connection: apsw.Connection, upper: Upper) -> list[s
                 notes = capture(session, upper, place, branch=branch, onto=onto)
             finally:
                 os.close(pin)
+    said = f"what the run of {when} changed was not in the database when it ended; "
     if onto:
-        said = (
-            f"the run of {when} was killed, and the branch {about.branch!r} was changed since: what that run "
-            f"changed is in the branch {onto!r}"
-        )
+        said += f"the branch {about.branch!r} was changed since, so it is in the branch {onto!r}"
     else:
-        said = f"the run of {when} was killed; what it changed was brought into the branch {branch!r}"
+        said += f"it was brought into the branch {branch!r}"
     return [said, *notes]
 
 

@@ -113,8 +113,8 @@ def _explained(number: int, what: str, upper: str) -> str:
         return f"{what}: {os.strerror(number)}"
     said = {
         errno.ENODEV: "the kernel has no overlayfs; sudo modprobe overlay",
-        errno.EPERM: "the kernel does not let you mount an overlayfs (it has to be Linux 5.11); use "
-        "--store sqlite",
+        errno.EPERM: "the kernel does not let you mount an overlayfs (Linux 5.11 does, where nothing "
+        "forbids it: `art doctor` tells more); use --store sqlite",
         errno.ELOOP: f"{upper} lies in the workspace; {ELSEWHERE}",
         errno.EINVAL: f"the file system of {upper} cannot hold what changes in an overlay (network file "
         f"systems, FUSE and overlays cannot); {ELSEWHERE}",

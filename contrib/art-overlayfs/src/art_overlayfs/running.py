@@ -66,6 +66,8 @@ class Running:
         self.begun: list[int] = []
         self.upper: Upper
         self._made = False
+        self.mounted = False
+        """Whether anything can have been changed."""
 
     def prepare(self, notes: list[str]) -> list[Overlay]:
         """Have all directories that the home is mounted from."""
@@ -78,7 +80,7 @@ class Running:
             if not stack:
                 filling = Filling(tree, self._place.name, wish.owner, private=os.geteuid() != 0)
                 self._cache.make(state, filling.into)
-                stack = [state]
+                stack = self._cache.stack(state)
                 notes += [
                     f"{os.fsdecode(path)} does not show: its contents are in another workspace or seed"
                     for path in filling.left_out
@@ -145,8 +147,9 @@ class Running:
         top: int = self._connection.execute(point, (self._wish.branch,)).get
         state = states.key(self._connection, top, self._place.name, self._wish.owner)
         with self._cache.locked():
-            self._cache.adopt(state, self.upper.about.state, self.upper.of)
-        leftovers.discard(self._connection, self.upper)
+            self._cache.adopt(state, self.upper.about.layers[0], self.upper.of)
+            leftovers.discard(self._connection, self.upper)
+            self._cache.trim()
         self._made = False
 
     def _log(self, notes: Sequence[str], counted: int) -> None:
@@ -171,8 +174,10 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self._unpin()
-        if self._made:
+        if self._made and self.mounted:
             self.upper.close()
+        elif self._made:
+            self.upper.remove()
 
 
 def _dress(path: str, node: CowNode, owner: tuple[int, int]) -> None:

@@ -19,7 +19,7 @@ from art_cowfs.schema import connect, telling
 from art_cowfs.session import Place, Session
 from art_overlayfs import leftovers, states
 from art_overlayfs.answering import Answers, say
-from art_overlayfs.cache import Cache
+from art_overlayfs.cache import Cache, tidy
 from art_overlayfs.mounting import Host, Mounter, mapped
 from art_overlayfs.running import Running, Wish
 
@@ -74,7 +74,8 @@ def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> 
     with closing(connect(wish.database, create=True)) as connection:
         own = states.identity(connection)
         sessions = f"{wish.sessions}/{own}"
-        cache = Cache(f"{wish.layers}/{own}", sessions, wish.cache_bytes)
+        tidy(wish.layers, wish.sessions)
+        cache = Cache(f"{wish.layers}/{own}", sessions, wish.cache_bytes, wish.database)
         notes = leftovers.settle(wish.database, sessions)
         uid, gid = wish.owner
         held = place._replace(fd=os.dup(place.fd))
@@ -84,6 +85,7 @@ def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> 
             with Running(wish, place, session, connection, cache, sessions) as running:
                 overlays = running.prepare(notes)
                 mounter.mount(running.upper.name, overlays)
+                running.mounted = True
                 Answers(control, session, running, wish.state).run(notes)
                 with mounter.unmounting(overlays):
                     running.bring_in()

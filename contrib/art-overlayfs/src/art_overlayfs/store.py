@@ -69,7 +69,7 @@ def create(context: Context) -> Databases:
             sockets=f"{context.state_dir}/sockets",
             sessions=f"{chosen or context.state_dir}/sessions",
             layers=f"{chosen or context.cache_dir}/layers",
-            cache_bytes=context.settings.cache_mb << 20,
+            cache_bytes=max(0, context.settings.cache_mb) << 20,
         ),
     )
 
@@ -203,7 +203,7 @@ class Database:
             own = states.identity(connection)
         layers = f"{self._where.layers}/{own}"
         if os.path.isdir(layers):
-            cache = Cache(layers, f"{self._where.sessions}/{own}", 0)
+            cache = Cache(layers, f"{self._where.sessions}/{own}", 0, self._kept.path)
             with cache.locked():
                 freed = cache.clear()
             collected = collected._replace(freed=collected.freed + freed, returned=collected.returned + freed)
