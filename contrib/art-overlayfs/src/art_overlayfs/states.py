@@ -18,7 +18,8 @@ _AT_ONCE = 10_000
 _INODES = "SELECT ino, mode, nlink, size, ctime FROM inode WHERE layer = ? AND nlink > 0 ORDER BY ino"
 _NAMES = (
     "SELECT d.parent, d.name, d.ino FROM inode i JOIN dentry d ON d.parent = i.ino AND d.layer = i.layer "
-    f"WHERE i.layer = ? AND i.nlink > 0 AND i.mode & {stat.S_IFDIR | stat.S_IFREG} = {stat.S_IFDIR} ORDER BY d.parent, d.name"
+    f"WHERE i.layer = ? AND i.nlink > 0 AND i.mode & {stat.S_IFDIR | stat.S_IFREG} = {stat.S_IFDIR} "
+    "ORDER BY d.parent, d.name"
 )
 
 
