@@ -53,6 +53,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/startup.py
+	$(VENV)/bin/python benchmarks/sessions.py
 	$(VENV)/bin/python benchmarks/throughput.py
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,15 @@ from art_cli.checks import PURPOSES, Check, State, all_checks, this_host
 from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.console import printable
 from art_core import dirs, masks
-from art_core.contracts import Launch
+from art_core.contracts import Exit, Launch
 from art_core.errors import ArtError, SettingsError
 from art_core.plugins import KINDS, Plugins
 from art_core.settings import Settings
 
-TRIAL_TIMEOUT_S = 30
+if TYPE_CHECKING:
+    from art_core.sandbox import Sandbox
+
+TRIAL_TIMEOUT = "30s"
 _VERSION_TIMEOUT_S = 5
 
 
@@ -64,21 +67,32 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
     directory = tempfile.mkdtemp(prefix="art-doctor-")
     try:
         options: dict[str, Any] = {"isolation": isolation, "no_plugins": no_plugins, "allow_home": True}
+        options["timeout"] = TRIAL_TIMEOUT
         with Sandbox(directory, settings=settings, network="host", **options) as box:
             yield _program(isolation or settings.isolation, box.plan(["true"]))
-            result = box.run(["sh", "-c", _WHO_AM_I], timeout=TRIAL_TIMEOUT_S)
-        if result.status:
-            said = result.exit.why or result.stderr.decode("utf-8", "replace").strip() or "no reason given"
-            yield _failed(f"`sh` ended with {result.status}: {said}")
+            ended, printed = _tried(box, ["sh", "-c", _WHO_AM_I])
+        if ended.code:
+            said = ended.why or printed.decode("utf-8", "replace").strip() or "no reason given"
+            yield _failed(f"`sh` ended with {ended.code}: {said}")
         else:
             yield Check("a run", "ok", "a command ran in a sandbox")
-            yield _own_proc(result.stdout.split())
+            yield _own_proc(printed.split())
             yield _filtered(directory, settings, options)
             yield _limited(directory, settings, options)
     except (ArtError, OSError) as error:
         yield _failed(str(error))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _tried(box: Sandbox, argv: Sequence[str]) -> tuple[Exit, bytes]:
+    """How a command ended, run as `art` runs it, and what it printed."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        ended = box.execute(argv, output=file.fileno())
+        file.seek(0)
+        return ended, file.read()
 
 
 _WHO_AM_I = 'read -r pid rest </proc/self/stat; echo "$pid" "$$"'
@@ -105,14 +119,14 @@ def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Ch
     name, cure = "filtered network", "see the other lines that are not ok"
     try:
         with Sandbox(directory, settings=settings, network="filtered", **options) as box:
-            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
-            served = box.gateway_served()
+            ended, _ = _tried(box, ["true"])
+        served = box.gateway_served()
     except (ArtError, OSError) as error:
         why, _, found = str(error).rpartition(": ")
         why = why.removesuffix("; to get it")
         return Check(name, "warning", why or found, "--network filtered", found if why else cure)
-    if result.status or not served:
-        why = result.exit.why or "the gateway did not get what the sandbox listens on"
+    if ended.code or not served:
+        why = ended.why or "the gateway did not get what the sandbox listens on"
         return Check(name, "warning", why, "--network filtered", cure)
     return Check(name, "ok", f"the gateway {settings.gateway} serves a sandbox")
 
@@ -128,8 +142,8 @@ def _limited(directory: str, settings: Settings, options: dict[str, Any]) -> Che
     cure = "a session of systemd's (loginctl enable-linger), or a control group that you may write to"
     try:
         with Sandbox(directory, settings=settings, memory="1G", pids="1000", **options) as box:
-            result = box.run(["true"], timeout=TRIAL_TIMEOUT_S)
-        why = result.exit.why if result.status else ""
+            ended, _ = _tried(box, ["true"])
+        why = ended.why if ended.code else ""
     except (ArtError, OSError) as error:
         why = str(error)
     if why:

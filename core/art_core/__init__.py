@@ -9,15 +9,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from art_core.asynchronous import AsyncProcess, AsyncSandbox
     from art_core.errors import ArtError
-    from art_core.sandbox import Process, Result, Sandbox, TimeoutExpired
+    from art_core.process import CommandFailed, Process, Result, TimeoutExpired
+    from art_core.sandbox import DEVNULL, PIPE, STDOUT, Sandbox
 
-__all__ = ["ArtError", "Process", "Result", "Sandbox", "TimeoutExpired"]
+_HOMES = {
+    "errors": ("ArtError",),
+    "sandbox": ("DEVNULL", "PIPE", "STDOUT", "Sandbox"),
+    "process": ("CommandFailed", "Process", "Result", "TimeoutExpired"),
+    "asynchronous": ("AsyncProcess", "AsyncSandbox"),
+}
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "ArtError",
+    "AsyncProcess",
+    "AsyncSandbox",
+    "CommandFailed",
+    "Process",
+    "Result",
+    "Sandbox",
+    "TimeoutExpired",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
 
-    return getattr(import_module("art_core.errors" if name == "ArtError" else "art_core.sandbox"), name)
+            return getattr(import_module(f"art_core.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from art_core.errors import MountError
-from art_core.spawn import detach, start_process
+from art_core.spawn import detach, forget, keep_private, start_process
 
 _LENGTH = 4
 _LONGEST = 256 << 10
@@ -34,6 +34,7 @@ class Relay:
     def __init__(self, agent: str, env: Mapping[str, str]) -> None:
         """Raises MountError when nothing can listen."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        keep_private(self._control)
         runtime = env.get("XDG_RUNTIME_DIR", "")
         places = [
             place for place in (runtime, "/run", "/tmp") if os.path.isdir(place) and os.access(place, os.W_OK)
@@ -54,6 +55,7 @@ class Relay:
         """End the process; its socket goes with it."""
         with contextlib.suppress(OSError):
             self._control.send(b"end")
+        forget(self._control)
         self._control.close()
         os.waitpid(self._pid, 0)
 

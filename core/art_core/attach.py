@@ -1,4 +1,4 @@
-"""Attaching a launched command to streams: the caller's own, or captured ones.
+"""Attaching a launched command to the caller's own streams.
 
 The command gets a PTY or pipes, never a caller's descriptor.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -72,8 +71,13 @@ class Attachment:
         raw = self._caller_terminal is not None and self._caller_terminal.raw and is_terminal(2)
         return lines.replace(b"\n", b"\r\n") if raw else lines
 
-    def caller_streams(self, *, terminal: bool) -> tuple[Streams, Terminal | None]:
-        """Attach to the caller's 0, 1 and 2. With `terminal` those that are terminals become a PTY."""
+    def caller_streams(self, *, terminal: bool, output: int | None = None) -> tuple[Streams, Terminal | None]:
+        """Attach to the caller's 0, 1 and 2, or to `output` and nothing. With `terminal` those that are
+        terminals become a PTY."""
+        if output is not None:
+            nothing, end = relay.pipe()
+            os.close(end)
+            return Streams(self._their(nothing), self.output(output), self.output(output)), None
         if not terminal:
             return Streams(self.input(0), self.output(1), self.output(2)), None
         ours, theirs = os.openpty()
@@ -109,9 +113,9 @@ class Attachment:
         while self._theirs:
             os.close(self._theirs.pop())
 
-    def run(self, finished_fd: int, *, deadline: float | None = None, news: relay.News | None = None) -> bool:
-        """Relay until the command ended; False when `deadline` (time.monotonic) came first."""
-        return self.relay.run(finished_fd, deadline=deadline, before_wait=self._mind_foreground, news=news)
+    def run(self, finished_fd: int, *, news: relay.News | None = None) -> None:
+        """Relay until the command ended."""
+        self.relay.run(finished_fd, before_wait=self._mind_foreground, news=news)
 
     def _mind_foreground(self) -> None:
         if self._stdin_terminal is not None:
@@ -156,32 +160,3 @@ def passing_signals(launcher: Launcher, woken: relay.Relay) -> Iterator[None]:
         os.close(written_fd)
         os.close(woken.signals_fd)
         woken.signals_fd = -1
-
-
-class Capture:
-    """Input from memory and output into memory, through the same relay."""
-
-    def __init__(self, attachment: Attachment, input: bytes | None) -> None:
-        self._memory = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr")]
-        stdin, stdout, stderr = self._memory
-        if input:
-            view = memoryview(input)
-            while view:
-                view = view[os.write(stdin, view) :]
-            os.lseek(stdin, 0, os.SEEK_SET)
-        self.streams = Streams(attachment.input(stdin), attachment.output(stdout), attachment.output(stderr))
-
-    def contents(self, number: int) -> bytes:
-        """What was written to descriptor `number` (1 or 2)."""
-        fd = self._memory[number]
-        with open(os.dup(fd), "rb") as file:
-            file.seek(0)
-            return file.read()
-
-    def close(self) -> None:
-        while self._memory:
-            os.close(self._memory.pop())
-
-
-def deadline_after(timeout_s: float | None) -> float | None:
-    return None if timeout_s is None else time.monotonic() + timeout_s

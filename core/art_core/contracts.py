@@ -11,7 +11,7 @@ records, and its heavy imports sit behind `Provider.create`. There are five thin
 
 Conventions, for every contract:
 
-* Everything is synchronous and called from one thread with no event loop running.
+* Everything is synchronous and called from one thread at a time, with no event loop running in it.
 * Paths are absolute `str`, decoded with `os.fsdecode` (any byte survives); arguments and
   environments of the sandboxed command are `bytes`, as execve(2) takes them.
 * A plugin raises `ArtError` for what a user can act on; an `OSError` keeps its errno; any other
@@ -218,6 +218,8 @@ class Run(NamedTuple):
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
     `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.seeding`).
     `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
+    `commands_fd`, where it is not -1, is a socket on which commands come while the sandbox stays open; then
+    there is no `argv`: process 1 inside is `art_core.inside`, which says what that means for an isolation.
     """
 
     argv: Sequence[bytes]
@@ -237,6 +239,7 @@ class Run(NamedTuple):
     rlimits: Sequence[tuple[int, int]] = ()
     seeds_fd: int = -1
     filters: Sequence[bytes] = ()
+    commands_fd: int = -1
 
 
 class Launch(NamedTuple):
@@ -280,7 +283,7 @@ class Exit(NamedTuple):
 
 class Isolation(Protocol):
     """Keeps a command apart from the host. Capabilities: `mounts`, `masks`, `pidns`, `terminal`,
-    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`."""
+    `network-none`, `network-filtered`, `nested`, `rlimits`, `filters`, `seeds`, `devices`, `commands`."""
 
     def plan(self, run: Run) -> Launch:
         """How to bring `run` about. Pure: it looks at the host only through what the isolation
@@ -370,7 +373,8 @@ class Child(Protocol):
 
 class Tracer(Protocol):
     """Records the system calls of a command, and of all that it starts. Capabilities: `jsonl`, `summary`,
-    `classes` (`%file` among the calls to record), `agent` (the preset of that name).
+    `classes` (`%file` among the calls to record), `agent` (the preset of that name), `commands`: in a sandbox
+    that stays open, what the isolation forks later is no part of the record until it executes a program.
 
     It is created twice: in the supervisor, which asks for the filters before anything is started, and
     in a fresh process that becomes the parent of the launched one and does nothing else. What is traced

@@ -68,11 +68,12 @@ def matching(caller: Mapping[bytes, bytes], pattern: bytes) -> dict[bytes, bytes
 
 def _requested(caller: Mapping[bytes, bytes], request: str) -> dict[bytes, bytes]:
     name, given, value = os.fsencode(request).partition(b"=")
-    _check(name, f"-e {request.partition('=')[0]}")
+    checked_name(name, f"-e {request.partition('=')[0]}")
     return {name: value} if given else matching(caller, name)
 
 
-def _check(name: bytes, where: str) -> None:
+def checked_name(name: bytes, where: str) -> None:
+    """Raises UsageError for what cannot be a variable, or is ART's own."""
     if not _NAME.match(name):
         raise UsageError(f"{where}: this is no name of a variable; write NAME, NAME=VALUE or 'PREFIX_*'")
     if name in _FIXED:
@@ -95,7 +96,7 @@ def _read(path: str) -> dict[bytes, bytes]:
         if not given or b"\0" in line:
             raise UsageError(f"--env-file {path}, line {number}: not of the form NAME=VALUE")
         name, value = name.strip(), value.strip()
-        _check(name, f"--env-file {path}, line {number}")
+        checked_name(name, f"--env-file {path}, line {number}")
         if len(value) >= 2 and value[:1] == value[-1:] and value[:1] in (b'"', b"'"):
             value = value[1:-1]
         found[name] = value

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from art_core import kernel, order
 from art_core.errors import IsolationError
-from art_core.spawn import start_process
+from art_core.spawn import forget, keep_private, start_process
 
 HOME = f"{order.STAGE}/home"
 """Where the home is mounted."""
@@ -28,6 +28,7 @@ class PrivateNamespace:
         """`owner` is who files have to belong to, in the host's ids, to be the command's own."""
         self.owner = owner
         self._control, theirs = order.pair()
+        keep_private(self._control)
         self.pid = start_process("art_core.namespace", theirs.fileno())
         theirs.close()
         self.user_fd: int | None = None
@@ -60,6 +61,7 @@ class PrivateNamespace:
     def close(self) -> None:
         """Let go of it. Idempotent."""
         if self.pid:
+            forget(self._control)
             self._control.close()
             os.waitpid(self.pid, 0)
             self.pid = 0

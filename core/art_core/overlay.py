@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from _thread import allocate_lock
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Workspace
+from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Worker, Workspace
 from art_core.errors import ArtError
 from art_core.namespace import PrivateNamespace
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from art_core.logged import Logged
 
 _ANSWER_S = 10.0
+
+
+class _InTurn:
+    """A worker that is asked from several threads: one asks at a time."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._lock = allocate_lock()
+        self.pidfd = worker.pidfd
+        self.kill = worker.kill
+
+    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
+        with self._lock:
+            return self._worker.ask(request, timeout_s)
 
 
 class Overlay:
@@ -44,12 +59,12 @@ class Overlay:
             seeds, shares = lent.seeds, lent.in_store()
             more |= {name: mounts for name, mounts in (("seeds", seeds), ("shares", shares)) if mounts}
         try:
-            self.mounted: Mounted = self._closing.enter_context(
-                store.mount(branch, workspace, self._namespace, **more)
-            )
+            mounted = self._closing.enter_context(store.mount(branch, workspace, self._namespace, **more))
         except BaseException:
             self._closing.close()
             raise
+        worker = None if mounted.worker is None else _InTurn(mounted.worker)
+        self.mounted: Mounted = mounted._replace(worker=worker)
 
     def _namespace(self) -> Namespace:
         namespace = PrivateNamespace(self._owner)

@@ -72,7 +72,7 @@ class Preparation:
         self._isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = asking.network(options, self.settings, self.plugins, self.provision)
         self.held = asking.limits(options, self.settings, overlay=database is not None)
-        self._require_capabilities()
+        self.require_capabilities()
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
@@ -82,7 +82,7 @@ class Preparation:
         try:
             self.lent = asking.lent(self, self.workspace, self._caller_env)
             if self.lent is not None:
-                self._require_capabilities(self.lent.needs(kept=database is not None))
+                self.require_capabilities(self.lent.needs(kept=database is not None))
             if database is not None and not only_look:
                 self.overlay = self._mounted_home(database)
             self._look_at_host()
@@ -139,7 +139,7 @@ class Preparation:
         wanted = recording.wanted(self.options, self.settings.tracer)
         return recording.Recording(self.plugins, wanted, launcher)
 
-    def _require_capabilities(self, more: Mapping[str, str] = {}) -> None:
+    def require_capabilities(self, more: Mapping[str, str] = {}) -> None:
         """Refuse by name what the isolation cannot do."""
         provider = self.plugins.provider("isolation", self._isolation_name)
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
@@ -282,20 +282,25 @@ class Preparation:
         )
 
     def launch(
-        self, argv: Sequence[bytes], *, terminal: bool, hide_values: bool = False, door_fd: int = -1
+        self,
+        argv: Sequence[bytes],
+        *,
+        terminal: bool,
+        hide_values: bool = False,
+        door_fd: int = -1,
+        commands_fd: int = -1,
     ) -> Prepared:
         """What runs a command; `hide_values` leaves out what the user's variables hold. `door_fd` takes
-        what the isolation listens on."""
+        what the isolation listens on; for `commands_fd` see `contracts.Run`."""
         if terminal:
-            self._require_capabilities({"terminal": "a terminal"})
+            self.require_capabilities({"terminal": "a terminal"})
         env = self.variables()
         if hide_values:
             plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
         host_ids, kept = self.identity.host_ids, self.overlay is not None
-        stage: list[int] = []
-        if host_ids is not None:
-            stage = list(dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0))
+        pinned = dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0)
+        stage = [] if host_ids is None else list(pinned)
         run = Run(
             argv=argv,
             env=env,
@@ -313,6 +318,7 @@ class Preparation:
             listen_fd=door_fd,
             rlimits=() if self.held is None else self.held.rlimits,
             filters=() if self.recording is None else self.recording.filters,
+            commands_fd=commands_fd,
             seeds_fd=-1 if self.lent is None or hide_values else self.lent.archive(self._mounts, kept=kept),
         )
         with self.plugins.guard("isolation", self._isolation_name):
@@ -362,12 +368,6 @@ class Preparation:
 
         hint = Hints(self).not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
         return ended._replace(why=f"{why}; {hint}" if hint else why)
-
-    def failure_note(self, argv: Sequence[bytes]) -> str | None:
-        """One line on what may be behind the failure of a command."""
-        from art_core.hints import Hints
-
-        return Hints(self).failed(os.fsdecode(argv[0]))
 
     def notices(self, *, failed: bool) -> list[str]:
         """What a user should be told after a run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from art_core.contracts import Mount, Tracer, TraceRequest
@@ -48,15 +48,20 @@ class Recording:
 
     def _require_capabilities(self) -> None:
         """Refuse by name what the tracer cannot do."""
-        provider, request = self._plugins.provider("tracer", self._name), self._request
+        request = self._request
         needed = {
             "jsonl": request.format == "jsonl" and "--trace-format jsonl",
             "summary": request.summary and "--trace-summary",
             "classes": next((word for word in request.syscalls if word.startswith("%")), ""),
             "agent": "agent" in request.syscalls and "the preset agent",
         }
+        self.require({capability: what for capability, what in needed.items() if what})
+
+    def require(self, needed: Mapping[str, str]) -> None:
+        """Raises PluginError for what is needed, by capability, and the tracer lacks."""
+        provider = self._plugins.provider("tracer", self._name)
         for capability, what in needed.items():
-            if what and capability not in provider.capabilities:
+            if capability not in provider.capabilities:
                 raise PluginError(
                     f"the tracer {provider.name!r} cannot do {what} (capability {capability}); "
                     "choose another with --tracer NAME"

@@ -2,51 +2,46 @@
 
 from art_core import Sandbox
 
-with Sandbox("ws/") as box:
-    result = box.run(["make", "test"])
-    print(result.status, result.stdout.decode())
+with Sandbox("ws/", database="ws.db") as box:
+    done = box.run(["make", "test"], timeout=600)
+    print(done.status, done.stdout.decode())
 """
 
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Sequence
+from _thread import allocate_lock
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from art_core.attach import Attachment, Capture, deadline_after, passing_signals, wants_terminal
+from art_core.attach import Attachment, passing_signals, wants_terminal
 from art_core.contracts import Exit, Launch
-from art_core.errors import FAILURE
+from art_core.errors import IsolationError, UsageError
+from art_core.launching import Launching, not_started
 from art_core.options import Options
 from art_core.planning import Preparation, Prepared
-from art_core.spawn import Launcher, LaunchFailed, Streams, Terminal
+from art_core.spawn import Launcher, Streams, Terminal
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Unpack
 
+    from art_core.changes import Change
     from art_core.egress import Watched
-    from art_core.gateways import Refusal
+    from art_core.history import Point
+    from art_core.kept import Kept
     from art_core.lending import Granted
     from art_core.logged import Logged
+    from art_core.process import How, Process, Result
+    from art_core.session import Session
     from art_core.settings import Settings
 
-Command = Sequence[str | bytes]
-
-
-class Result(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    exit: Exit
-    stdout: bytes
-    stderr: bytes
-    refusals: Sequence[Refusal] = ()
-    """What it asked for and a filtered network refused."""
-
-    @property
-    def status(self) -> int:
-        """The exit status, as a shell would see it: 128+N after signal N."""
-        return self.exit.code
+Command = Sequence[str | bytes | os.PathLike[str]]
+Path = str | bytes | os.PathLike[str]
+PIPE, STDOUT, DEVNULL = -1, -2, -3
+"""The same as subprocess's."""
 
 
 class _Started(NamedTuple):
@@ -55,15 +50,6 @@ class _Started(NamedTuple):
     launcher: Launcher
     exit: Callable[[], Exit]
     passage: Watched | None
-
-
-class TimeoutExpired(TimeoutError):
-    """A command ran longer than it was given; it was ended. Holds what it printed until then."""
-
-    def __init__(self, timeout_s: float, stdout: bytes, stderr: bytes) -> None:
-        super().__init__(f"the command did not end within {timeout_s:g} s")
-        self.stdout = stdout
-        self.stderr = stderr
 
 
 class Sandbox:
@@ -84,9 +70,11 @@ class Sandbox:
         ask: Callable[[str], bool] | None = None,
         **options: Any,
     ) -> None:
-        self._launcher = launcher
-        self._passages: list[Watched] = []
-        self._sessions: list[Logged] = []
+        self._pid = os.getpid()
+        self._lock, self._asking = allocate_lock(), allocate_lock()
+        self._session: Session | None = None
+        self._closed = False
+        self._logged: list[Logged] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
             self._preparation = Preparation(Options(workspace=directory, **options), settings, ask, launcher)
@@ -99,6 +87,7 @@ class Sandbox:
             if launcher is not None:
                 launcher.close()
             raise
+        self._launching = Launching(self._preparation, launcher)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -109,17 +98,23 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything. Idempotent."""
-        if self._launcher is not None:
-            self._launcher.close()
-            self._launcher = None
-        for passage in self._passages:
-            passage.close()
-        self._preparation.close()
+        """End what still runs, keep the home, and let go of everything. Idempotent; in a process that was
+        forked it does nothing. Raises StoreError when not all of the home reached the database."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            session, self._session, self._closed = self._session, None, True
+        with ExitStack() as closing:
+            closing.callback(self._preparation.close)
+            closing.callback(self._launching.close)
+            if session is not None:
+                closing.callback(session.close)
 
     def gateway_served(self) -> bool:
-        """Whether every run so far had its way out of a filtered network."""
-        return bool(self._passages) and all(passage.served() for passage in self._passages)
+        """Whether every run had its way out of a filtered network; asked when the sandbox is closed."""
+        return bool(self._launching.passages) and all(
+            passage.served() for passage in self._launching.passages
+        )
 
     def greetings(self) -> Sequence[str]:
         """What a user should be told before a run: what a store found out when it opened the home,
@@ -136,8 +131,8 @@ class Sandbox:
         why it failed was told."""
         overlay = self._preparation.overlay
         notes = () if overlay is None else overlay.notes()
-        refused = [line for passage in self._passages for line in passage.lines]
-        logged = [line for session in self._sessions for line in session.notes]
+        refused = [line for passage in self._launching.passages for line in passage.lines]
+        logged = [line for one in self._logged for line in one.notes]
         left = self._preparation.notices(failed=exit.code != 0 and not explained)
         return [*notes, *logged, *refused, *left]
 
@@ -155,7 +150,9 @@ class Sandbox:
     def failure_note(self, argv: Command) -> str | None:
         """One line on what may be behind the failure of a command: there is a preset for it, or its name
         means another program inside than for the caller."""
-        return self._preparation.failure_note(_encode(argv))
+        from art_core.hints import Hints
+
+        return Hints(self._preparation).failed(os.fsdecode(_encode(argv)[0]))
 
     def default_command(self) -> list[bytes]:
         """What runs when no command is given: the agent whose preset was asked for, else an interactive
@@ -167,52 +164,156 @@ class Sandbox:
         Starts nothing."""
         return self._preparation.launch(_encode(argv), terminal=terminal, hide_values=True).launch
 
-    def run(self, argv: Command, *, input: bytes | None = None, timeout: float | None = None) -> Result:
-        """Run a command to its end, with `input` as its standard input, and return what it printed.
+    # --- many commands in one sandbox ----------------------------------------------------------
 
-        Raises TimeoutExpired after `timeout` seconds; the command and all it started are ended.
-        """
-        attachment = Attachment(self._preparation.stream_owner)
-        capture = Capture(attachment, input)
-        try:
-            started = self._start(argv, capture.streams, attachment=attachment)
-            launcher, passage = started.launcher, started.passage
-            try:
-                attachment.launched()
-                in_time = attachment.run(launcher.fileno(), deadline=deadline_after(timeout), news=passage)
-                if not in_time:
-                    launcher.signal(signal.SIGKILL)
-                    attachment.run(launcher.fileno())
-                exit = started.exit()
-            finally:
-                launcher.close()
-            stdout, stderr = capture.contents(1), capture.contents(2)
-            if not in_time:
-                assert timeout is not None
-                raise TimeoutExpired(timeout, stdout, stderr)
-            return Result(exit, stdout, stderr, () if passage is None else tuple(passage.refused))
-        finally:
-            attachment.close()
-            capture.close()
+    @overload
+    def start(self, argv: Command, *, text: Literal[False] = ..., **how: Unpack[How]) -> Process[bytes]: ...
 
-    def popen(self, argv: Command) -> Process:
-        """Start a command whose streams are pipes of the caller's."""
-        pipes = [os.pipe() for _ in range(3)]
-        ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
-        theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
+    @overload
+    def start(self, argv: Command, *, text: Literal[True], **how: Unpack[How]) -> Process[str]: ...
+
+    def start(self, argv: Command, *, text: bool = False, **how: Unpack[How]) -> Process[Any]:
+        """Start a command in the sandbox, which is open from the first one on. Without more its
+        standard input is empty, and its output and error are pipes; with `text` of str (UTF-8). Raises
+        ArtError."""
+        from art_core.process import Pipes
+
+        session, words = self._opened(), _encode(argv)
+        command = session.command(words, how.get("cwd"), how.get("env") or {})
+        pipes = Pipes.made(
+            how.get("stdin", DEVNULL),
+            how.get("stdout", PIPE),
+            how.get("stderr", PIPE),
+            self._preparation.stream_owner,
+        )
+        logged = None
         try:
-            if self._preparation.stream_owner is not None:
-                for fd in theirs:
-                    os.fchown(fd, *self._preparation.stream_owner)
-            started = self._start(argv, Streams(*theirs))
-        except BaseException:
-            for fd in ours:
-                os.close(fd)
+            logged = self._launching.begun(words)
+            return session.start(command, pipes, logged, text=text)
+        except BaseException as error:
+            pipes.close()
+            not_started(logged, error)
             raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        return Process(started, ours)
+
+    @overload
+    def run(
+        self,
+        argv: Command,
+        *,
+        input: bytes | None = ...,
+        timeout: float | None = ...,
+        check: bool = ...,
+        text: Literal[False] = ...,
+        **how: Unpack[How],
+    ) -> Result[bytes]: ...
+
+    @overload
+    def run(
+        self,
+        argv: Command,
+        *,
+        input: str | None = ...,
+        timeout: float | None = ...,
+        check: bool = ...,
+        text: Literal[True],
+        **how: Unpack[How],
+    ) -> Result[str]: ...
+
+    def run(
+        self,
+        argv: Command,
+        *,
+        input: Any = None,
+        timeout: float | None = None,
+        check: bool = False,
+        text: Any = False,
+        **how: Unpack[How],
+    ) -> Result[Any]:
+        """Run a command to its end, with `input` as its standard input, and return what it printed; for the
+        rest see `start`. Raises TimeoutExpired after `timeout` seconds, when the command and all that it
+        started have been ended, and with `check` CommandFailed for a status that is not 0."""
+        if input is not None:
+            how["stdin"] = PIPE
+        process: Process[Any] = self.start(argv, text=text, **how)
+        with process:
+            result = process.communicate(input, timeout)
+        if check:
+            result.check()
+        return result
+
+    def read(self, path: Path, *, at: str | None = None) -> bytes:
+        """The contents of a file inside, as a command sees it, or of one in the home `at` a snapshot or a
+        branch. A path is relative to the workspace, and `~` is the home. Raises OSError; for a snapshot
+        StoreError."""
+        if at is None:
+            return self._moved("read", path)
+        with self._kept() as kept:
+            return kept.read(path, at)
+
+    def write(self, path: Path, contents: bytes | str, *, append: bool = False) -> None:
+        """Write a file inside, as a command would. Raises OSError."""
+        data = contents.encode() if isinstance(contents, str) else contents
+        self._moved("append" if append else "write", path, data)
+
+    def listdir(self, path: Path = ".") -> list[str]:
+        """The names in a directory inside, in byte order. Raises OSError."""
+        return [os.fsdecode(name) for name in self._moved("list", path).split(b"\0")[:-1]]
+
+    def _moved(self, what: str, path: Path, data: bytes = b"") -> bytes:
+        return self._opened().move(what, path, data, self._preparation.stream_owner)
+
+    def snapshot(self, name: str | None = None) -> Point:
+        """Keep the home as it is now, under a name or one made of the time. Raises StoreError."""
+        with self._kept() as kept:
+            return kept.snapshot(name)
+
+    def snapshots(self) -> Sequence[Point]:
+        """The snapshots of the database, the oldest first. Raises StoreError."""
+        with self._kept() as kept:
+            return kept.snapshots()
+
+    def diff(self, since: str | None = None) -> Sequence[Change]:
+        """What changed in the workspace: against the host's files, or since a snapshot. Raises ArtError."""
+        with self._kept() as kept:
+            return kept.diff(since)
+
+    @contextmanager
+    def _kept(self) -> Iterator[Kept]:
+        """What the database has, for one thread at a time."""
+        from art_core.kept import Kept
+
+        self._refuse_forked()
+        with self._asking:
+            yield Kept(self._preparation)
+
+    def _opened(self) -> Session:
+        """The sandbox, launched when the first command comes."""
+        from art_core.session import Session
+
+        self._refuse_forked()
+        with self._lock:
+            if self._session is None:
+                if self._closed:
+                    raise IsolationError("this sandbox was closed; open another")
+                needed = {"commands": "many commands in one sandbox"}
+                self._preparation.require_capabilities(needed)
+                out_fd = None
+                if (recording := self._preparation.recording) is not None:
+                    recording.require(needed)
+                    if (out_fd := recording.open()) is None:
+                        raise UsageError(
+                            "trace: the record of an open sandbox goes to a file: trace_log=FILE"
+                        )
+                passage = self._launching.passage(None)
+                launch = partial(self._launching.launch, passage=passage, out_fd=out_fd)
+                self._session = Session(self._preparation, launch, passage)
+            return self._session
+
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._pid:
+            raise IsolationError(
+                f"this sandbox belongs to process {self._pid}, from which this one was forked; open another"
+            )
 
     def execute(
         self,
@@ -220,17 +321,19 @@ class Sandbox:
         *,
         interactive: bool | None = None,
         tell: Callable[[str], None] | None = None,
+        output: int | None = None,
     ) -> Exit:
-        """Run a command on the caller's own standard streams, as the command line does.
+        """Run a command on the caller's own standard streams, as the command line does, in a sandbox of its
+        own. With `output`, a descriptor, what it prints goes there and it has no input.
 
         `interactive` None gives it a PTY when standard input and output are both terminals.
         While it runs, SIGTERM, SIGINT, SIGHUP and SIGQUIT to this process go to the command. `tell` is
         called with what a user should know at once, unless a PTY has the screen: then `notices` has it.
         """
-        terminal = wants_terminal(interactive)
+        terminal = output is None and wants_terminal(interactive)
         attachment = Attachment(self._preparation.stream_owner)
         try:
-            streams, state = attachment.caller_streams(terminal=terminal)
+            streams, state = attachment.caller_streams(terminal=terminal, output=output)
             started = self._start(
                 argv,
                 streams,
@@ -254,69 +357,34 @@ class Sandbox:
         argv: Command,
         streams: Streams,
         *,
-        terminal: bool = False,
-        state: Terminal | None = None,
-        tell: Callable[[str], None] | None = None,
-        attachment: Attachment | None = None,
+        terminal: bool,
+        state: Terminal | None,
+        tell: Callable[[str], None] | None,
+        attachment: Attachment,
     ) -> _Started:
-        """Launch; where root's workspace cannot be staged, once more without. A trace that has no log
-        goes to standard error, through the relay of `attachment` where there is one."""
-        held = self._preparation.held
-        passage, egress = None, self._preparation.egress
-        if egress is not None:
-            passage = egress.open(self._preparation.identity.host_ids, tell)
-            self._passages.append(passage)
-        door_fd = -1 if passage is None else passage.door_fd
+        """Launch one command. A trace that has no log goes to standard error, through the relay of the
+        attachment."""
+        passage = self._launching.passage(tell)
         recording = self._preparation.recording
-        out_fd = -1
+        out_fd = None
         if recording is not None:
             opened = recording.open()
-            out_fd = opened if opened is not None else 2 if attachment is None else attachment.record()
-        logged = self._begun(_encode(argv))
-        while True:
-            prepared = self._preparation.launch(_encode(argv), terminal=terminal, door_fd=door_fd)
-            launcher = self._launcher or self._new_launcher()
-            self._launcher = None
-            try:
-                launcher.order(
-                    prepared.launch,
-                    streams,
-                    stage=prepared.stage,
-                    identity=prepared.identity,
-                    terminal=state,
-                    worker=self._preparation.worker_fd,
-                    limits=None if held is None else held.order,
-                    record=None if recording is None else out_fd,
-                )
-            except LaunchFailed as error:
-                launcher.close()
-                if error.step != "stage" or not self._preparation.stop_mapping():
-                    _not_started(logged, error)
-                    raise
-            except BaseException as error:
-                launcher.close()
-                _not_started(logged, error)
-                raise
-            else:
-                return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
-
-    def _new_launcher(self) -> Launcher:
-        recording = self._preparation.recording
-        launcher = Launcher(traced=recording is not None)
-        if recording is not None:
-            launcher.trace(recording.plan)
-        return launcher
-
-    def _begun(self, argv: Sequence[bytes]) -> Logged | None:
-        """The run in the store's log."""
-        overlay, recording = self._preparation.overlay, self._preparation.recording
-        if overlay is None:
-            return None
-        trace = None if recording is None else recording.log
-        logged = overlay.begin(argv, trace, snapshot=self._preparation.options.snapshot)
-        if logged is not None:
-            self._sessions.append(logged)
-        return logged
+            out_fd = attachment.record() if opened is None else opened
+        logged = self._launching.begun(_encode(argv))
+        try:
+            prepared, launcher = self._launching.launch(
+                streams,
+                -1,
+                argv=_encode(argv),
+                terminal=terminal,
+                state=state,
+                passage=passage,
+                out_fd=out_fd,
+            )
+        except BaseException as error:
+            not_started(logged, error)
+            raise
+        return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
 
     def _exit(
         self, prepared: Prepared, ended: Launcher, passage: Watched | None, logged: Logged | None
@@ -326,66 +394,12 @@ class Sandbox:
             passage.close()
         exit = self._preparation.exit(outcome, prepared)
         if logged is not None:
+            self._logged.append(logged)
             logged.ended(exit, () if passage is None else list(passage.told))
         return exit
 
 
-class Process:
-    """A command that runs; its streams are binary files of the caller's."""
-
-    def __init__(self, started: _Started, streams: Sequence[int]) -> None:
-        self._launcher = started.launcher
-        self._exit_of = started.exit
-        self._exit: Exit | None = None
-        self.stdin: BinaryIO = os.fdopen(streams[0], "wb", buffering=0)
-        self.stdout: BinaryIO = os.fdopen(streams[1], "rb")
-        self.stderr: BinaryIO = os.fdopen(streams[2], "rb")
-
-    def wait(self) -> Exit:
-        """Wait for the end. The command may wait for you: read its output or it can block."""
-        if self._exit is None:
-            try:
-                self._exit = self._exit_of()
-            finally:
-                self._launcher.close()
-        return self._exit
-
-    def poll(self) -> Exit | None:
-        """How it ended, None while it runs."""
-        import select
-
-        if self._exit is None and select.select([self._launcher], [], [], 0)[0]:
-            return self.wait()
-        return self._exit
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to the command; after SIGTERM, SIGHUP and SIGQUIT it has a grace to end."""
-        self._launcher.signal(number)
-
-    def kill(self) -> None:
-        """End the command and everything it started."""
-        self._launcher.signal(signal.SIGKILL)
-
-    def close(self) -> None:
-        """Close the streams and end the command if it still runs."""
-        for stream in (self.stdin, self.stdout, self.stderr):
-            stream.close()
-        self._launcher.close()
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, *_: object) -> Literal[False]:
-        self.close()
-        return False
-
-
-def _not_started(logged: Logged | None, error: BaseException) -> None:
-    if logged is not None:
-        logged.ended(Exit(FAILURE, "isolation", str(error)), ())
-
-
 def _encode(argv: Command) -> list[bytes]:
-    if isinstance(argv, (str, bytes)) or not argv:
+    if isinstance(argv, (str, bytes, os.PathLike)) or not argv:
         raise TypeError("a command is a list of words, the program first")
     return [os.fsencode(word) for word in argv]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from art_core.contracts import Launch
+    from art_core.order import Socket
     from art_core.tracing import Plan
 from art_core.errors import IsolationError
 
@@ -56,6 +57,7 @@ class Launcher:
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
         self._control, theirs = order.pair()
+        keep_private(self._control)
         self.pid = start_process("art_core.launcher", theirs.fileno())
         theirs.close()
         self._control.send(order.TRACED if traced else order.UNTRACED)
@@ -88,7 +90,7 @@ class Launcher:
         own = []
         for number, content in launch.files.items():
             if isinstance(content, bytes):
-                content = _sealed(content)
+                content = sealed(content)
                 own.append(content)
             targets[number] = len(descriptors)
             descriptors.append(content)
@@ -167,6 +169,7 @@ class Launcher:
     def close(self) -> None:
         """Let go; ends the sandbox if it still runs. Idempotent."""
         if self.pid:
+            forget(self._control)
             self._control.close()
             pid, self.pid = self.pid, 0
             with contextlib.suppress(ChildProcessError):
@@ -174,8 +177,31 @@ class Launcher:
 
 
 def _single_threaded() -> bool:
-    threading = sys.modules.get("threading")
-    return threading is None or threading.active_count() == 1
+    """Threads that Python has not made count as well."""
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+_private: list[Socket] = []
+
+
+def keep_private(connection: Socket) -> None:
+    """Close this end in whatever is forked from this process: our helpers end when its last holder does, and
+    that is to be this process. `forget` it before it is closed."""
+    _private.append(connection)
+
+
+def forget(connection: Socket) -> None:
+    """Idempotent."""
+    with contextlib.suppress(ValueError):
+        _private.remove(connection)
+
+
+def _close_private() -> None:
+    while _private:
+        _private.pop().close()
+
+
+os.register_at_fork(after_in_child=_close_private)
 
 
 def start_process(module: str, control: int) -> int:
@@ -228,7 +254,7 @@ def _spawn_fresh(module: str, control: int) -> int:
         os.close(high)
 
 
-def _sealed(content: bytes) -> int:
+def sealed(content: bytes) -> int:
     """A memfd that holds `content` and can no longer be changed (memfd_create(2))."""
     fd = os.memfd_create("art", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(content)

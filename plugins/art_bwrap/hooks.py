@@ -60,6 +60,7 @@ def art_isolations() -> Iterable[Provider[Isolation]]:
                     "seeds",
                     "devices",
                     "filters",
+                    "commands",
                 }
             ),
             settings=Settings,

@@ -1,8 +1,9 @@
-"""The small program between bwrap and the command.
+"""The small program between bwrap and the command, or the commands of a sandbox that stays open.
 
 It runs inside, as a child of bwrap's pid 1: takes the terminal, reports that it is about to
 execute, executes, and reports the errno when that failed, because bwrap ends with 1 for its own
-failures, a missing program and one that cannot be executed alike.
+failures, a missing program and one that cannot be executed alike. Where it starts many commands it is
+pid 1 itself.
 
 The code of `become_command` is marshalled and made a function again by the same interpreter, with
 no globals, so it imports what it needs by itself.
@@ -17,6 +18,7 @@ from typing import Any
 
 from art_bwrap.filling import fill_home
 from art_core.contracts import HOME
+from art_core.executing import execute
 
 
 def become_command(
@@ -32,18 +34,23 @@ def become_command(
     seeds_fd: int,
     fill_home: CodeType | None,
     home: bytes,
+    execute: CodeType,
+    serve: CodeType | None,
+    commands_fd: int,
 ) -> None:
-    """Execute `argv` in `cwd`; `stderr_fd` becomes 2, and sockets that listen on the loopback ports
-    `listen` are sent through `door_fd`. `fill_home` (`filling`) unpacks what comes from `seeds_fd` into
-    `home`. Does not return."""
+    """Execute `argv` in `cwd` (`art_core.executing`); `stderr_fd` becomes 2, and sockets that listen on the
+    loopback ports `listen` are sent through `door_fd`. `fill_home` (`filling`) unpacks what comes from
+    `seeds_fd` into `home`. With `serve` (`art_core.inside`) start the commands that come on `commands_fd`
+    instead. Does not return."""
     # `signal` would import enum, which costs more than all the rest; `_signal` is built in.
     import _signal  # type: ignore[import-not-found]
     import os
 
-    def fail(number: int, status: int, found: bytes = b"", what: str = "found") -> None:
-        os.write(report_fd, f'{{"exec-errno": {number}, "{what}": "{found.hex()}"}}'.encode())
-        os._exit(status)
+    def fail(number: int, what: str) -> None:
+        os.write(report_fd, f'{{"exec": true}}{{"exec-errno": {number}, "{what}": ""}}'.encode())
+        os._exit(125)
 
+    make: Any = type(fail)
     os.dup2(stderr_fd, 2)
     if door_fd >= 0:
         import _socket
@@ -62,18 +69,18 @@ def become_command(
             for one in (*listening, door):
                 one.close()
         except OSError as error:
-            os.write(report_fd, b'{"exec": true}')
-            fail(error.errno or 0, 125, b"", "listen")
+            fail(error.errno or 0, "listen")
     if fill_home is not None:
         try:
-            make: Any = type(fail)
             make(fill_home, {})(seeds_fd, home)
         except OSError as error:
-            os.write(report_fd, b'{"exec": true}')
-            fail(error.errno or 0, 125, b"", "seeds")
+            fail(error.errno or 0, "seeds")
     os.set_inheritable(report_fd, False)
-    os.closerange(3, report_fd)
-    os.closerange(report_fd + 1, 1 << 20)
+    last = 2
+    for kept in sorted({report_fd, commands_fd} - {-1}):
+        os.closerange(last + 1, kept)
+        last = kept
+    os.closerange(last + 1, 1 << 20)
     for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT):
         _signal.signal(ignored, _signal.SIG_DFL)
     os.setsid()
@@ -84,54 +91,13 @@ def become_command(
             if os.isatty(fd):
                 fcntl.ioctl(fd, 0x540E, 0)  # TIOCSCTTY, tty_ioctl(4)
                 break
-    if rlimits:
-        import resource
-
-        for number, value in rlimits:
-            _, hard = resource.getrlimit(number)
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(number, (value, value))
     os.write(report_fd, b'{"exec": true}')
-    try:
-        os.chdir(cwd)
-    except OSError as error:
-        fail(error.errno or 0, 125, cwd, "cwd")
-    name = argv[0]
-    if b"/" in name:
-        candidates = [name]
-    elif name:
-        path = env.get(b"PATH", b"/usr/bin:/bin")
-        candidates = [(directory or b".") + b"/" + name for directory in path.split(b":")]
-    else:
-        candidates = []
-    worst = 2
-    found = b""
-    for candidate in candidates:
-        try:
-            os.execve(candidate, argv, env)
-        except OSError as error:
-            number = error.errno or 0
-        except ValueError:
-            number = 22
-        if number == 8:  # ENOEXEC: a script without a first line, which execvp(3) gives to sh
-            try:
-                with open(candidate, "rb") as file:
-                    binary = b"\0" in file.read(128)
-                if not binary:
-                    os.execve(b"/bin/sh", [b"/bin/sh", candidate, *argv[1:]], env)
-            except OSError:
-                pass
-        if number in (2, 20):  # ENOENT, ENOTDIR: of the file, or of its interpreter
-            if os.path.lexists(candidate) and not found:
-                found = candidate
-            continue
-        if number == 13:  # EACCES: go on looking, as execvp(3) does
-            if os.path.isdir(candidate) and b"/" not in name:
-                continue
-            worst, found = 13, candidate
-            continue
-        fail(number, 126, candidate)
-    fail(worst, 126 if found else 127, found)
+    if serve is not None:
+        os.close(report_fd)
+        names: dict[str, Any] = {"__name__": "art_core.inside"}
+        exec(serve, names)
+        names["serve"](commands_fd, make(execute, {}), rlimits)
+    make(execute, {})(argv, env, cwd, report_fd, rlimits)
 
 
 def payload(
@@ -146,8 +112,14 @@ def payload(
     listen: Sequence[int] = (),
     rlimits: Sequence[tuple[int, int]] = (),
     seeds_fd: int = -1,
+    commands_fd: int = -1,
 ) -> bytes:
     """The code and its arguments, for `bootstrap`."""
+    serve = None
+    if commands_fd >= 0:
+        from art_core.executing import code_inside
+
+        serve = code_inside()
     what = (
         list(argv),
         dict(env),
@@ -161,6 +133,9 @@ def payload(
         seeds_fd,
         fill_home.__code__ if seeds_fd >= 0 else None,
         HOME.encode(),
+        execute.__code__,
+        serve,
+        commands_fd,
     )
     return marshal.dumps((become_command.__code__, what))
 

@@ -76,6 +76,7 @@ class Bubblewrap(NamedTuple):
             listen=run.listen,
             rlimits=run.rlimits,
             seeds_fd=descriptors.add(run.seeds_fd) if run.seeds_fd >= 0 else -1,
+            commands_fd=descriptors.add(run.commands_fd) if run.commands_fd >= 0 else -1,
         )
         files = descriptors.files
         files[ARGUMENTS] = b"\0".join(map(os.fsencode, options)) + b"\0"
@@ -111,6 +112,9 @@ class Bubblewrap(NamedTuple):
         options = ["--unshare-user", "--uid", str(run.uid), "--gid", str(run.gid), "--unshare-ipc"]
         options += ["--unshare-pid", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"]
         options += ["--cap-drop", "ALL", "--clearenv", "--json-status-fd", str(REPORT)]
+        if run.commands_fd >= 0:
+            # No command may end the process that starts them all: process 1 gets no signal from inside.
+            options.append("--as-pid-1")
         if run.network != "host":
             options.append("--unshare-net")
         forbids = self.abilities.forbid_userns and not run.nested

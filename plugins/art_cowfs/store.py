@@ -17,7 +17,7 @@ from art_core.errors import StoreError
 from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
 from art_core.maintenance import Collected, Finding, Info, Squashed
-from art_core.spawn import start_process
+from art_core.spawn import forget, keep_private, start_process
 from art_core.trees import TreeReader, TreeWriter
 
 LIBRARIES = ("apsw", "pyfuse3", "trio")
@@ -94,6 +94,7 @@ class Server:
         """`module` has its `serve`; `kept` says what there is of a run when it was killed."""
         self._kept = kept
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        keep_private(self._control)
         with theirs:
             self.pid = start_process(module, theirs.fileno())
         self.pidfd = os.pidfd_open(self.pid)
@@ -144,6 +145,7 @@ class Server:
 
     def abandon(self) -> None:
         """Let go, and wait for the end of the process."""
+        forget(self._control)
         self._control.close()
         os.close(self.pidfd)
         os.waitpid(self.pid, 0)

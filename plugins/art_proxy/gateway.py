@@ -15,7 +15,7 @@ from art_core import channel
 from art_core.contracts import Reason
 from art_core.errors import PluginError
 from art_core.gateways import Destination, Refusal
-from art_core.spawn import start_process
+from art_core.spawn import forget, keep_private, start_process
 
 LIBRARIES = ("h11", "trio")
 _END_S = 2.0
@@ -53,6 +53,7 @@ class Process:
         self, allowed: Sequence[Destination], forwarded: Sequence[int], ids: tuple[int, int] | None
     ) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        keep_private(self._control)
         self._door, their_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, their_door:
             self.pid = start_process("art_proxy.server", theirs.fileno())
@@ -104,5 +105,6 @@ class Process:
             os.waitpid(self.pid, 0)
             self.pid = 0
             self._read()
+            forget(self._control)
             self._control.close()
         return self._more

@@ -32,7 +32,7 @@ def art_tracers() -> Iterable[Provider[Tracer]]:
             summary="ptrace: every system call, or those chosen at full speed for all others",
             contract=1,
             create=_create,
-            capabilities=frozenset({"jsonl", "summary", "classes", "agent"}),
+            capabilities=frozenset({"jsonl", "summary", "classes", "agent", "commands"}),
             probe=_probe,
         )
     ]

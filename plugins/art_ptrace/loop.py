@@ -23,6 +23,7 @@ from art_ptrace.writers import Writer
 
 _EXECS = frozenset({"execve", "execveat"})
 _MOST_ATTEMPTS = 64
+_SAYS_S = 0.02
 _STOPPED = 0x7F
 _EXEC_STOP = SIGTRAP | stops.EVENT_EXEC << 8
 _SECCOMP_STOP = SIGTRAP | stops.EVENT_SECCOMP << 8
@@ -33,7 +34,8 @@ class Loop:
     """Follows one launched process and all that comes of it.
 
     Nothing is recorded before the child's `execs` programs were executed: that is the isolation. The next
-    one is the command, and whoever appears from then on is its.
+    one is the command, and whoever appears from then on is its. A process that the isolation forks later,
+    in a sandbox that stays open, is the isolation's too until it executes a program.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Loop:
         self._calls: dict[int, Call] = {}
         self._execs_left = child.execs + 1
         self._tracees = Tracees()
+        self._isolation: set[int] = set()
+        """What the isolation forked and was not met yet."""
         self._status = 0
 
     def run(self) -> int:
@@ -65,6 +69,8 @@ class Loop:
                 continue
             if tracee is None:
                 tracee = self._tracees.add(tid, recorded=self._execs_left <= 0)
+                if tracee.recorded and self._is_isolations(tracee):
+                    tracee.recorded = False
             stop = status >> 8
             if stop == syscall_stop:
                 self._syscall(tracee)
@@ -75,7 +81,7 @@ class Loop:
             elif stop == _EXEC_STOP:
                 self._executed(tid)
             elif stop >> 8:
-                self._go_on(tracee)  # A fork or a clone: its child tells of itself.
+                self._forked(tracee)
             else:
                 self._signal(tracee, stop)
         self._writer.finish()
@@ -166,13 +172,35 @@ class Loop:
                 return
         self._begins(tracee, call, values, found)
 
+    def _forked(self, tracee: Tracee) -> None:
+        """A fork or a clone: its child tells of itself, perhaps before."""
+        if not tracee.recorded and self._execs_left <= 0:
+            child = stops.event_message(tracee.tid)
+            if child not in self._tracees.by_tid:
+                self._isolation.add(child)
+        self._go_on(tracee)
+
+    def _is_isolations(self, tracee: Tracee) -> bool:
+        """Whether the isolation forked it. Its word is waited for, since it stops right after; what lost its
+        parent before that stop has another one now, which says nothing."""
+        if tracee.tid in self._isolation:
+            self._isolation.discard(tracee.tid)
+            return True
+        parent = self._tracees.by_tid.get(tracee.parent)
+        until = time.monotonic() + _SAYS_S
+        while parent is not None and not parent.recorded and time.monotonic() < until:
+            if stops.forked(parent.tid) == tracee.tid:
+                return True
+            os.sched_yield()
+        return False
+
     def _executed(self, tid: int) -> None:
         tracee, superseded = self._tracees.execute(tid, stops.event_message(tid) or tid)
         if superseded is not None and superseded.recorded:
             self._end_call(superseded)
             self._writer.superseded(superseded, tracee.inside)
-        if self._execs_left > 0:
-            self._execs_left -= 1
+        if not tracee.recorded:
+            self._execs_left = max(0, self._execs_left - 1)
             tracee.recorded = not self._execs_left
             tracee.attempts.clear()
             if self._execs_left or not self._shown_exec():
@@ -187,7 +215,7 @@ class Loop:
         self, tracee: Tracee, call: Call, values: Sequence[int], found: Found | None, result: int
     ) -> None:
         """An exec failed before the command began: it is the command's if no other succeeds."""
-        if self._execs_left == 1 and len(tracee.attempts) < _MOST_ATTEMPTS and self._shown_exec():
+        if self._execs_left <= 1 and len(tracee.attempts) < _MOST_ATTEMPTS and self._shown_exec():
             tracee.attempts.append((call, values, found, result, tracee.began))
 
     def _group_stop(self, tracee: Tracee, number: int) -> None:
@@ -205,13 +233,14 @@ class Loop:
             self._writer.signal(tracee, number, info)
 
     def _ended(self, tid: int, tracee: Tracee | None, status: int) -> None:
+        self._isolation.discard(tid)  # It was killed before it was met: its number may come again.
         if tid == self._child.pid:
             self._status = status
         if tracee is None:
             if self._execs_left > 0 or tid == self._child.pid:
                 return
             tracee = self._tracees.add(tid, recorded=True)
-        if tracee.attempts and self._execs_left > 0:
+        if tracee.attempts and not tracee.recorded:
             for call, values, found, result, began in tracee.attempts:
                 tracee.began = began
                 self._writer.call(tracee, call, values, found, result)

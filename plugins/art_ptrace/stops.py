@@ -25,6 +25,9 @@ _SECCOMP, _EXITKILL = 1 << 7, 1 << 20
 OPTIONS = _SYSGOOD | _FORK | _VFORK | _CLONE | _EXEC | _SECCOMP | _EXITKILL
 """PTRACE_O_*: what a tracee's stops tell; and that it dies with its tracer."""
 
+_FORK_STOPS = frozenset(signal.SIGTRAP | event << 8 for event in (1, 2, 3))
+"""The si_code of a stop at a fork, a vfork or a clone."""
+
 request = ctypes.PyDLL(None).ptrace
 """request(what, tid, address, data): -1 when it failed. Without types: converting costs twice the call.
 Numbers are C ints, so addresses come as `c_void_p`."""
@@ -59,6 +62,13 @@ def event_message(tid: int) -> int:
     """What an event stop is about: the former tid of a thread that executed."""
     request(GETEVENTMSG, tid, 0, _MESSAGE_AT)
     return int(_message.value)
+
+
+def forked(tid: int) -> int:
+    """The child of a thread that stands at its fork or clone; 0 for one that does not."""
+    info = signal_info(tid)
+    stands = info is not None and int.from_bytes(info[8:12], "little") in _FORK_STOPS
+    return event_message(tid) if stands else 0
 
 
 def signal_info(tid: int) -> bytes | None:

@@ -74,6 +74,7 @@ class Tracee:
         "call",
         "found",
         "inside",
+        "parent",
         "prefix",
         "process",
         "read",
@@ -82,12 +83,13 @@ class Tracee:
         "values",
     )
 
-    def __init__(self, tid: int, inside: int, process: Process, *, recorded: bool) -> None:
+    def __init__(self, tid: int, inside: int, process: Process, *, recorded: bool, parent: int) -> None:
         self.tid = tid
         self.inside = inside
         self.process = process
         self.read = process.read
         self.recorded = recorded
+        self.parent = parent
         self.prefix = prefix(tid, inside)
         self.call: Call | None = None
         self.values: Sequence[int] = ()
@@ -127,7 +129,9 @@ class Tracees:
                 pid, int(status.get("NStgid", str(pid)).split()[-1]), status.get("Name", "")
             )
         process.threads += 1
-        tracee = self.by_tid[tid] = Tracee(tid, _inside(status, tid), process, recorded=recorded)
+        tracee = self.by_tid[tid] = Tracee(
+            tid, _inside(status, tid), process, recorded=recorded, parent=int(status.get("PPid", 0))
+        )
         return tracee
 
     def remove(self, tracee: Tracee) -> None:

@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from art_core.attach import Attachment, Capture
+from art_core.attach import Attachment
 from art_core.contracts import Launch
 from art_core.errors import IsolationError
 from art_core.spawn import Launcher, LaunchFailed
+from tests.core.capturing import Capture
 
 STDERR, REPORT, FILE = 5, 6, 9
 
@@ -185,7 +186,7 @@ def test_a_signal_goes_to_the_command_and_its_handler_finishes() -> None:
         capture,
     ):
         while b"ready" not in capture.contents(1):
-            attachment.run(launcher.fileno(), deadline=time.monotonic() + 0.02)
+            attachment.relay.run(launcher.fileno(), deadline=time.monotonic() + 0.02)
         launcher.signal(signal.SIGTERM)
         attachment.run(launcher.fileno())
         ended = Ended(launcher.result(), capture)
@@ -195,9 +196,10 @@ def test_a_signal_goes_to_the_command_and_its_handler_finishes() -> None:
 
 SUPERVISOR = textwrap.dedent("""
     import os, sys
-    from art_core.attach import Attachment, Capture
+    from art_core.attach import Attachment
     from art_core.contracts import Launch
     from art_core.spawn import Launcher
+    from tests.core.capturing import Capture
     launcher, attachment = Launcher(), Attachment(None)
     capture = Capture(attachment, b"")
     print("start", flush=True)

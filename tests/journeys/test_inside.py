@@ -292,8 +292,7 @@ def test_trust_is_remembered_by_content(caller: Caller, workspace: Path) -> None
 
 PROGRAM = """
 import sys
-from art_core import Sandbox
-from art_core.sandbox import TimeoutExpired
+from art_core import PIPE, Sandbox, TimeoutExpired
 
 with Sandbox(sys.argv[1]) as box:
     done = box.run(["sh", "-c", "cat; echo oops >&2; exit 3"], input=b"some text")
@@ -306,13 +305,13 @@ with Sandbox(sys.argv[1]) as box:
         assert error.stdout == b"before\\n"
     else:
         raise SystemExit("no timeout")
-    with box.popen(["cat"]) as process:
+    with box.start(["cat"], stdin=PIPE) as process:
         assert process.poll() is None
         process.stdin.write(b"line\\n")
         process.stdin.close()
         assert process.stdout.read() == b"line\\n"
         assert process.wait().code == 0
-    first, second = box.popen(["sleep", "100"]), box.popen(["sh", "-c", "echo two"])
+    first, second = box.start(["sleep", "100"]), box.start(["sh", "-c", "echo two"])
     assert second.stdout.read() == b"two\\n"
     first.kill()
     assert first.wait().code == 137 and second.wait().code == 0
@@ -322,17 +321,32 @@ print("done")
 """
 
 
-KILLER = """
-import signal, sys
+LAUNCHED = """
+import os, signal, sys
 from art_core import Sandbox
+from art_core.spawn import Streams
 
+def launched(box, *words):
+    read, write = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR)
+    prepared, launcher = box._launching.launch(Streams(null, write, null), -1, argv=words)
+    os.close(write)
+    return open(read, "rb"), launcher, lambda: box._preparation.exit(launcher.result(), prepared)
+"""
+
+KILLER = (
+    LAUNCHED
+    + """
 with Sandbox(sys.argv[1]) as box:
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT) * 5:
-        with box.popen(["sleep", "100"]) as process:
+        _, launcher, ended = launched(box, b"sleep", b"100")
+        launcher.signal(number)
+        assert ended()[:2] == (128 + number, "signal"), number
+        with box.start(["sleep", "100"]) as process:
             process.send_signal(number)
-            ended = process.wait()
-            assert (ended.code, ended.by) == (128 + number, "signal"), (number, ended)
+            assert process.wait()[:2] == (128 + number, "signal"), number
 """
+)
 
 
 def test_a_signal_before_the_command_runs_is_no_failure_of_the_sandbox(
@@ -342,19 +356,19 @@ def test_a_signal_before_the_command_runs_is_no_failure_of_the_sandbox(
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-STOPPED = """
-import os, signal, sys
-from art_core import Sandbox
-
-command = "trap 'echo handled; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
-with Sandbox(sys.argv[1]) as box, box.popen(["sh", "-c", command]) as process:
-    launcher = process._launcher.pid
-    os.kill(launcher, signal.SIGSTOP)
-    assert process.stdout.readline() == b"ready\\n"
-    process.send_signal(signal.SIGTERM)
-    os.kill(launcher, signal.SIGCONT)
-    assert (process.stdout.read(), process.wait().code) == (b"handled\\n", 7)
+STOPPED = (
+    LAUNCHED
+    + """
+command = b"trap 'echo handled; exit 7' TERM; echo ready; while :; do sleep 0.1; done"
+with Sandbox(sys.argv[1]) as box:
+    output, launcher, ended = launched(box, b"sh", b"-c", command)
+    os.kill(launcher.pid, signal.SIGSTOP)
+    assert output.readline() == b"ready\\n"
+    launcher.signal(signal.SIGTERM)
+    os.kill(launcher.pid, signal.SIGCONT)
+    assert (output.read(), ended().code) == (b"handled\\n", 7)
 """
+)
 
 
 def test_a_signal_right_after_the_command_started_goes_to_it(caller: Caller, workspace: Path) -> None:

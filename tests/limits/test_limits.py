@@ -63,7 +63,7 @@ def test_time_is_held_for_python_programs_too(
         "from art_core import Sandbox\n"
         "with Sandbox(sys.argv[1], timeout='0.3') as box:\n"
         "    print(box.run(['sleep', '100']).exit[:2])\n"
-        "    with box.popen(['sleep', '100']) as process: print(process.wait()[:2])\n"
+        "    with box.start(['sleep', '100']) as process: print(process.wait()[:2])\n"
     )
     done = plain.run([installed.python, "-I", "-c", source, ungrouped.workspace])
     assert done.stdout.splitlines() == [b"(124, 'limit')"] * 2, done.stderr.decode()

@@ -17,7 +17,7 @@ from tests.testing.kit import keeps_every_rule
 def test_it_keeps_every_rule(root: Caller, with_strace: Path) -> None:
     """As a plain user too: tests/testing/test_writing_a_plugin.py types that."""
     kit = SOURCE / "tests/test_conformance.py"
-    skipped = {"agent", "jsonl", "summary"}
+    skipped = {"agent", "commands", "jsonl", "summary"}
     with fresh_directory(root) as place:
         assert keeps_every_rule(root, with_strace / "python", kit, place, skipped) > 25
 

@@ -122,6 +122,7 @@ ISOLATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "test_signal_status": {"exit": lambda ended: ended._replace(code=ended.code & 127)},
     "test_command_not_found": {"exit": lambda ended: ended._replace(code=1)},
     "test_silence_is_failure": {"exit": lambda ended: ended._replace(code=0)},
+    "test_commands_starter": {"words": lambda words: _without(words, "--as-pid-1")},
 }
 """The rule that is broken, and how."""
 

@@ -70,6 +70,19 @@ class Early(Tampered):
         return super().run(begun, request)
 
 
+class Gossiping(Tampered):
+    """Takes what the isolation forks for the commands'."""
+
+    def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
+        from art_ptrace.loop import Loop
+
+        def never(loop: Loop, tracee: object) -> bool:
+            return False
+
+        Loop._is_isolations = never  # type: ignore[method-assign, assignment]
+        return super().run(spawn, request)
+
+
 class Careless:
     """Records nothing, and has a process at its side whose end it does not notice."""
 
@@ -164,6 +177,7 @@ TRACERS: dict[str, Callable[[Tracer], Tracer]] = {
     "test_chosen_calls": lambda whole: Tampered(whole, _opens_too),
     "test_agent": lambda whole: Tampered(whole, _opens_too),
     "test_jsonl": lambda whole: Tampered(whole, record=_without('"killed"')),
+    "test_commands_alone": Gossiping,
     "test_ends_with_the_tracer": lambda whole: Careless(),
     "test_unwritable": Silent,
 }

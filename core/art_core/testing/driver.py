@@ -29,7 +29,7 @@ from art_core.tracing import Plan
 PATH = b"/usr/local/bin:/usr/bin:/bin"
 INSIDE_ID = 1000
 """The uid and gid a root caller's command sees as its own (SANDBOX rule: files stay root's outside)."""
-_STAND_IN = 65520
+STAND_IN = 65520
 """The ordinary user that a root caller's sandbox is on the host."""
 PATIENCE_S = 30.0
 """How long anything may take; a sandbox starts within a small part of a second."""
@@ -232,7 +232,7 @@ class Driver:
             opened_now, streams = self._streams(opened, terminal=run.terminal)
             running = Running(self, launcher, opened_now)
             try:
-                identity = (_STAND_IN, _STAND_IN) if is_root() else None
+                identity = (STAND_IN, STAND_IN) if is_root() else None
                 record = None if trace is None else trace[1]
                 launcher.order(launch, streams, stage=stage, identity=identity, record=record)
             except ArtError as error:
@@ -272,7 +272,7 @@ class Driver:
         for fd in set(streams):
             opened.callback(os.close, fd)
             if is_root():
-                os.fchown(fd, _STAND_IN, _STAND_IN)
+                os.fchown(fd, STAND_IN, STAND_IN)
         return ends, streams
 
     def run(self, *argv: bytes | str, input: bytes = b"", **wishes: Any) -> Ran:
@@ -329,4 +329,4 @@ def shown(source: str, guest: str, *, writable: bool = False) -> Mount:
 def owned_by_command(path: str) -> None:
     """Give a file to the host's user that the command is, so that only the isolation says no."""
     if is_root():
-        os.chown(path, _STAND_IN, _STAND_IN)
+        os.chown(path, STAND_IN, STAND_IN)

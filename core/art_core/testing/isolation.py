@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from art_core.contracts import Context, Isolation, Provider
-from art_core.testing import confining, launching, providers, showing
+from art_core.testing import commanding, confining, launching, providers, showing
 from art_core.testing.driver import Driver
 from art_core.testing.rules import Rule, apply
 
@@ -27,6 +27,7 @@ class IsolationContract(
     confining.PrivilegeRules,
     confining.NetworkRules,
     confining.TerminalRules,
+    commanding.CommandsRules,
 ):
     """What every isolation has to keep. Override `isolation_provider`:
 

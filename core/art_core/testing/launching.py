@@ -26,6 +26,7 @@ KNOWN_CAPABILITIES = frozenset(
         "network-filtered",
         "seeds",
         "devices",
+        "commands",
         "nested",
         "rlimits",
         "filters",

@@ -16,13 +16,13 @@ from art_core.contracts import Provider, Tracer, TraceRequest
 from art_core.errors import ArtError
 from art_core.plugins import Plugins
 from art_core.settings import Settings
-from art_core.testing import choosing, ending, following, observing, providers
+from art_core.testing import choosing, commanding, ending, following, observing, providers
 from art_core.testing.driver import Driver, Ran, Running
 from art_core.testing.record import Record
 from art_core.testing.rules import Rule, apply
 from art_core.tracing import Plan
 
-KNOWN_CAPABILITIES = frozenset({"jsonl", "summary", "classes", "agent"})
+KNOWN_CAPABILITIES = frozenset({"jsonl", "summary", "classes", "agent", "commands"})
 """What `art_core.contracts.Tracer` lists."""
 _LONGEST_FILTER = 4096
 """BPF_MAXINSNS; an instruction is eight bytes (seccomp(2))."""
@@ -122,15 +122,17 @@ class Tracery:
         format: Literal["text", "jsonl"] = "text",
         summary: bool = False,
         log: str | None = None,
+        commands_fd: int = -1,
     ) -> Running:
-        """Start a command whose record goes to `log`."""
+        """Start a command whose record goes to `log`, or those that come on `commands_fd`."""
         self._runs += 1
         request = TraceRequest(syscalls, format, summary)
         filters = self.filters(request)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         out = os.open(self.log if log is None else log, flags, 0o600)
         try:
-            return self._sandbox.start(*argv, trace=(self._plan(request), out), filters=filters)
+            trace = self._plan(request), out
+            return self._sandbox.start(*argv, trace=trace, filters=filters, commands_fd=commands_fd)
         finally:
             os.close(out)
 
@@ -171,7 +173,12 @@ class Tracery:
 
 
 class TracerContract(
-    following.CallRules, following.ProcessRules, choosing.ChoiceRules, choosing.FormatRules, ending.EndRules
+    following.CallRules,
+    following.ProcessRules,
+    choosing.ChoiceRules,
+    choosing.FormatRules,
+    ending.EndRules,
+    commanding.TracedCommandsRules,
 ):
     """What every tracer has to keep. Override `tracer_example`:
 
