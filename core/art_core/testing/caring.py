@@ -75,15 +75,14 @@ class CareRules:
         kept.write("shown", b"host")
         with kept.home() as mounted:
             mounted.do(lambda path: os.mkdir(f"{path}/made"))
-            mounted.ask("commit")
-            with kept.store("write") as store, kept.workspace() as workspace:
-                files = cast(Files, store)
-                with files.home("main", workspace) as home:
-                    shown = home.find(b"workspace/shown")
-                    rule.holds(shown is not None and shown.hosts and home.find(b"made"), f"it shows {shown}")
-                with files.home("main", None) as home:
-                    rule.holds(home.find(b"workspace/shown") is None, "the host's directory was not given")
-                kept.refused(lambda: files.home_writer("main", workspace).__enter__())
+        with kept.home(), kept.store("write") as store, kept.workspace() as workspace:
+            files = cast(Files, store)
+            with files.home("main", workspace) as home:
+                shown = home.find(b"workspace/shown")
+                rule.holds(shown is not None and shown.hosts and home.find(b"made"), f"it shows {shown}")
+            with files.home("main", None) as home:
+                rule.holds(home.find(b"workspace/shown") is None, "the host's directory was not given")
+            kept.refused(lambda: files.home_writer("main", workspace).__enter__())
 
     @requires("maintenance")
     def test_care(self, rule: Rule, kept: Kept) -> None:

@@ -196,8 +196,9 @@ class StoreContract(
                 return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
 
     Each test is one rule, named in its failure. Some ask for a capability: `durable` (what was synced
-    outlives the server), `files`, `growth`, `history`, `maintenance`, `seeds` and `shares`. Runs as root and
-    as a plain user; do both.
+    outlives the server), `live` (what is done is in the store while the home is mounted), `numbers` (inode
+    numbers last), `renames` (a directory of the host is renamed in one step), `files`, `growth`,
+    `history`, `maintenance`, `seeds` and `shares`. Runs as root and as a plain user; do both.
     """
 
     @pytest.fixture

@@ -42,7 +42,7 @@ def art_stores() -> Iterable[Provider[Stores]]:
             summary="a directory of JSON files, for homes that are small",
             contract=1,
             create=_create,
-            capabilities=frozenset({"durable"}),
+            capabilities=frozenset({"durable", "live", "numbers", "renames"}),
             settings=Settings,
             probe=_probe,
         )
