@@ -23,7 +23,12 @@ PLUGIN_MAY: dict[str, set[str]] = {
     "art_ptrace": {"ptrace"},
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
-CONTRIB_MAY = {"art_overlayfs": {"apsw", "art_cowfs", "art_fusefs"}, "art_strace": {"click"}}
+CONTRIB_MAY = {
+    "art_jar": {"art_fusefs", "pyfuse3", "trio"},
+    "art_overlayfs": {"apsw", "art_cowfs", "art_fusefs"},
+    "art_strace": {"click"},
+    "art_unshare": set[str](),
+}
 """The same for distributions of their own. `art_overlayfs` keeps homes in the database of `art_cowfs`, which
 is its library for that."""
 LIBRARIES = {"art_fusefs"}

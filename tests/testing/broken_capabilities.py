@@ -232,6 +232,7 @@ BROKEN: Sequence[tuple[str, Provider[Any]]] = [
     ("test_names_of_points", _database(TakesNamesTwice)),
     ("test_restore", _database(ForgetsWhatWasBefore)),
     ("test_log", _database(LogsNoEnd)),
+    ("test_log_of_a_run", _database(LogsNoEnd)),
     ("test_growth", _database(GrowsWithoutEnd)),
     ("test_seeds", _database(ShowsNoSeeds)),
     ("test_shares", _database(CopiesShares)),
