@@ -57,6 +57,7 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/throughput.py
 	$(VENV)/bin/python benchmarks/filesystem.py
 	$(VENV)/bin/python benchmarks/overlay.py
+	$(VENV)/bin/python benchmarks/overlayfs.py
 	$(VENV)/bin/python benchmarks/changes.py
 	$(VENV)/bin/python benchmarks/scale.py
 	$(VENV)/bin/python benchmarks/layers.py

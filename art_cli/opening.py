@@ -59,7 +59,7 @@ def opened(
     name = options.get("store") or settings.store
     if capability and capability not in plugins.provider("store", name).capabilities:
         raise PluginError(
-            f"the store {name!r} cannot do this (capability {capability}); choose another with --store"
+            f"the store {name!r} cannot do this (capability {capability}); choose another with --store NAME"
         )
     stores: Stores = plugins.create("store", name)
     with plugins.guard("store", name):

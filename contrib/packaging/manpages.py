@@ -23,7 +23,8 @@ import click
 from art_cli import help as pages
 from art_cli.options import GROUPS, RUN, SUBCOMMANDS, Option
 from art_core import settings, settings_keys
-from art_core.plugins import KINDS, Plugins, defaults_of
+from art_core.plugin_settings import defaults_of
+from art_core.plugins import KINDS, Plugins
 from art_core.settings import Settings
 
 DATE = "2026-11-25"

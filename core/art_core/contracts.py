@@ -298,7 +298,9 @@ class Isolation(Protocol):
 
 
 class Store(Protocol):
-    """One open database."""
+    """One open database. Capabilities of its homes: `durable`, what was synced outlives the worker; `live`,
+    what is done is in the database while the home is mounted, and not only at the end; `numbers`, a file has
+    the same inode number the next time; `renames`, a directory of the host is renamed in one step."""
 
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions."""

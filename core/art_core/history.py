@@ -128,7 +128,7 @@ def keeps_history(provider: Provider[Any], *, asked: str = "") -> bool:
     if asked:
         raise PluginError(
             f"{asked}: the store {provider.name!r} keeps no branches, snapshots and sessions (capability "
-            f"{CAPABILITY}); choose another store with --store"
+            f"{CAPABILITY}); choose another with --store NAME"
         )
     return False
 

@@ -128,6 +128,12 @@ def mount_fuse(
     _check(_libc.mount(os.fsencode(name), os.fsencode(target), kind, flags, options.encode()))
 
 
+def mount_overlay(name: str, target: str, options: str) -> None:
+    """Mount an overlayfs (Documentation/filesystems/overlayfs.rst); `options` say of what."""
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
+    _check(_libc.mount(name.encode(), os.fsencode(target), b"overlay", flags, options.encode()))
+
+
 def unmount(target: str, *, lazy: bool = False) -> None:
     """Raises OSError(EBUSY) for what is in use, unless it may go `lazy`, with its last user."""
     _check(_libc.umount2(os.fsencode(target), _MNT_DETACH * lazy))

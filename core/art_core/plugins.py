@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from art_core import dirs, entrypoints
+from art_core import dirs, entrypoints, plugin_settings
 from art_core.contracts import CONTRACT_VERSIONS, Context, Provider
 from art_core.entrypoints import EntryPoint
 from art_core.errors import ArtError, PluginError, SettingsError
 from art_core.hookspecs import PROJECT
-from art_core.settings import Settings
+from art_core.settings import Settings, nearest
 
 if TYPE_CHECKING:
     import pluggy
@@ -32,6 +32,10 @@ KINDS: Mapping[str, str] = {
     "gateway": "art_gateways",
 }
 """Kind of provider -> the hook that answers with it."""
+
+_OPTION = "--no-plugin"
+_NEWER = "upgrade art-runtime"
+"""The cure for what was written against a newer ART."""
 
 State = Literal["ok", "disabled", "not installed", "unavailable", "broken", "unsupported contract"]
 
@@ -94,17 +98,24 @@ class Plugins:
             hookspecs = [core]
         plugins = cls(settings, env, group, hookspecs)
         variable = [name.strip() for name in env.get("ART_DISABLE_PLUGINS", "").split(",")]
-        blocked = {**dict.fromkeys(settings.plugins_disabled, "the setting plugins.disabled")}
+        sources = settings.sources
+        taken_out = f"plugins.disabled in {sources.get('plugins_disabled', 'the settings')}"
+        blocked = dict.fromkeys(settings.plugins_disabled, taken_out)
         blocked |= dict.fromkeys(filter(None, variable), "ART_DISABLE_PLUGINS")
-        blocked |= dict.fromkeys(disabled, "--no-plugin")
+        blocked |= dict.fromkeys(disabled, _OPTION)
         for entry in entrypoints.scan(group, path):
             only = settings.plugins_only
-            if only is not None and entry.name not in only:
-                blocked.setdefault(entry.name, "the setting plugins.only")
             if entry.name in blocked:
-                plugins._note(entry, "disabled", f"by {blocked[entry.name]}")
+                by = blocked[entry.name]
+                cure = f"leave {by} {entry.name} out" if by == _OPTION else f"take {entry.name} out of {by}"
+                plugins._note(entry, "disabled", f"by {by}", cure)
+            elif only is not None and entry.name not in only:
+                by = f"plugins.only in {sources.get('plugins_only', 'the settings')}"
+                plugins._note(entry, "disabled", f"by {by}", f"add {entry.name} to it")
             else:
                 plugins._load(entry)
+        if group == PROJECT:
+            plugins._check_overrides()
         return plugins
 
     # --- loading -------------------------------------------------------------------------------
@@ -115,7 +126,7 @@ class Plugins:
     def _load(self, entry: EntryPoint) -> None:
         try:
             plugin = _imported(entry)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             self._note_missing(entry, error)
             return
         except Exception as error:
@@ -127,12 +138,21 @@ class Plugins:
             self._note_broken(entry, error)
 
     def _note_broken(self, entry: EntryPoint, error: Exception) -> None:
-        self._note(entry, "broken", _words(error), f"--no-plugin {entry.name} leaves it out")
+        cure = f"--no-plugin {entry.name} leaves it out"
+        if type(error).__name__ in ("TypeError", "PluginValidationError"):  # Another hook, another field.
+            cure = f"{_NEWER}, if it was written for a newer one; {cure}"
+        self._note(entry, "broken", _words(error), cure)
 
-    def _note_missing(self, entry: EntryPoint, error: ModuleNotFoundError) -> None:
+    def _note_missing(self, entry: EntryPoint, error: ImportError) -> None:
         from art_core import channel
 
         missing = error.name or ""
+        if missing.partition(".")[0] == __package__:
+            self._note(entry, "unsupported contract", f"this ART lacks what it imports: {error}", _NEWER)
+            return
+        if not isinstance(error, ModuleNotFoundError):
+            self._note_broken(entry, error)
+            return
         if entry.module == missing or entry.module.startswith(f"{missing}."):
             kinds = (channel.brings(kind, entry.name) for kind in KINDS)
             cure = next(filter(None, kinds), channel.OTHERWISE)
@@ -154,15 +174,16 @@ class Plugins:
                     raise TypeError(f"{hook} answered {type(provider).__name__}, not a Provider")
                 found.append((kind, provider))
         for kind, provider in found:
-            if provider.contract > CONTRACT_VERSIONS[kind]:
-                self._note(
-                    entry,
-                    "unsupported contract",
-                    f"{kind} {provider.name} speaks contract {provider.contract}, "
-                    f"this ART {CONTRACT_VERSIONS[kind]}",
-                    "upgrade art-runtime",
-                )
+            spoken = CONTRACT_VERSIONS[kind]
+            if provider.contract != spoken:
+                cure = _NEWER if provider.contract > spoken else f"upgrade {entry.distribution}"
+                what = f"{kind} {provider.name} speaks contract {provider.contract}, this ART {spoken}"
+                self._note(entry, "unsupported contract", what, cure)
                 return
+        same = next((other for other, loaded in self._loaded if loaded is plugin), None)
+        if same is not None:
+            self._note(entry, "broken", f"{entry.module} is {_place(same)} already", "uninstall one of them")
+            return
         for kind, provider in found:
             self._sources[kind].append(_Source(provider, entry))
         self._loaded.append((entry, plugin))
@@ -222,26 +243,34 @@ class Plugins:
         if found:
             both = " and ".join(_place(source.entry) for source in found)
             raise PluginError(
-                f"two plugins provide the {_spoken(kind)} {name!r}: {both}; leave one out: --no-plugin NAME"
+                f"two plugins provide the {_spoken(kind)} {name!r}: {both}; {_ways_apart(found)}"
             )
         raise PluginError(self.absence(kind, name))
 
     def absence(self, kind: str, name: str) -> str:
         """Why there is no provider of that name, what is there instead, and what brings it."""
-        from art_core import channel
-
-        words = [f"there is no {_spoken(kind)} {name!r}"]
-        installed = sorted(source.provider.name for source in self._sources[kind])
-        words.append(f"installed: {', '.join(installed) or 'none'}")
-        cure = channel.brings(kind, name)
+        installed = sorted({source.provider.name for source in self._sources[kind]})
+        words = [f"there is no {_spoken(kind)} {name!r}", f"installed: {', '.join(installed) or 'none'}"]
         failed = [row for row in self.rows() if row.state != "ok"]
         words += [f"plugin {row.name} is {row.state} ({row.reason})" for row in failed]
-        own = next((row for row in failed if row.name in (name, kind) and row.cure), None)
-        if own is not None:
-            cure = own.cure
-        if cure:
-            words.append(f"to get it: {cure}")
+        words.append(f"to get it: {' or '.join(self._ways_to(kind, name, failed))}")
         return "; ".join(words)
+
+    def _ways_to(self, kind: str, name: str, failed: Sequence[PluginRow]) -> Sequence[str]:
+        """What may bring a provider. A plugin that was not asked may provide anything."""
+        from art_core import channel
+
+        ways = [row.cure for row in failed if row.state in ("disabled", "unsupported contract")]
+        own = [row for row in failed if row.name in (name, kind) and row.cure not in ways]
+        ways += [f"install {row.distribution} anew" if row.state == "broken" else row.cure for row in own]
+        brought = channel.brings(kind, name)
+        if brought is not None and not any(row.name == name for row in failed):
+            ways.append(brought)
+        if not ways:
+            others = sorted({source.provider.name for source in self._sources[kind]})
+            near = nearest(name, others).removeprefix("; ") if others else ""
+            ways = [channel.OTHERWISE, *([f"choose another; {near}"] if near else [])]
+        return list(dict.fromkeys(ways))
 
     # --- using ---------------------------------------------------------------------------------
 
@@ -249,29 +278,30 @@ class Plugins:
         """What the provider is created and probed with. Raises SettingsError on a wrong setting."""
         below = os.path.join("plugins", provider.name)
         return Context(
-            settings=self._plugin_settings(provider),
+            settings=plugin_settings.checked(provider, self._settings),
             state_dir=os.path.join(dirs.state_dir(self._env), below),
             cache_dir=os.path.join(dirs.cache_dir(self._env), below),
             uid=os.getuid(),
             gid=os.getgid(),
         )
 
-    def _plugin_settings(self, provider: Provider[Any]) -> Any:
-        given = self._settings.plugin_settings.get(provider.name, {})
-        if provider.settings is None and not given:
-            return None
-        known = {} if provider.settings is None else defaults_of(provider.settings)
-        for key, value in given.items():
-            source = self._settings.sources.get(f"plugins.{provider.name}.{key}", "settings")
-            where = f"{source}: plugins.{provider.name}.{key}"
-            if key not in known:
-                from art_core.settings import nearest
+    def settings_of(self, kind: str, name: str) -> Sequence[plugin_settings.Setting]:
+        """The provider's settings as they are used. Raises PluginError, and SettingsError on a wrong one."""
+        return plugin_settings.shown(self.provider(kind, name), self._settings)
 
-                raise SettingsError(f"{where}: unknown key{nearest(key, list(known)) if known else ''}")
-            default = known[key]
-            if isinstance(default, (bool, int, str)) and type(value) is not type(default):
-                raise SettingsError(f"{where}: must be of type {type(default).__name__}")
-        return None if provider.settings is None else provider.settings(**given)
+    def settings_of_nobody(self) -> Mapping[str, str]:
+        """`[plugins.NAME]` that no plugin here reads: NAME, and what it may have been meant for."""
+        names = sorted({source.provider.name for sources in self._sources.values() for source in sources})
+        unread = [name for name in self._settings.plugin_settings if name not in names]
+        return {name: nearest(name, names) for name in unread}
+
+    def _check_overrides(self) -> None:
+        """Raises SettingsError for a `-c` that no plugin reads. What a file says may be for one that is left
+        out, or not installed now."""
+        for name, near in self.settings_of_nobody().items():
+            for key in self._settings.plugin_settings[name]:
+                if self._settings.sources.get(f"plugins.{name}.{key}") == "-c":
+                    raise SettingsError(f"-c: plugins.{name}.{key}: no plugin here provides {name!r}{near}")
 
     def create(self, kind: str, name: str) -> Any:
         """What a provider creates. Raises ArtError or OSError as it does, and PluginError for
@@ -306,28 +336,24 @@ class Plugins:
             yield
         except (ArtError, OSError):
             raise
-        except ModuleNotFoundError as error:
-            from art_core import channel
-
-            library = (error.name or "").partition(".")[0]
-            raise PluginError(
-                f"the {_spoken(kind)} {name!r} needs the library {library}, which is not installed; "
-                f"to get it: {channel.cure('library', library)}"
-            ) from error
         except Exception as error:
+            library = error.name or "" if isinstance(error, ImportError) else ""
+            if library.partition(".")[0] == __package__:
+                raise PluginError(
+                    f"the {_spoken(kind)} {name!r} was written for a newer ART ({_words(error)}); {_NEWER}"
+                ) from error
+            if isinstance(error, ModuleNotFoundError):
+                from art_core import channel
+
+                library = library.partition(".")[0]
+                raise PluginError(
+                    f"the {_spoken(kind)} {name!r} needs the library {library}, which is not installed; "
+                    f"to get it: {channel.cure('library', library)}"
+                ) from error
             entry = self._source(kind, name).entry
             raise PluginError(
                 f"plugin {entry.name} ({entry.distribution}, {entry.version}) failed: {_words(error)}"
             ) from error
-
-
-def defaults_of(settings: type[Any]) -> Mapping[str, object]:
-    """The keys of a plugin's settings with their defaults: of a NamedTuple, or of a dataclass."""
-    if issubclass(settings, tuple):
-        return dict(settings._field_defaults)  # type: ignore[attr-defined]
-    from dataclasses import fields
-
-    return {field.name: field.default for field in fields(settings)}
 
 
 def _imported(entry: EntryPoint) -> Any:
@@ -352,6 +378,14 @@ def _words(error: BaseException) -> str:
 def _identity(entry: EntryPoint) -> tuple[str, str, str, str]:
     """The first fields of an entry point's row."""
     return entry.name, entry.distribution, entry.version, entry.location
+
+
+def _ways_apart(sources: Sequence[_Source]) -> str:
+    """How to keep only one of them."""
+    names = sorted({source.entry.name for source in sources})
+    if len(names) == 1:
+        return "uninstall one of them"
+    return "leave one out: " + " or ".join(f"{_OPTION} {name}" for name in names)
 
 
 def _place(entry: EntryPoint) -> str:

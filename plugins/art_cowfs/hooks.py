@@ -34,7 +34,18 @@ def art_stores() -> Iterable[Provider[Stores]]:
             create=_create,
             probe=_probe,
             capabilities=frozenset(
-                {"durable", "files", "growth", "history", "maintenance", "seeds", "shares"}
+                {
+                    "durable",
+                    "files",
+                    "growth",
+                    "history",
+                    "live",
+                    "maintenance",
+                    "numbers",
+                    "renames",
+                    "seeds",
+                    "shares",
+                }
             ),
         )
     ]

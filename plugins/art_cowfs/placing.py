@@ -38,7 +38,7 @@ class Placing:
         return directory, name
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
-        self._make_room()
+        self.make_room()
         directory, name = self.parent(entry.path)
         first = next(blocks, None) if entry.kind == "file" else None  # What cannot be read changes nothing.
         self._tree.pending.reserve(min(entry.size, 2 * BATCH_BYTES))
@@ -53,7 +53,7 @@ class Placing:
         node.target = entry.target
         try:
             if entry.kind == "file":
-                self._fill(node, entry.size, blocks if first is None else chain([first], blocks))
+                self.fill(node, entry.size, blocks if first is None else chain([first], blocks))
         except BaseException:
             if node.nlink == 0:
                 self._tree.discard(node)
@@ -86,17 +86,18 @@ class Placing:
                 node.names_changing = True
             directory.nlink += 1
 
-    def _fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
+    def fill(self, node: CowNode, size: int, blocks: Iterator[tuple[int, bytes]]) -> None:
+        """Give a node other contents."""
         self._tree.resize(node, 0)
         node.origin = None
         for offset, data in blocks:
             if offset:
-                self._make_room()
+                self.make_room()
             self._tree.write(node, offset, data)
         self._tree.resize(node, size)
 
     def link(self, path: bytes, to: Entry) -> Entry:
-        self._make_room()
+        self.make_room()
         directory, name = self.parent(path)
         node, present = self._tree.node(to.ino), self._tree.held(directory, name)
         if present is not node:
@@ -108,7 +109,7 @@ class Placing:
         return to._replace(path=path)
 
     def remove(self, path: bytes) -> None:
-        self._make_room()
+        self.make_room()
         directory, name = self.parent(path)
         node = self._tree.lookup(directory, name)
         if node is not None:
@@ -128,7 +129,7 @@ class Placing:
         if node.nlink == 0:
             self._tree.discard(node)
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
         """Between two entries: what an entry changes and what is agreed on it are one transaction."""
         self._tree.settle()
         pending = self._tree.pending

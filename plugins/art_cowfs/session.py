@@ -273,7 +273,7 @@ class Session:
         finally:
             connection.close()
 
-    def _merge_all(self) -> None:
+    def merge_all(self) -> None:
         """The same for all of the chain, when nobody has the branch open any more."""
         with self._lock.committing():
             while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
@@ -313,7 +313,7 @@ class Session:
                 self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._writing.close()
             if failure is None:
-                self._merge_all()
+                self.merge_all()
                 self._tidy()
             else:
                 self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

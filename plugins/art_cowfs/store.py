@@ -88,18 +88,24 @@ class Databases:
 class Server:
     """The process that serves a mount. See `contracts.Worker`."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, module: str = "art_cowfs.server", kept: str = "what it had answered is in the database"
+    ) -> None:
+        """`module` has its `serve`; `kept` says what there is of a run when it was killed."""
+        self._kept = kept
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         keep_private(self._control)
         with theirs:
-            self.pid = start_process("art_cowfs.server", theirs.fileno())
+            self.pid = start_process(module, theirs.fileno())
         self.pidfd = os.pidfd_open(self.pid)
 
-    def start(self, wish: Mapping[str, object], descriptors: Sequence[int]) -> Sequence[str]:
+    def start(
+        self, wish: Mapping[str, object], descriptors: Sequence[int], ready_s: float = _READY_S
+    ) -> Sequence[str]:
         """Serve what is wished; return what the user should know. Raises StoreError when it cannot."""
         with suppress(OSError):  # It says why it ended.
             socket.send_fds(self._control, [json.dumps(wish).encode()], list(descriptors))
-        notes: Sequence[str] = self._answer(_READY_S).get("notes", ())
+        notes: Sequence[str] = self._answer(ready_s).get("notes", ())
         return notes
 
     def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
@@ -112,7 +118,7 @@ class Server:
             raise StoreError(f"the file system's server did not answer within {timeout_s:.0f} s")
         data = self._control.recv(1 << 16)
         if not data:
-            raise StoreError("the file system's server was killed; what it had answered is in the database")
+            raise StoreError(f"the file system's server was killed; {self._kept}")
         answer: dict[str, Any] = json.loads(data)
         if "error" in answer:
             raise StoreError(str(answer["error"]))
@@ -132,7 +138,7 @@ class Server:
                 said = json.loads(self._control.recv(1 << 16) or b"{}")
             if said.get("closed"):
                 return  # Somebody unmounted it.
-            why = said.get("error", "the file system's server was killed during the run")
+            why = said.get("error", f"the file system's server was killed during the run; {self._kept}")
             raise StoreError(str(why)) from None
         finally:
             self.abandon()

@@ -14,6 +14,8 @@ PARTS = {
     **{path.name: path for path in sorted((ROOT / "plugins").glob("art_*"))},
 }
 """Import name of each part -> its folder."""
+CONTRIB = {path.name: path for path in sorted((ROOT / "contrib").glob("*/src/art_*"))}
+"""The same for plugins that are distributions of their own."""
 PLUGINS = set(PARTS) - {"art_core", "art_cli"}
 
 
@@ -58,7 +60,7 @@ def imports(path: Path) -> Iterator[Import]:
 
 
 def _package(path: Path) -> list[str]:
-    for name, folder in PARTS.items():
+    for name, folder in (PARTS | CONTRIB).items():
         if path.is_relative_to(folder):
             return [name, *path.parent.relative_to(folder).parts]
     raise ValueError(f"{path} is in no part of ART")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PARTS, PLUGINS, ROOT, Import, imports, modules
+from tests.architecture.sources import CONTRIB, PARTS, PLUGINS, ROOT, Import, imports, modules
 
 CORE_MAY = {"pluggy"}
 KIT_MAY = {"pytest", "hypothesis"}
@@ -23,6 +23,14 @@ PLUGIN_MAY: dict[str, set[str]] = {
     "art_ptrace": {"ptrace"},
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
+CONTRIB_MAY = {
+    "art_jar": {"art_fusefs", "pyfuse3", "trio"},
+    "art_overlayfs": {"apsw", "art_cowfs", "art_fusefs"},
+    "art_strace": {"click"},
+    "art_unshare": set[str](),
+}
+"""The same for distributions of their own. `art_overlayfs` keeps homes in the database of `art_cowfs`, which
+is its library for that."""
 LIBRARIES = {"art_fusefs"}
 """Parts that are no plugins: plugins import them."""
 
@@ -65,6 +73,15 @@ def test_a_plugin_imports_the_core_and_what_it_declares_but_no_other_plugin(plug
         if found.top not in allowed and not (kit(found) and found.top in KIT_MAY)
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("plugin", sorted(CONTRIB))
+def test_a_plugin_of_contrib_imports_what_it_declares_and_is_imported_by_nobody(plugin: str) -> None:
+    allowed = {"art_core", plugin} | CONTRIB_MAY[plugin] | BEYOND_STANDARD
+    files = sorted(CONTRIB[plugin].rglob("*.py"))
+    assert [found for path in files for found in imports(path) if found.top not in allowed] == []
+    assert [found for part in PARTS for found in foreign(part) if found.top == plugin] == []
+    assert [path for path in files if path.read_text().count("\n") > 410] == []
 
 
 def test_the_command_line_imports_the_core_and_no_plugin() -> None:

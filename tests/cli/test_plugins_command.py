@@ -46,8 +46,9 @@ def rows(caller: Caller, *words: str, env: dict[str, str] | None = None) -> dict
 
 def test_the_plugins_that_ship_with_art_are_listed(plain: Caller) -> None:
     found = rows(plain)
-    assert found["bwrap"]["provides"] == [{"kind": "isolation", "name": "bwrap"}]
-    assert found["binds"]["provides"] == [{"kind": "mount_source", "name": "binds"}]
+    (bwrap,), (binds,) = found["bwrap"]["provides"], found["binds"]["provides"]
+    assert (bwrap["kind"], bwrap["name"]) == ("isolation", "bwrap")
+    assert (binds["kind"], binds["name"], binds["settings"]) == ("mount_source", "binds", [])
     assert {row["state"] for row in found.values()} == {"ok"}
     assert found["bwrap"]["distribution"] == "art-runtime"
 
@@ -61,6 +62,30 @@ def test_the_list_for_people_has_a_line_for_each(plain: Caller) -> None:
         ["proxy", "ok"],
         ["ptrace", "ok"],
     ]
+
+
+def test_settings_of_plugins_are_shown_with_where_they_are_from(plain: Caller, tmp_path: Path) -> None:
+    config = plain.place / "plugin-settings/art"
+    config.mkdir(parents=True)
+    file = config / "config.toml"
+    file.write_text('[plugins.bwrap]\ntmp_size = "2G"\nforeign_architectures = 1\n[plugins.bwarp]\na = 1\n')
+    env = {"XDG_CONFIG_HOME": str(config.parent)}
+    wrong = plain.art("plugins", env=env).stdout.decode()
+    assert f"    {file}: plugins.bwrap.foreign_architectures: must be true or false, not 1\n" in wrong
+    assert wrong.endswith("[plugins.bwarp] is read by no plugin here; did you mean bwrap?\n")
+    file.write_text('[plugins.bwrap]\ntmp_size = "2G"\n')
+    shown = plain.art("plugins", env=env).stdout.decode()
+    assert f'    plugins.bwrap.tmp_size = "2G"  ({file})\n' in shown and "home_size" not in shown
+    override = ["-c", "plugins.bwrap.foreign_architectures=true"]
+    shown = plain.art("plugins", "-v", *override, env=env).stdout.decode()
+    assert '    plugins.bwrap.home_size = ""  (default)\n' in shown
+    assert "    plugins.bwrap.foreign_architectures = true  (-c)\n" in shown
+    settings = rows(plain, env=env)["bwrap"]["provides"][0]["settings"]
+    assert {"key": "tmp_size", "value": "2G", "source": str(file)} in settings
+    refused = plain.art("-c", "plugins.bwarp.tmp_size=2G", "true", env=env)
+    assert refused.stderr == (
+        b"art: error: -c: plugins.bwarp.tmp_size: no plugin here provides 'bwarp'; did you mean bwrap?\n"
+    )
 
 
 def test_a_plugin_that_is_left_out_is_listed_with_the_reason(plain: Caller) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from art_core.errors import ArtError, PluginError, SettingsError
-from art_core.plugins import PluginRow, Plugins
+from art_core.plugins import KINDS, PluginRow, Plugins
 from art_core.settings import Settings
 from tests.core.distributions import distribution, importable
 
 GOOD = """
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from art_core.contracts import MountSet, Provider
 from art_core.hookspecs import hookimpl
 
@@ -23,6 +23,7 @@ class Settings(NamedTuple):
     size: str = ""
     count: int = 3
     flag: bool = False
+    how: Literal["fast", "safe"] = "safe"
 
 class Source:
     def __init__(self, context):
@@ -127,7 +128,6 @@ def test_a_blocked_plugin_is_not_even_imported(way: str, site: Path) -> None:
     ("text", "reason"),
     [
         ("1/0", "ZeroDivisionError: division by zero"),
-        ("import art_core.nothing", "it needs the library art_core"),
         ("def x(:", "SyntaxError"),
         (HOOK + "art_storse(): pass", "art_storse"),
         (
@@ -179,12 +179,32 @@ def test_a_missing_library_is_unavailable_with_the_command_that_brings_it(site: 
     assert found.cure == "pip install pyfuse3_not_really"
 
 
-def test_a_newer_contract_is_not_used(site: Path) -> None:
-    distribution(site, "d", {"one": good(contract=99)}, {"one": "one"})
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("version", "cure"), [(99, "upgrade art-runtime"), (0, "upgrade d")])
+def test_another_version_of_a_contract_is_not_used(kind: str, version: int, cure: str, site: Path) -> None:
+    text = good(contract=version).replace("art_mount_sources", KINDS[kind])
+    distribution(site, "d", {"one": text}, {"one": "one"})
     plugins = load(site)
-    assert row(plugins, "one").state == "unsupported contract"
-    with pytest.raises(PluginError, match="speaks contract 99"):
-        plugins.provider("mount_source", "one")
+    found = row(plugins, "one")
+    assert (found.state, found.cure) == ("unsupported contract", cure)
+    with pytest.raises(PluginError, match=f"speaks contract {version}, this ART 1.*to get it: {cure}"):
+        plugins.create(kind, "one")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import art_core.of_tomorrow",
+        "from art_core.contracts import Future",
+        good().replace('summary="s"', 'summary="s", future=1'),
+        HOOK + "art_futures(): return []",
+    ],
+)
+def test_what_was_written_for_a_newer_art_is_a_row_with_the_next_step(text: str, site: Path) -> None:
+    distribution(site, "d", {"one": text}, {"one": "one"})
+    found = row(load(site), "one")
+    assert found.state in ("unsupported contract", "broken")
+    assert "upgrade art-runtime" in found.cure
 
 
 def test_two_providers_of_one_name_are_an_error_that_names_both(site: Path) -> None:
@@ -223,7 +243,7 @@ def test_a_provider_is_created_with_its_settings_and_places(site: Path) -> None:
     distribution(site, "d", {"one": good()}, {"one": "one"})
     settings = Settings(plugin_settings={"one": {"size": "big"}})
     context = load(site, settings).create("mount_source", "one").context
-    assert context.settings == ("big", 3, False)
+    assert context.settings == ("big", 3, False, "safe")
     assert context.state_dir == "/home/ann/.local/state/art/plugins/one"
     assert (context.uid, context.gid) == (os.getuid(), os.getgid())
 
@@ -232,15 +252,17 @@ def test_a_provider_is_created_with_its_settings_and_places(site: Path) -> None:
     ("given", "said"),
     [
         ({"siez": "x"}, r"plugins\.one\.siez: unknown key; did you mean size\?"),
-        ({"size": 3}, r"plugins\.one\.size: must be of type str"),
-        ({"count": True}, r"plugins\.one\.count: must be of type int"),
-        ({"flag": 1}, r"plugins\.one\.flag: must be of type bool"),
+        ({"size": 3}, r"plugins\.one\.size: must be a text, not 3"),
+        ({"count": True}, r"plugins\.one\.count: must be a whole number, not True"),
+        ({"flag": 1}, r"plugins\.one\.flag: must be true or false, not 1"),
+        ({"how": "slow"}, r"/etc/art/config\.toml: plugins\.one\.how: 'slow' is none of fast, safe"),
     ],
 )
 def test_a_wrong_setting_of_a_plugin_is_an_error(given: dict[str, object], said: str, site: Path) -> None:
     distribution(site, "d", {"one": good()}, {"one": "one"})
     with pytest.raises(SettingsError, match=said):
-        load(site, Settings(plugin_settings={"one": given})).create("mount_source", "one")
+        sources = {f"plugins.one.{key}": "/etc/art/config.toml" for key in given}
+        load(site, Settings(plugin_settings={"one": given}, sources=sources)).create("mount_source", "one")
 
 
 def failing(error: str) -> str:

@@ -28,6 +28,8 @@ from art_core.contracts import (
 )
 from art_core.testing import IsolationContract, MountSourceContract, MountSourceExample
 from tests.testing.broken_backends import BACKENDS, backend_contract
+from tests.testing.broken_capabilities import BROKEN, capability_contract
+from tests.testing.broken_programs import PROGRAMS, program_contract
 from tests.testing.broken_stores import STORES, store_contract
 from tests.testing.broken_tracers import TRACERS, tracer_contract
 
@@ -235,6 +237,8 @@ CONTRACTS: dict[str, tuple[type, str]] = {
     **{f"TestSource{n}": (_source_contract(rule), rule) for n, rule in enumerate(SOURCES)},
     **{f"TestBackend{n}": (backend_contract(rule), rule) for n, rule in enumerate(BACKENDS)},
     **{f"TestStore{n}": (store_contract(rule), rule) for n, rule in enumerate(STORES)},
+    **{f"TestProgram{n}": (program_contract(rule), rule) for n, rule in enumerate(PROGRAMS)},
+    **{f"TestCapability{n}": (capability_contract(how), rule) for n, (rule, how) in enumerate(BROKEN)},
     **{f"TestTracer{n}": (tracer_contract(rule), rule) for n, rule in enumerate(TRACERS)},
     **{f"TestRecord{n}": (_record_contract(how), rule) for n, (rule, how) in enumerate(RECORDS.items())},
 }

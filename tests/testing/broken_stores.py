@@ -11,6 +11,7 @@ import pytest
 
 from art_core.testing import StoreContract, StoreExample
 from art_core.trees import Agreed, Entry
+from art_fusefs.backend import ROOT
 from tests.testing.memory_store import File, Memory, MemoryBackend, MemoryStore, Tree, provider
 
 # --- trees -------------------------------------------------------------------------------------
@@ -127,6 +128,23 @@ class ShowsLate(MemoryBackend):
             super().save(memory, ending=ending)
 
 
+class NumbersAnew(MemoryBackend):
+    def save(self, memory: int, *, ending: bool) -> None:
+        if ending:
+            files = {ino + 1000 * (ino > ROOT): file for ino, file in self.image.files.items()}
+            for ino, file in files.items():
+                file.ino = ino
+                file.names = {name: at and at + 1000 for name, at in file.names.items()}
+            self.image.files, self.image.next = files, self.image.next + 1000
+        super().save(memory, ending=ending)
+
+
+class EmptiesWhatMoves(MemoryBackend):
+    def enter(self, directory: File, name: bytes, node: File) -> None:
+        super().enter(directory, name, node)
+        node.origin = None
+
+
 class NeverCuts(MemoryBackend):
     def resize(self, node: File, size: int) -> None:
         super().resize(node, max(size, node.size))
@@ -193,6 +211,8 @@ STORES: dict[str, Any] = {
     "test_host_is_never_written": _with_backend(WritesThrough),
     "test_changes_last": _with_backend(LosesTheLastChanges),
     "test_pushed_stays_as_pushed": _with_backend(BringsBackTheHost),
+    "test_directory_renames": _with_backend(EmptiesWhatMoves),
+    "test_numbers_last": _with_backend(NumbersAnew),
     "test_commit": _with_backend(ShowsLate),
     "test_programs_work": _with_backend(NeverCuts),
     "test_one_writer": provider(SharesBranches),

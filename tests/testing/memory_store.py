@@ -512,5 +512,5 @@ def provider(kind: type[MemoryStore] = MemoryStore, **claims: Any) -> Provider[A
         summary="everything in memory, for tests",
         contract=1,
         create=lambda context: Memory(kind),
-        **claims,
+        **{"capabilities": frozenset({"live", "numbers", "renames"}), **claims},
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from conftest import ROOT, Caller, Installed, fresh_directory
+from conftest import ROOT, Caller, Installed, checked, fresh_directory
 
 PAGE = (ROOT / "docs/writing-a-plugin.md").read_text()
-SOURCE = ROOT / "contrib/art-strace"
+PLUGINS = ("art-strace", "art-unshare", "art-jar")
+"""Those of the page that are in the repository; the first one's files have no folder before their names."""
 BLOCK = re.compile(r"^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "--- status "
 
@@ -25,10 +26,14 @@ class Typed(NamedTuple):
     printed: str
 
 
-def files() -> dict[str, str]:
-    """The files of the page's first plugin, which is in the repository."""
-    found = {title: content for _, title, content in BLOCK.findall(PAGE) if title}
-    return {title: content for title, content in found.items() if not title.startswith("../")}
+def files(plugin: str) -> dict[str, str]:
+    """What the page has of a plugin."""
+    found = {}
+    for _, title, content in BLOCK.findall(PAGE):
+        of, name = title[3:].split("/", 1) if title.startswith("../") else (PLUGINS[0], title)
+        if name and of == plugin:
+            found[name] = content
+    return found
 
 
 def steps() -> list[Typed]:
@@ -52,10 +57,12 @@ def as_shown(printed: str, shown: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
-def test_the_page_shows_the_plugin_as_it_is() -> None:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=SOURCE, capture_output=True)
-    there = set(listed.stdout.decode().split()) - {"README.md", "src/art_strace/py.typed"}
-    assert files() == {name: (SOURCE / name).read_text() for name in there}
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_page_shows_the_plugin_as_it_is(plugin: str) -> None:
+    source = ROOT / "contrib" / plugin
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=source, capture_output=True)
+    there = {name for name in listed.stdout.decode().split() if not name.endswith(("README.md", "py.typed"))}
+    assert files(plugin) == {name: (source / name).read_text() for name in there}
 
 
 @pytest.mark.slow
@@ -66,10 +73,10 @@ def test_the_page_can_be_typed(plain: Caller, installed: Installed) -> None:
 
 
 def typed(plain: Caller, installed: Installed, place: Path) -> None:
-    pins = place / "pins.txt"
-    pins.write_text(f"art-runtime @ file://{installed.wheel}\n")
-    env = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
-    env |= {"PIP_CONSTRAINT": str(pins), "XDG_CONFIG_HOME": str(place / "config")}
+    wheels = place / "wheels"
+    wanted = [f"{installed.wheel}[overlay]", "hatchling", "pytest"]
+    checked([sys.executable, "-m", "pip", "wheel", "--quiet", f"--wheel-dir={wheels}", *wanted])
+    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "XDG_CONFIG_HOME": str(place / "config")}
     env["PIP_NO_BUILD_ISOLATION"] = "0"  # pip's way to say that hatchling is not fetched anew each time.
     env["PYTEST_ADDOPTS"] = f"--basetemp={place}/basetemp"
     script = "\n".join(f"{{ {step.command}\n}} 2>&1\necho '{MARK}'$?" for step in steps())

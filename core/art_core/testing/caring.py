@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -74,15 +75,14 @@ class CareRules:
         kept.write("shown", b"host")
         with kept.home() as mounted:
             mounted.do(lambda path: os.mkdir(f"{path}/made"))
-            mounted.ask("commit")
-            with kept.store("write") as store, kept.workspace() as workspace:
-                files = cast(Files, store)
-                with files.home("main", workspace) as home:
-                    shown = home.find(b"workspace/shown")
-                    rule.holds(shown is not None and shown.hosts and home.find(b"made"), f"it shows {shown}")
-                with files.home("main", None) as home:
-                    rule.holds(home.find(b"workspace/shown") is None, "the host's directory was not given")
-                kept.refused(lambda: files.home_writer("main", workspace).__enter__())
+        with kept.home(), kept.store("write") as store, kept.workspace() as workspace:
+            files = cast(Files, store)
+            with files.home("main", workspace) as home:
+                shown = home.find(b"workspace/shown")
+                rule.holds(shown is not None and shown.hosts and home.find(b"made"), f"it shows {shown}")
+            with files.home("main", None) as home:
+                rule.holds(home.find(b"workspace/shown") is None, "the host's directory was not given")
+            kept.refused(lambda: files.home_writer("main", workspace).__enter__())
 
     @requires("maintenance")
     def test_care(self, rule: Rule, kept: Kept) -> None:
@@ -109,3 +109,81 @@ class CareRules:
         with kept.reader() as reader:
             after = [(entry.path, entry.size, entry.version) for entry in reader.walk()]
         rule.equals(after, before, "what it shows")
+
+    @requires("files")
+    def test_home_writer(self, rule: Rule, kept: Kept) -> None:
+        """What is put, linked and removed in a home without a sandbox is what a sandbox finds then, beside
+        the workspace and in it; the host's files stay as they were."""
+        kept.write("shown", b"host")
+        kept.write("removed", b"host")
+        with kept.home() as mounted:
+            mounted.do(lambda path: os.mkdir(f"{path}/made"))
+        with kept.store("write") as store, kept.workspace() as workspace:
+            with cast(Files, store).home_writer("main", workspace) as home:
+                entry, blocks = file(b"made/one", b"put")
+                home.link(b"made/two", home.put(entry, iter(blocks)))
+                entry, blocks = file(b"workspace/new", b"put")
+                home.put(entry, iter(blocks))
+                home.remove(b"workspace/removed")
+                home.commit()
+            rule.equals(cast(Files, store).workspace_at("workspace"), kept.host, "where the workspace is")
+            rule.equals(cast(Files, store).workspace_at("nowhere"), None, "where there is none")
+
+        def look(path: str) -> list[object]:
+            one, two = (os.stat(f"{path}/made/{name}") for name in ("one", "two"))
+            names = sorted(os.listdir(f"{path}/workspace"))
+            return [one.st_ino == two.st_ino, one.st_nlink, one.st_size, names]
+
+        with kept.home() as mounted:
+            rule.equals(
+                mounted.do(look), [True, 2, 3, ["new", "shown"]], "(one file, names, size, workspace)"
+            )
+        rule.equals(sorted(os.listdir(kept.host)), ["removed", "shown"], "the host's directory")
+
+    @requires("files")
+    def test_view(self, rule: Rule, kept: Kept) -> None:
+        """A home is mounted without a sandbox: read-only nothing can be changed and nobody is kept out; else
+        changes last, and the branch is held."""
+        with kept.home() as mounted:
+            mounted.do(lambda path: os.mkdir(f"{path}/made"))
+
+        def refused(path: str) -> str:
+            try:
+                os.mkdir(f"{path}/more")
+            except OSError as error:
+                return errno.errorcode[error.errno or 0]
+            return "made"
+
+        with kept.view(read_only=True) as viewed:
+            rule.holds("made" in viewed.do(os.listdir), "it does not show what was made")
+            rule.equals(viewed.do(refused), "EROFS", "a new directory")
+            with kept.writer():
+                pass
+        with kept.view(read_only=False) as viewed:
+            rule.equals(viewed.do(refused), "made", "a new directory")
+            kept.refused(lambda: kept.writer().__enter__())
+        with kept.view(read_only=True) as viewed:
+            rule.holds("more" in viewed.do(os.listdir), "it does not show what was made in a view")
+
+    @requires("maintenance")
+    def test_repair(self, rule: Rule, kept: Kept) -> None:
+        """A repair first makes a copy, which is a whole store, and changes nothing of what is right. One that
+        would cover a file, or that somebody's work stands in the way of, is refused."""
+        with kept.writer() as tree:
+            entry, blocks = file(b"kept")
+            tree.put(entry, iter(blocks))
+            tree.commit()
+        backup = f"{kept.locator}.backup"
+        with kept.store("write") as store:
+            care = cast(Maintenance, store)
+            rule.equals(list(care.repair(backup)), [], "what was wrong")
+            kept.refused(lambda: list(care.repair(backup)))
+        with kept.home(), kept.store("write") as store:
+            care = cast(Maintenance, store)
+            kept.refused(lambda: list(care.repair(f"{backup}.2")))
+        with kept.reader() as reader:
+            rule.equals([entry.path for entry in reader.walk()], [b"kept"], "what it shows")
+        copy = kept.stores.open(backup, "write")
+        with kept.workspace() as workspace, copy.reader("main", workspace) as reader:
+            rule.equals([entry.path for entry in reader.walk()], [b"kept"], "what the copy shows")
+        copy.close()

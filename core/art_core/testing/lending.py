@@ -1,7 +1,8 @@
-"""Rules of a store that shows more of the host in a home than the workspace."""
+"""Rules of what one run may have: more of the host in its home, and only so much room."""
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -105,3 +106,29 @@ class LentRules:
             os.rename(f"{path}.new", path)
             rule.equals(home.do(look), (7, b"outside"), "what the host put there")
             rule.equals(read(path), b"written", "the host's file")
+
+    @requires("growth")
+    def test_growth(self, rule: Rule, kept: Kept) -> None:
+        """A home that may grow by so many bytes takes no more, about: what is beyond fails with ENOSPC, the
+        worker tells that it was `full`, and what was written before is kept. Without a limit none is met."""
+        limit = 4 << 20
+
+        def fill(home: str) -> tuple[int, str]:
+            with open(f"{home}/filled", "wb", buffering=0) as file:
+                for count in range(1, 33):
+                    try:
+                        file.write(os.urandom(1 << 20))
+                        os.fsync(file.fileno())
+                    except OSError as error:
+                        return count, errno.errorcode[error.errno or 0]
+            return 32, ""
+
+        with kept.home(growth=limit) as home:
+            home.do(lambda path: write(f"{path}/before", b"kept"))
+            count, failed = home.do(fill)
+            rule.equals(failed, "ENOSPC", f"how MiB number {count} of at most 4 failed")
+            rule.holds(count <= 10, f"only MiB number {count} failed")
+            rule.holds(home.ask("full").get("full"), "the worker does not tell that it was full")
+        with kept.home() as home:
+            rule.equals(home.do(lambda path: read(f"{path}/before")), b"kept", "what was there before")
+            rule.equals(home.do(fill), (32, ""), "MiB written without a limit, and how that failed")

@@ -7,13 +7,13 @@ kit demands, what a failure prints and what docs/conformance.md lists are one te
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_CAPABILITY = "art_capability"
+_CAPABILITIES = "art_capability"
 
 
 class Rule:
@@ -37,19 +37,19 @@ class Rule:
         pytest.fail(f"rule {self.name}: {self.text}\nbut: {seen}", pytrace=False)
 
 
-def requires(capability: str) -> Callable[[_Function], _Function]:
-    """The rule is held only against providers that claim `capability`."""
+def requires(*capabilities: str) -> Callable[[_Function], _Function]:
+    """The rule is held only against providers that claim all of the capabilities."""
 
     def mark(function: _Function) -> _Function:
-        setattr(function, _CAPABILITY, capability)
+        setattr(function, _CAPABILITIES, capabilities)
         return function
 
     return mark
 
 
-def capability_of(function: Callable[..., Any]) -> str:
-    """What `requires` said; empty where it was not used."""
-    found: str = getattr(function, _CAPABILITY, "")
+def capabilities_of(function: Callable[..., Any]) -> Sequence[str]:
+    """What `requires` said; none where it was not used."""
+    found: Sequence[str] = getattr(function, _CAPABILITIES, ())
     return found
 
 
@@ -59,15 +59,17 @@ def rule_of(function: Callable[..., Any]) -> Rule:
     return Rule(name, " ".join(inspect.getdoc(function).split()) if function.__doc__ else "")  # type: ignore[union-attr]
 
 
-def rules(contract: type) -> dict[str, tuple[str, str]]:
-    """The rules of a contract's test class, by name: what each demands, and the capability it needs."""
+def rules(contract: type) -> dict[str, tuple[str, Sequence[str]]]:
+    """The rules of a contract's test class, by name: what each demands, and the capabilities it needs."""
     functions = (getattr(contract, name) for name in dir(contract) if name.startswith("test_"))
-    return {(rule := rule_of(function)).name: (rule.text, capability_of(function)) for function in functions}
+    return {
+        (rule := rule_of(function)).name: (rule.text, capabilities_of(function)) for function in functions
+    }
 
 
 def apply(request: pytest.FixtureRequest, capabilities: Callable[[], frozenset[str]]) -> Rule:
     """The rule of the test that asks; skips it when the provider lacks what the rule requires."""
-    capability = capability_of(request.function)
-    if capability and capability not in capabilities():
-        pytest.skip(f"optional capability not claimed: {capability}")
+    for capability in capabilities_of(request.function):
+        if capability not in capabilities():
+            pytest.skip(f"optional capability not claimed: {capability}")
     return rule_of(request.function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -93,8 +94,7 @@ class HomeRules:
             os.utime(f"{top}/utime", ns=(1, 1))
             os.unlink(f"{top}/remove")
             os.rename(f"{top}/rename", f"{top}/renamed")
-            os.rename(f"{top}/d", f"{top}/e")
-            os.link(f"{top}/e/one", f"{top}/linked")
+            os.link(f"{top}/d/one", f"{top}/linked")
             write(f"{top}/new", b"new")
             os.mkdir(f"{top}/directory")
 
@@ -104,72 +104,102 @@ class HomeRules:
 
     def test_changes_last(self, rule: Rule, kept: Kept) -> None:
         """What was changed is there the next time, in the workspace and beside it: contents, removals,
-        renames, modes, links, times, and numbers."""
+        renames, modes, links, and times."""
         kept.write("changed", b"host" * 50_000)
         kept.write("removed")
-        kept.write("d/moved", b"moved")
+        kept.write("d/renamed", b"renamed")
 
-        def numbers(home: str) -> list[int]:
-            return [os.lstat(f"{home}/{path}").st_ino for path in ("workspace/changed", "beside/file")]
-
-        def change(home: str) -> list[int]:
+        def change(home: str) -> None:
             top = f"{home}/workspace"
             with open(f"{top}/changed", "r+b") as file:
                 file.seek(100_000)
                 file.write(b"inside")
             os.unlink(f"{top}/removed")
-            os.rename(f"{top}/d", f"{top}/e")
+            os.rename(f"{top}/d/renamed", f"{top}/d/name")
             os.mkdir(f"{home}/beside", 0o700)
             write(f"{home}/beside/file", b"kept")
             os.chmod(f"{home}/beside/file", 0o611)
             os.utime(f"{home}/beside/file", ns=(5, 7))
             os.symlink("file", f"{home}/beside/link")
             os.link(f"{home}/beside/file", f"{home}/beside/other")
-            return numbers(home)
 
         def look(home: str) -> dict[str, object]:
             top, file = f"{home}/workspace", f"{home}/beside/file"
             return {
                 "a file that was changed in part": read(f"{top}/changed"),
                 "the workspace": sorted(os.listdir(top)),
-                "a file below a renamed directory": read(f"{top}/e/moved"),
+                "a file that was renamed": (os.listdir(f"{top}/d"), read(f"{top}/d/name")),
                 "a new file": (read(file), os.stat(file).st_nlink, *shape(file)),
                 "a link": os.readlink(f"{home}/beside/link"),
-                "inode numbers": numbers(home),
             }
 
         with kept.home() as home:
-            before = home.do(change)
+            home.do(change)
         with kept.home() as home:
             found = home.do(look)
         changed = bytearray(b"host" * 50_000)
         changed[100_000:100_006] = b"inside"
         expected = {
             "a file that was changed in part": bytes(changed),
-            "the workspace": ["changed", "e"],
-            "a file below a renamed directory": b"moved",
+            "the workspace": ["changed", "d"],
+            "a file that was renamed": (["name"], b"renamed"),
             "a new file": (b"kept", 2, stat.S_IFREG | 0o611, 4, 7),
             "a link": "file",
-            "inode numbers": before,
         }
         for what, value in expected.items():
             rule.holds(found[what] == value, f"{what}: {str(found[what])[:200]} instead of {value!s:.200}")
 
+    @requires("renames")
+    def test_directory_renames(self, rule: Rule, kept: Kept) -> None:
+        """A directory of the host is renamed in one step (rename(2)), with all that shows in it; the host's
+        stays where it was."""
+        kept.write("d/moved", b"moved")
+
+        def look(home: str) -> tuple[list[str], bytes]:
+            return os.listdir(f"{home}/workspace"), read(f"{home}/workspace/e/moved")
+
+        with kept.home() as home:
+            home.do(lambda path: os.rename(f"{path}/workspace/d", f"{path}/workspace/e"))
+            rule.equals(home.do(look), (["e"], b"moved"), "at once")
+        with kept.home() as home:
+            rule.equals(home.do(look), (["e"], b"moved"), "the next time")
+        rule.equals((os.listdir(kept.host), os.listdir(f"{kept.host}/d")), (["d"], ["moved"]), "the host")
+
+    @requires("numbers")
+    def test_numbers_last(self, rule: Rule, kept: Kept) -> None:
+        """A file has the same inode number the next time: one of the host that was changed, a new one, and
+        one that a push put, which has the number that it was told."""
+        kept.write("changed")
+        entry, blocks = file(b"pushed")
+        with kept.writer() as tree:
+            made = tree.put(entry, iter(blocks))
+            tree.commit()
+
+        def numbers(home: str) -> list[int]:
+            paths = ("workspace/pushed", "workspace/changed", "new")
+            return [os.lstat(f"{home}/{path}").st_ino for path in paths]
+
+        def change(home: str) -> list[int]:
+            write(f"{home}/workspace/changed", b"inside")
+            write(f"{home}/new", b"new")
+            return numbers(home)
+
+        with kept.home() as home:
+            before = home.do(change)
+        rule.equals(before[0], made.ino, "of what was pushed")
+        with kept.home() as home:
+            rule.equals(home.do(numbers), before)
+
     def test_pushed_stays_as_pushed(self, rule: Rule, kept: Kept) -> None:
-        """What a push put is seen inside, with its number, also when the host changes afterwards."""
+        """What a push put is seen inside, also when the host changes afterwards."""
         kept.write("pushed", b"first")
         with kept.writer() as tree:
             entry, blocks = file(b"pushed", b"first")
-            made = tree.put(entry, iter(blocks))
+            tree.put(entry, iter(blocks))
             tree.commit()
         kept.write("pushed", b"the host's second")
-
-        def look(home: str) -> tuple[bytes, int]:
-            path = f"{home}/workspace/pushed"
-            return read(path), os.stat(path).st_ino
-
         with kept.home() as home:
-            rule.equals(home.do(look), (b"first", made.ino), "contents and number")
+            rule.equals(home.do(lambda path: read(f"{path}/workspace/pushed")), b"first")
 
     def test_pull_sees_what_was_done(self, rule: Rule, kept: Kept) -> None:
         """A reader gets what was changed inside and nothing that only shows through, with what the
@@ -193,6 +223,7 @@ class HomeRules:
             rule.equals(found, {b"changed": (b"host and inside", origin), b"new": (b"new", None)})
             rule.equals(list(tree.removed()), [b"removed"], "what is removed")
 
+    @requires("live")
     def test_commit(self, rule: Rule, kept: Kept) -> None:
         """A mounted home's worker answers {"ask": "commit"}, after which a reader sees everything."""
         with kept.home() as home:
@@ -237,6 +268,52 @@ class HomeRules:
 
         with kept.home() as home:
             rule.equals(home.do(work), (0, b""))
+
+    def test_errors(self, rule: Rule, kept: Kept) -> None:
+        """What cannot be done in the home fails with the errno that says why (errno(3)), and changes nothing:
+        for what the store has, and for what only shows through."""
+        kept.write("d/file")
+        kept.write("plain")
+
+        def attempts(home: str) -> dict[str, str]:
+            told = {}
+            for top in (f"{home}/workspace", f"{home}/own"):
+                for name, attempt in (
+                    ("read ENOENT", lambda top=top: read(f"{top}/nothing")),
+                    ("below a file ENOTDIR", lambda top=top: read(f"{top}/plain/below")),
+                    ("mkdir EEXIST", lambda top=top: os.mkdir(f"{top}/d")),
+                    ("make a file EEXIST", lambda top=top: os.open(f"{top}/plain", os.O_CREAT | os.O_EXCL)),
+                    ("rmdir ENOTEMPTY", lambda top=top: os.rmdir(f"{top}/d")),
+                    ("rename ENOTEMPTY", lambda top=top: os.rename(f"{top}/empty", f"{top}/d")),
+                    ("unlink EISDIR", lambda top=top: os.unlink(f"{top}/d")),
+                    ("write EISDIR", lambda top=top: os.open(f"{top}/d", os.O_WRONLY)),
+                    ("rename ENOENT", lambda top=top: os.rename(f"{top}/nothing", f"{top}/new")),
+                    ("readlink EINVAL", lambda top=top: os.readlink(f"{top}/plain")),
+                    ("long ENAMETOOLONG", lambda top=top: os.mkdir(f"{top}/{'x' * 256}")),
+                    ("no attribute ENODATA", lambda top=top: os.getxattr(f"{top}/plain", "user.none")),
+                ):
+                    try:
+                        attempt()
+                        told[f"{name}, {os.path.basename(top)}"] = "nothing"
+                    except OSError as error:
+                        told[f"{name}, {os.path.basename(top)}"] = errno.errorcode[error.errno or 0]
+            return told
+
+        def prepare(home: str) -> None:
+            os.makedirs(f"{home}/own/d")
+            for path in ("own/d/file", "own/plain"):
+                write(f"{home}/{path}", b"own")
+            for top in ("own", "workspace"):
+                os.mkdir(f"{home}/{top}/empty")
+
+        with kept.home() as home:
+            home.do(prepare)
+            for what, said in home.do(attempts).items():
+                rule.equals(said, what.partition(",")[0].split()[-1], what)
+            names = home.do(
+                lambda path: [sorted(os.listdir(f"{path}/{top}")) for top in ("own", "workspace")]
+            )
+            rule.equals(names, [["d", "empty", "plain"]] * 2, "the names then")
 
     @requires("durable")
     def test_server_killed(self, rule: Rule, kept: Kept) -> None:

@@ -6,18 +6,19 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import pytest
 
 from art_core import kernel
 from art_core.contracts import Mounted, Namespace, Provider, Store, Stores, Workspace
 from art_core.errors import ArtError
+from art_core.files import Files
 from art_core.namespace import PrivateNamespace
-from art_core.testing import caring, keeping, lending, providers, serving
+from art_core.testing import caring, keeping, lending, pointing, providers, serving
 from art_core.testing.rules import Rule, apply
 from art_core.trees import TreeReader, TreeWriter
 from art_core.workspace import open_workspace
@@ -41,10 +42,14 @@ class Home:
         self.mounted = mounted
         self._rule = rule
 
-    def ask(self, request: str) -> None:
+    def ask(self, request: str) -> Mapping[str, Any]:
         """Ask the worker of the home."""
+        return self.tell({"ask": request})
+
+    def tell(self, request: Mapping[str, object]) -> Mapping[str, Any]:
+        """The same, with more than a word."""
         assert self.mounted.worker is not None
-        self.mounted.worker.ask({"ask": request}, 30.0)
+        return self.mounted.worker.ask(request, 30.0)
 
     def do(self, work: Callable[[str], _Result]) -> _Result:
         """Work in the namespace of the home, in a process of its own: nobody else may look into the
@@ -107,42 +112,43 @@ class Kept:
             os.close(opened.fd)
 
     @contextmanager
-    def reader(self) -> Iterator[TreeReader]:
+    def reader(self, at: str = "main") -> Iterator[TreeReader]:
         with (
             self.store("write") as store,
             self.workspace() as workspace,
-            store.reader("main", workspace) as tree,
+            store.reader(at, workspace) as tree,
         ):
             yield tree
 
     @contextmanager
-    def writer(self) -> Iterator[TreeWriter]:
+    def writer(self, branch: str = "main") -> Iterator[TreeWriter]:
         with (
             self.store() as store,
             self.workspace() as workspace,
-            store.writer("main", workspace) as tree,
+            store.writer(branch, workspace) as tree,
         ):
             yield tree
 
     @contextmanager
     def home(self, branch: str = "main", **lent: Any) -> Iterator[Home]:
         """A mounted home; `lent` is what `Store.mount` takes besides."""
-        namespaces: list[PrivateNamespace] = []
+        with (
+            _namespaces() as make,
+            self.store() as store,
+            self.workspace() as workspace,
+            store.mount(branch, workspace, make, **lent) as mounted,
+        ):
+            yield Home(mounted, self.rule)
 
-        def make() -> Namespace:
-            namespaces.append(PrivateNamespace((os.getuid(), os.getgid())))
-            return namespaces[-1]
-
-        try:
-            with (
-                self.store() as store,
-                self.workspace() as workspace,
-                store.mount(branch, workspace, make, **lent) as mounted,
-            ):
-                yield Home(mounted, self.rule)
-        finally:
-            for namespace in namespaces:
-                namespace.close()
+    @contextmanager
+    def view(self, *, read_only: bool) -> Iterator[Home]:
+        """A home that is mounted without a sandbox, and without the host's directory."""
+        with (
+            _namespaces() as make,
+            self.store() as store,
+            cast(Files, store).view("main", None, make, read_only=read_only) as mounted,
+        ):
+            yield Home(mounted, self.rule)
 
     def write(self, name: str, content: bytes = b"host") -> str:
         """A file of the host's workspace."""
@@ -166,7 +172,22 @@ class Kept:
             self.rule.broken("it was not refused")
 
 
-class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules, lending.LentRules):
+@contextmanager
+def _namespaces() -> Iterator[Callable[[], Namespace]]:
+    """Makes namespaces, which are gone afterwards."""
+    with ExitStack() as made:
+
+        def make() -> Namespace:
+            namespace = PrivateNamespace((os.getuid(), os.getgid()))
+            made.callback(namespace.close)
+            return namespace
+
+        yield make
+
+
+class StoreContract(
+    keeping.TreeRules, serving.HomeRules, caring.CareRules, lending.LentRules, pointing.PointRules
+):
     """What every store has to keep. Override `store_example`:
 
         class TestMine(StoreContract):
@@ -175,8 +196,9 @@ class StoreContract(keeping.TreeRules, serving.HomeRules, caring.CareRules, lend
                 return StoreExample(provider=PROVIDER, locator=lambda place: f"{place}/store")
 
     Each test is one rule, named in its failure. Some ask for a capability: `durable` (what was synced
-    outlives the server), `files`, `maintenance`, `seeds` and `shares`. Runs as root and as a
-    plain user; do both.
+    outlives the server), `live` (what is done is in the store while the home is mounted), `numbers` (inode
+    numbers last), `renames` (a directory of the host is renamed in one step), `files`, `growth`,
+    `history`, `maintenance`, `seeds` and `shares`. Runs as root and as a plain user; do both.
     """
 
     @pytest.fixture

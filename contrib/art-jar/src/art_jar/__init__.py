@@ -1,0 +1,1 @@
+"""A store of ART: a home in a directory of JSON files."""

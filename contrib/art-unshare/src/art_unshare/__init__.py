@@ -1,0 +1,1 @@
+"""An isolation of ART that needs no program but Python."""
