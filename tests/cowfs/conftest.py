@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from art_core import contracts
+from art_core import contracts, spawn
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
 from art_cowfs import points, resident
@@ -127,6 +127,15 @@ def crowd(patch: pytest.MonkeyPatch) -> None:
     """Servers that are started from now on let go of nearly everything between requests."""
     patch.setattr(resident, "NODES", 2)
     patch.setattr(resident, "NAMES", 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked() -> Iterator[None]:
+    """Servers are forked from this process, so that they have what a test changed in it. The threads that
+    keep ART from that elsewhere are the test runner's, and hold nothing that a server needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spawn, "_single_threaded", lambda: True)
+        yield
 
 
 @pytest.fixture(params=["one layer", "layers", "crowded", "layers, crowded"])
