@@ -104,25 +104,28 @@ X
 grep -c host d/below f
 ln -s /etc/shadow link
 rm -r e && ln -s / e
-mkdir -m 000 closed
-echo inside > sealed && chmod 000 sealed
+mkdir closed && echo inside > closed/in && echo inside > sealed
+python3 -c 'import os; [os.setxattr(name, "user.k", b"v") for name in ("closed", "sealed")]'
+chmod 000 closed sealed e2
 """
 
 
 def test_what_a_sandbox_makes_confuses_no_capture(overlaid: Caller, workspace: Path) -> None:
-    for name in ("d/below", "f", "e/below"):
+    for name in ("d/below", "f", "e/below", "e2/below"):
         (workspace / name).parent.mkdir(exist_ok=True)
         (workspace / name).write_text("host\n")
-    for path in (workspace / "d", workspace / "e", workspace / "f", workspace / "d/below"):
+    for path in (workspace / "d", workspace / "e", workspace / "f", workspace / "d/below", workspace / "e2"):
         os.chown(path, overlaid.uid, overlaid.gid)
     assert run(overlaid, workspace, "sh", "-c", ATTACKS) == b"tried\nd/below:1\nf:1\n"
-    look = "grep -c host d/below f; readlink link e; ls -ld closed sealed | cut -c1-10; "
+    look = "grep -c host d/below f; readlink link e; ls -ld closed e2 sealed | cut -c1-10; "
+    look += "chmod 700 closed e2; ls closed e2; chmod 000 closed e2; "
     look += """python3 -c 'import os; print({name: sorted(os.listxattr(name)) for name in "df"})'"""
     seen = [
         run(overlaid, workspace, "sh", "-c", look, options=("--store", s)) for s in ("overlayfs", "sqlite")
     ]
     assert seen[0] == seen[1]
-    shown = b"d/below:1\nf:1\n/etc/shadow\n/\nd---------\n----------\n"
+    shown = b"d/below:1\nf:1\n/etc/shadow\n/\nd---------\nd---------\n----------\n"
+    shown += b"closed:\nin\n\ne2:\nbelow\n"
     marks = {"d": ["user.overlay.opaque", "user.overlay.redirect"], "f": ["user.overlay.metacopy"]}
     assert seen[0] == shown + f"{marks}\n".encode()
     done = overlaid.art("fs", "ls", *sides(workspace), "ws")

@@ -16,6 +16,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import apsw
@@ -85,7 +86,7 @@ class Capture:
         waiting = [_Directory(b"", node)]
         while waiting:
             directory = waiting.pop()
-            fd = self._opened(top, directory)
+            fd = deep.directory(top, directory.path)
             try:
                 for name in sorted(os.listdir(os.fsencode(f"/proc/self/fd/{fd}"))):
                     self._placing.make_room()
@@ -95,18 +96,18 @@ class Capture:
             finally:
                 os.close(fd)
 
-    def _opened(self, top: int, directory: _Directory) -> int:
-        mode = stat.S_IMODE(directory.node.mode)
-        if directory.path and os.geteuid() != 0 and mode & stat.S_IRWXU != stat.S_IRWXU:
-            self._closed.append((directory.path, mode))
-            self._set_mode(top, directory.path, mode | stat.S_IRWXU)
-        return deep.directory(top, directory.path)
+    def _let_in(self, fd: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+        """Open a directory, and its attributes, to its owner."""
+        mode = stat.S_IMODE(found.st_mode)
+        if os.geteuid() != 0 and mode & stat.S_IRWXU != stat.S_IRWXU:
+            self._closed.append((path, mode))
+            os.chmod(name, mode | stat.S_IRWXU, dir_fd=fd)  # It is no link: no one else works here.
 
     def _set_mode(self, top: int, path: bytes, mode: int) -> None:
         above, _, name = path.rpartition(b"/")
         fd = deep.directory(top, above)
         try:
-            os.chmod(name, mode, dir_fd=fd)  # It is no link: no one else works here.
+            os.chmod(name, mode, dir_fd=fd)
         finally:
             os.close(fd)
 
@@ -125,7 +126,9 @@ class Capture:
             return None
         path = f"/proc/self/fd/{fd}/{os.fsdecode(name)}"
         if kind == stat.S_IFDIR:
-            return _Directory(joined(directory.path, name), self._directory(node, name, present, found, path))
+            where = joined(directory.path, name)
+            self._let_in(fd, name, where, found)
+            return _Directory(where, self._directory(node, name, present, found, path))
         if found.st_nlink > 1 and found.st_ino in self._linked:
             self._link(node, name, present, self._linked[found.st_ino])
             return None
@@ -156,8 +159,7 @@ class Capture:
     def _file(
         self, above: CowNode, name: bytes, present: CowNode | None, found: os.stat_result, path: str
     ) -> CowNode:
-        source = _opened_file(path, found)
-        try:
+        with _opened_file(path, found) as source:
             names = os.listxattr(source)
             # Of a file of several names one may have been changed alone: that is another file now.
             alone = present is not None and present.nlink == found.st_nlink == 1
@@ -174,8 +176,6 @@ class Capture:
             if changing and node.base_mtime:
                 node.base_size, node.base_mtime = _UNKNOWN
             return node
-        finally:
-            os.close(source)
 
     def _special(
         self, above: CowNode, name: bytes, present: CowNode | None, found: os.stat_result, target: bytes
@@ -281,16 +281,20 @@ class Capture:
         return [f"not kept: {what} ({count})" for what, count in self.left_out.items()]
 
 
-def _opened_file(path: str, found: os.stat_result) -> int:
-    """Also where its mode keeps even its owner out."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        return os.open(path, flags)
-    except PermissionError:
+@contextmanager
+def _opened_file(path: str, found: os.stat_result) -> Iterator[int]:
+    """A file and its attributes, also where its mode keeps even its owner out."""
+    closed = os.geteuid() != 0 and not found.st_mode & stat.S_IRUSR
+    if closed:
         os.chmod(path, 0o600)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            return os.open(path, flags)
+            yield fd
         finally:
+            os.close(fd)
+    finally:
+        if closed:
             os.chmod(path, stat.S_IMODE(found.st_mode))
 
 
