@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from art_core.contracts import CONTRACT_VERSIONS
 from tests.architecture.sources import ROOT
 
 SPECS = [ROOT / "core/art_core/hookspecs.py", ROOT / "art_cli/hookspecs.py"]
@@ -24,6 +25,12 @@ def signatures(path: Path) -> dict[str, str]:
 
 
 HOOKS = {name: text for path in SPECS if path.exists() for name, text in signatures(path).items()}
+
+
+def test_the_page_has_the_versions_of_the_contracts() -> None:
+    page = (ROOT / "docs/hooks.md").read_text().partition("## Versions")[2].partition("## The hooks")[0]
+    rows = re.findall(r"^\| ([a-z_]+) \| (\d+) \|$", page, re.MULTILINE)
+    assert {name: int(version) for name, version in rows} == CONTRACT_VERSIONS
 
 
 def test_the_core_has_its_five_hooks() -> None:
