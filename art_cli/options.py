@@ -118,6 +118,13 @@ _SIGHT = (
         "masks", (), "", "hide nothing: homes, keys and sockets of the host are seen", off=("--no-masks",)
     ),
     Option("alias", (), "", "do not show the workspace at its own host path, too", off=("--no-alias",)),
+    Option(
+        "workdir",
+        ("--workdir",),
+        "home|host",
+        "work in the workspace below the home, or at its own path on the host; default: home",
+        choices=("home", "host"),
+    ),
     Option("nested", ("--nested",), "", "allow user namespaces, for programs with a sandbox of their own"),
 )
 _NETWORK = (

@@ -36,6 +36,7 @@ _AS_THEY_ARE = (
         "env_files",
         "nested",
         "alias",
+        "workdir",
         "network",
         "allow_domains",
         "gateway",

@@ -77,6 +77,15 @@ def tools(
     return shown, [*first, *in_front], behind
 
 
+def workdir(options: Options, settings: Settings, guest: str, aliases: Sequence[str]) -> str:
+    """The working directory of the commands: `guest`, or the workspace's own path on the host, which is the
+    first of `aliases`. Raises UsageError where it is asked for and left out."""
+    chosen = options.workdir or settings.workdir
+    if chosen == "host" and not options.alias:
+        raise UsageError("--workdir host needs the workspace at its own path, and --no-alias leaves it out")
+    return aliases[0] if chosen == "host" and aliases else guest
+
+
 def network(
     options: Options, settings: Settings, plugins: Plugins, provision: Provision | None
 ) -> tuple[Network, Egress | None]:

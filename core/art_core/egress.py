@@ -3,6 +3,7 @@ what was refused."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 
 from art_core.contracts import Origin
@@ -16,7 +17,12 @@ PORT = 61080
 """Where the gateway listens inside, on 127.0.0.1: above the ports that the system gives out by itself."""
 MOST_FORWARDED = 64
 _PROXY = b"http://127.0.0.1:%d" % PORT
-_STAY_INSIDE = b"localhost,127.0.0.1,::1"
+_STAY_INSIDE = (
+    *("localhost", ".localhost", "127.0.0.1", "127.0.0.2", "127.0.1.1", "127.0.0.0/8", "0.0.0.0"),
+    *("::1", "::", "::ffff:127.0.0.1", "[::1]", "[::]", "[::ffff:127.0.0.1]"),
+)
+"""Names of the sandbox's own servers. Many clients know no ranges in NO_PROXY, and Python's urllib wants the
+brackets of a URL; 127.0.1.1 is what Debian gives to the host's own name (hosts(5))."""
 
 
 class Egress:
@@ -65,11 +71,12 @@ class Egress:
         """What programs read to find the way. ALL_PROXY is no SOCKS address: common clients (httpx) fail
         on one when a library is missing, even if they would not use it."""
         found = {b"NODE_USE_ENV_PROXY": b"1"}
+        stay_inside = os.fsencode(",".join([*_STAY_INSIDE, os.uname().nodename]))
         for name, value in (
             (b"HTTP_PROXY", _PROXY),
             (b"HTTPS_PROXY", _PROXY),
             (b"ALL_PROXY", _PROXY),
-            (b"NO_PROXY", _STAY_INSIDE),
+            (b"NO_PROXY", stay_inside),
         ):
             found |= {name: value, name.lower(): value}
         return found

@@ -28,7 +28,8 @@ class HostTree(Protocol):
         ...
 
     def kind(self, path: str) -> Kind | None:
-        """What stands at `path`, its last link not followed; None when nothing does."""
+        """What stands at `path`, its last link not followed; None when nothing does. A file that was removed
+        and is shown by a bind is "other": nothing can be mounted on it (mount(2), ENOENT)."""
         ...
 
     def readlink(self, path: str) -> str:
@@ -65,9 +66,10 @@ class RealHost:
 
     def kind(self, path: str) -> Kind | None:
         try:
-            return _kind_of(os.lstat(path).st_mode)
+            found = os.lstat(path)
         except OSError:
             return None
+        return "other" if stat.S_ISREG(found.st_mode) and not found.st_nlink else _kind_of(found.st_mode)
 
     def readlink(self, path: str) -> str:
         try:

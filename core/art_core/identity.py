@@ -42,13 +42,20 @@ def identify(uid: int, gid: int, *, mapped: bool) -> Identity:
 
 
 def _stand_in() -> int | None:
-    """A uid that nobody has."""
+    """A uid that nobody has, and that there is in this user namespace as a gid, too."""
     for uid in _STAND_INS:
         try:
             pwd.getpwuid(uid)
         except KeyError:
-            return uid
+            mapped = all(_is_mapped(uid, f"/proc/self/{kind}_map") for kind in ("uid", "gid"))
+            return uid if mapped else None
     return None
+
+
+def _is_mapped(number: int, path: str) -> bool:
+    """Whether an id exists in the user namespace whose map is read (user_namespaces(7))."""
+    ranges = [tuple(map(int, line.split())) for line in _read(path).splitlines()]
+    return any(first <= number < first + count for first, _, count in ranges)
 
 
 def closed_directory(path: str, identity: Identity) -> str | None:

@@ -42,6 +42,7 @@ class Options(NamedTuple):
     env_files: Sequence[str] = ()
     nested: bool = False
     alias: bool = True
+    workdir: Literal["home", "host"] | None = None
     network: Network | None = None
     allow_domains: Sequence[str] = ()
     gateway: str | None = None

@@ -126,6 +126,7 @@ class Preparation:
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
+        self.workdir = asking.workdir(self.options, self.settings, self.guest, self.aliases)
         self._gather()
         patterns = self.settings.protect if self.database is None else ()  # Nothing reaches the host.
         self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
@@ -270,7 +271,7 @@ class Preparation:
         return environment.build(
             os.environb,
             home=HOME,
-            cwd=self.guest,
+            cwd=self.workdir,
             user=self.identity.user,
             shell=self.shell(),
             keep=[*self.settings.env_pass, *(() if provision is None or plain else provision.passed)],
@@ -304,7 +305,7 @@ class Preparation:
         run = Run(
             argv=argv,
             env=env,
-            cwd=self.guest,
+            cwd=self.workdir,
             home=None if self.overlay is None else self.overlay.mounted,
             mounts=[_staged(mount, stage) for mount in self._mounts] if stage else self._mounts,
             masks=self._all_masks(),

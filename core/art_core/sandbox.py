@@ -145,7 +145,8 @@ class Sandbox:
         """One line when a command failed that needs something which could have been lent."""
         from art_core.missing import hint
 
-        return hint(_encode(argv), exit.code, self._preparation.options, os.environ)
+        preparation = self._preparation
+        return hint(_encode(argv), exit.code, preparation.options, os.environ, preparation.workspace)
 
     def failure_note(self, argv: Command) -> str | None:
         """One line on what may be behind the failure of a command: there is a preset for it, or its name

@@ -116,8 +116,8 @@ class Session:
         return done.stdout
 
     def _directory(self, cwd: Path | None) -> bytes:
-        guest = os.fsencode(self._preparation.guest)
-        return guest if cwd is None else os.path.join(guest, _from_home(cwd))
+        workdir = os.fsencode(self._preparation.workdir)
+        return workdir if cwd is None else os.path.join(workdir, _from_home(cwd))
 
     def _send(self, what: tuple[Any, ...], fds: Sequence[int]) -> _socket.socket:
         """Order something; the channel on which it is told of."""

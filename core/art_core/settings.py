@@ -80,6 +80,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "network": ("host", "none", "filtered"),
     "toolchains": ("hint", "auto", "off"),
     "root_as": ("mapped", "root"),
+    "workdir": ("home", "host"),
 }
 VARIABLES = {
     "ART_DB": "database",
@@ -91,8 +92,9 @@ VARIABLES = {
     "ART_GATEWAY": "gateway",
     "ART_TOOLCHAINS": "toolchains",
     "ART_ROOT_AS": "root_as",
+    "ART_WORKDIR": "workdir",
 }
-_TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as")
+_TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as", "workdir")
 _LISTS = ("protect", "masks")
 _OF_WORKSPACE = ("db", "name", "agent", "seed")
 LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
@@ -118,6 +120,7 @@ class Settings(NamedTuple):
     network_allow: Sequence[str] = ()
     toolchains: Literal["hint", "auto", "off"] = "hint"
     root_as: Literal["mapped", "root"] = "mapped"
+    workdir: Literal["home", "host"] = "home"
     masks: Sequence[str] = ()
     protect: Sequence[str] = PROTECT
     env_pass: Sequence[str] = ENV_PASS

@@ -38,6 +38,12 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
             "or root without its powers",
             "root_as",
         ),
+        "workdir": Key(
+            "home|host",
+            "where a command works: in the workspace below the home, or at its own path on the host, as "
+            "--workdir",
+            "workdir",
+        ),
         "masks": Key("[PATH, ...]", "more paths that are hidden in a sandbox", "masks"),
         "protect": Key(
             "[PATH, ...]",

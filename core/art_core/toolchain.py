@@ -34,14 +34,14 @@ def _executable(path: str) -> bool:
 
 
 def hint(name: str, *, caller_path: str, hidden: Sequence[str], workspace: str = "/nowhere") -> str | None:
-    """The options that would make the caller's `name` work inside, in one line; None when hidden places
-    are not what keeps it from working.
+    """The options that would make the caller's `name`, which was not found inside, work there, in one line;
+    None when there is no such program, or nothing keeps it from working.
 
     A name with a slash is one of the `workspace` (its host path), whose files are never masked.
     """
     found = os.path.normpath(os.path.join(workspace, name)) if "/" in name else find(name, caller_path)
     if found is None:
-        return None
+        return None if "/" in name else _off_path(name, find(name, ADMINISTRATION))
     needed: list[str] = []
     for path in _needs(found):
         if _hidden(path, hidden) and not _within(path, workspace):
@@ -49,7 +49,7 @@ def hint(name: str, *, caller_path: str, hidden: Sequence[str], workspace: str =
             if not any(_within(directory, other) for other in needed):
                 needed = [other for other in needed if not _within(other, directory)] + [directory]
     if not needed:
-        return None
+        return None if "/" in name or _within(found, workspace) else _off_path(name, found)
     import shlex
 
     options = [word for directory in needed for word in ("--expose", directory)]
@@ -60,6 +60,20 @@ def hint(name: str, *, caller_path: str, hidden: Sequence[str], workspace: str =
         return f"it needs {needed[0]}, which is masked inside; to show it: {command}"
     return f"{name} is at {found}, which is masked inside; to show it: {command}"
 
+
+def _off_path(name: str, found: str | None) -> str | None:
+    """The option for a program that the sandbox shows, in a directory that is not on its PATH."""
+    if found is None:
+        return None
+    import shlex
+
+    directory = os.path.dirname(found)
+    command = f"art {shlex.join(['--path', directory])} -- {shlex.quote(name)}"
+    return f"{name} is at {found}, which is not on PATH inside; to put it there: {command}"
+
+
+ADMINISTRATION = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where the programs for administrators are (hier(7)), which not every caller has on PATH."""
 
 AUTOMATIC = (
     *(".pyenv/versions", ".nvm/versions", ".local/share/uv/python", ".rustup/toolchains", ".cargo/bin"),

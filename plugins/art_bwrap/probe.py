@@ -220,6 +220,8 @@ def _content(path: str) -> str:
 def explain(said: str) -> str:
     """What bwrap printed, with who is to blame and the cure where that is known."""
     line = said.strip().splitlines()[-1] if said.strip() else "bwrap gave no reason"
+    if os.environ.get("ART") and "nesting depth" in line:
+        return "this is a sandbox of ART, and another one needs user namespaces; start it with --nested"
     namespace = "namespace" in line or "uid map" in line or "Operation not permitted" in line
     if namespace and (reason := forbidden_by()) is not None:
         return f"{reason.what}; {reason.cure}"

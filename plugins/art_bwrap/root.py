@@ -88,8 +88,7 @@ class Layout:
 
     def _make_room(self, path: str, *, directory: bool) -> list[str]:
         """See that the path or its first missing parent can be made; return the missing parents."""
-        kind = self._host.kind(path)
-        if kind is not None and (kind == "dir") == directory:
+        if self._host.kind(path) == ("dir" if directory else "file"):
             return []
         parent, _, name = path.rpartition("/")
         while parent and self._host.kind(parent) is None:

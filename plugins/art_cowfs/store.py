@@ -36,7 +36,8 @@ def reasons() -> Sequence[Reason]:
     if missing:
         found.append(Reason(f"{', '.join(missing)} not installed", channel.cure("library", missing[0])))
     if not os.path.exists("/dev/fuse"):
-        found.append(Reason("/dev/fuse is not there", "sudo modprobe fuse"))
+        cure = "run it outside of this sandbox of ART" if os.environ.get("ART") else "sudo modprobe fuse"
+        found.append(Reason("/dev/fuse is not there", cure))
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found

@@ -95,10 +95,8 @@ def test_a_workspace_in_a_masked_home_is_not_masked_itself(home: Path) -> None:
     assert hinted("./run.sh", home, home, workspace=str(home / "ws")) is None
 
 
-def test_no_hint_for_what_is_not_there_or_not_masked(home: Path, tmp_path: Path) -> None:
-    visible = program(tmp_path / "bin/tool")
-    assert hinted("tool", visible.parent, home) is None
-    assert hinted("missing", visible.parent, home) is None
+def test_no_hint_for_what_is_not_there(home: Path) -> None:
+    assert hinted("missing", home, home) is None
 
 
 def test_a_home_is_never_offered_as_a_whole(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +142,12 @@ def test_a_command_that_is_another_file_inside_is_told(tmp_path: Path) -> None:
     assert difference("tool", caller_path=str(mine.parent), inside=str(mine.parent)) is None
     assert difference("./tool", caller_path=str(mine.parent), inside=str(theirs.parent)) is None
     assert difference("tool", caller_path="/nowhere", inside=str(theirs.parent)) is None
+
+
+def test_a_program_that_is_shown_and_not_on_path_is_told_with_the_option_for_it(tmp_path: Path) -> None:
+    tool = program(tmp_path / "x/bin/tool")
+    assert hint("tool", caller_path=str(tool.parent), hidden=[]) == (
+        f"tool is at {tool}, which is not on PATH inside; to put it there: art --path {tool.parent} -- tool"
+    )
+    said = str(hint("ldconfig", caller_path="/usr/bin:/bin", hidden=[]))
+    assert said.endswith("art --path /usr/sbin -- ldconfig")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -98,7 +99,9 @@ def test_the_command_finds_the_proxy_and_not_the_callers(machine: Machine) -> No
     env = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         assert env[name] == env[name.lower()] == "http://127.0.0.1:61080"
-    assert env["NO_PROXY"] == env["no_proxy"] == "localhost,127.0.0.1,::1"
+    own = {"localhost", "127.0.0.1", "127.0.0.0/8", "0.0.0.0", "::1", "[::1]", socket.gethostname()}
+    assert env["NO_PROXY"] == env["no_proxy"]
+    assert own <= set(env["NO_PROXY"].split(","))
     chosen = caller.art("--network", "filtered", "-e", "HTTPS_PROXY=x", "--", "printenv", "HTTPS_PROXY")
     assert chosen.stdout == b"x\n"
 
@@ -212,3 +215,34 @@ def test_python_programs_get_the_refusals(plain_machine: Machine, installed: Ins
     argv = plain_machine.caller.command([installed.python, "-I", "-c", source, plain_machine.workspace])
     done = subprocess.run(plain_machine.internet.on_machine(*argv), capture_output=True, timeout=60)
     assert done.stdout == b"[('other.example', 80, '')] []\n", done.stderr.decode()
+
+
+OWN_SERVER = """
+import os, socket, threading, urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+class Everywhere(HTTPServer):
+    address_family = socket.AF_INET6
+
+server = Everywhere(("::", 8123), Answers)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+names = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", socket.gethostname()]
+for host in names:
+    print(urllib.request.urlopen(f"http://{host}:8123/").status, os.popen(
+        "curl -so /dev/null -w '%{http_code}' http://" + host + ":8123/").read())
+"""
+
+
+def test_the_commands_own_servers_are_reached_by_every_name_they_have(machine: Machine) -> None:
+    """The host's own name too, where it is one of the loopback (hosts(5))."""
+    names = OWN_SERVER
+    if not socket.gethostbyname(socket.gethostname()).startswith("127."):
+        names = names.replace(", socket.gethostname()", "")
+    done = machine.art("--network", "filtered", "--", "/usr/bin/python3", "-I", "-W", "ignore", "-c", names)
+    assert set(done.stdout.splitlines()) == {b"204 204"}, done
+    assert b"refused" not in done.stderr
