@@ -19,9 +19,6 @@ _REFUSED = {
     "delete_module": (176, 106),
     "finit_module": (313, 273),
     "init_module": (175, 105),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "io_uring_setup": (425, 425),
     "kexec_file_load": (320, 294),
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
@@ -42,6 +39,8 @@ REFUSED: dict[str, dict[str, int]] = {
     for column, machine in enumerate(("x86_64", "aarch64"))
 }
 """Calls that answer EPERM, by machine."""
+IO_URING = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}
+"""Calls that answer ENOSYS, by numbers that hold everywhere: some programs do without them only then."""
 
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
@@ -77,6 +76,8 @@ def filter_for(machine: str, *, foreign: bool, namespaces: bool) -> bytes | None
         program += [bpf.jump_if_at_least(bpf.X32_BIT, false=1), bpf.answer(bpf.ALLOW) if foreign else unknown]
     for number in sorted(REFUSED[machine].values()):
         program += [bpf.jump_if_equal(number, false=1), denied]
+    for number in IO_URING.values():
+        program += [bpf.jump_if_equal(number, false=1), unknown]
     if not namespaces:
         for number in (_UNSHARE[machine], _SETNS[machine]):
             program += [bpf.jump_if_equal(number, false=1), denied]

@@ -1,12 +1,13 @@
 """What the file system agrees on with the kernel, beyond what libfuse asks for.
 
-libfuse wants every offer of the kernel that it knows, and pyfuse3 gives no choice. Two of them cost a
-file system that is the only one to change its files: AUTO_INVAL_DATA throws away what is cached of
-a file whenever its time has changed, also by the kernel's own writes; and without HANDLE_KILLPRIV_V2
-each write is preceded by a question for `security.capability`. So the first request, FUSE_INIT, is
-handed to libfuse through a socket, with the one offer left out, and its answer to the kernel with the
-other added. From then on libfuse has the kernel's own descriptor. See fuse(4) and the kernel's
-include/uapi/linux/fuse.h.
+libfuse wants every offer of the kernel that it knows, and pyfuse3 gives no choice. AUTO_INVAL_DATA costs a
+file system that is the only one to change its files: it throws away what is cached of a file whenever its
+time has changed, also by the kernel's own writes. ASYNC_DIO ends an asynchronous write past the page cache
+without a word to the cache, so that who reads through it goes on with old pages. And without
+HANDLE_KILLPRIV_V2 each write is preceded by a question for `security.capability`. So the first request,
+FUSE_INIT, is handed to libfuse through a socket, with the first two offers left out, and its answer to the
+kernel with the last added. From then on libfuse has the kernel's own descriptor. See fuse(4) and the
+kernel's include/uapi/linux/fuse.h.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import struct
 
 _INIT = 26
-_AUTO_INVAL_DATA, _HANDLE_KILLPRIV_V2 = 1 << 12, 1 << 28
+_AUTO_INVAL_DATA, _ASYNC_DIO, _HANDLE_KILLPRIV_V2 = 1 << 12, 1 << 15, 1 << 28
 _REQUEST_LIMIT = 1 << 20
 _HEADER = struct.Struct("IIQQIIII")
 _OFFER = struct.Struct("IIII")
@@ -38,7 +39,7 @@ class Handshake:
         opcode = _HEADER.unpack_from(request)[1]
         major, minor, ahead, self._offered = _OFFER.unpack_from(request, _HEADER.size)
         if opcode == _INIT and major == _MAJOR:
-            offer = self._offered & ~_AUTO_INVAL_DATA
+            offer = self._offered & ~(_AUTO_INVAL_DATA | _ASYNC_DIO)
             _OFFER.pack_into(request, _HEADER.size, major, minor, ahead, offer)
         self._ours.send(request)
 

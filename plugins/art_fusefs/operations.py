@@ -24,6 +24,8 @@ from art_fusefs.listing import DOTS, Listings
 from art_fusefs.naming import Naming
 
 _USER = b"user."
+_EMPTY = (b"security.", b"trusted.")
+"""Spaces of names in which no file has an attribute, and none is kept."""
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -124,7 +126,7 @@ class Operations(Naming[N]):
         return self._open(node), self._known(node)
 
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        cuts = bool(flags & os.O_TRUNC and flags & (os.O_WRONLY | os.O_RDWR))
+        cuts = flags & os.O_TRUNC  # Whoever opened it so may write, says the kernel.
         if cuts:
             await self._make_room()
         node = self._backend.node(inode)
@@ -201,7 +203,13 @@ class Operations(Naming[N]):
         return found
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        if not name.startswith(_USER):
+        return self._xattr(inode, name)
+
+    def _xattr(self, inode: int, name: bytes) -> bytes:
+        """An attribute that is there; what else is asked for fails as xattr(7) tells."""
+        if name == _USER or name in _EMPTY:
+            raise FUSEError(errno.EINVAL)
+        if not name.startswith((_USER, *_EMPTY)):
             raise FUSEError(errno.EOPNOTSUPP)
         value = self._backend.xattrs(self._backend.node(inode)).get(name)
         if value is None:
@@ -217,11 +225,12 @@ class Operations(Naming[N]):
 
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._make_room()
-        if name not in self._backend.xattrs(self._backend.node(inode)):
-            raise FUSEError(errno.ENODATA)
+        self._xattr(inode, name)
         self._set_xattr(inode, name, None)
 
     def _set_xattr(self, inode: int, name: bytes, value: bytes | None) -> None:
+        if name == _USER:
+            raise FUSEError(errno.EINVAL)
         if not name.startswith(_USER):
             raise FUSEError(errno.EOPNOTSUPP)
         node = self._backend.node(inode)

@@ -20,7 +20,7 @@ SPIN_S = 60e-6
 """How long to look before sleeping."""
 _TURN_S = 1e-3
 """How long requests may flow before timers and other tasks get their turn."""
-_KNOWN = ("3.4.", "3.5.")
+_KNOWN = ("3.2.1", "3.3.", "3.4.", "3.5.")
 
 
 class Receiver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from art_bwrap.seccomp import REFUSED, SOCKET_FAMILIES, filter_for
+from art_bwrap.seccomp import IO_URING, REFUSED, SOCKET_FAMILIES, filter_for
 from art_core import bpf
 from tests.deciding import ALLOW, decide
 
@@ -21,6 +21,12 @@ def base(machine: str = "x86_64", *, foreign: bool = False, namespaces: bool = T
 @pytest.mark.parametrize(("machine", "arch"), [("x86_64", X86_64), ("aarch64", AARCH64)])
 def test_what_is_refused_answers_eperm(name: str, machine: str, arch: int) -> None:
     assert decide(base(machine), arch, REFUSED[machine][name]) == 1
+
+
+@pytest.mark.parametrize("name", sorted(IO_URING))
+@pytest.mark.parametrize(("machine", "arch"), [("x86_64", X86_64), ("aarch64", AARCH64)])
+def test_io_uring_is_as_on_a_kernel_without_it(name: str, machine: str, arch: int) -> None:
+    assert decide(base(machine), arch, IO_URING[name]) == 38
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 57, 59, 101, 257, 435, 448, 460])

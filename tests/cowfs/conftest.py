@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -148,6 +149,13 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     yield made
     made.close()
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def roomy(tmp_path: Path) -> Iterator[Bench]:
+    """With everything in memory that the kernel knows of."""
+    with contextlib.closing(Bench(tmp_path)) as made:
+        yield made
 
 
 def run(mount: Mount, *argv: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:

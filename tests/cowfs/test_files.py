@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -162,13 +160,6 @@ def test_holes_take_no_room(bench: Bench) -> None:
         for idx in range(121):
             os.pwrite(file.fileno(), b"full", idx * chunk)
         assert os.fstat(file.fileno()).st_blocks * 512 >= 120 * chunk
-
-
-@pytest.fixture
-def roomy(tmp_path: Path) -> Iterator[Bench]:
-    """With everything in memory that the kernel knows of."""
-    with contextlib.closing(Bench(tmp_path)) as made:
-        yield made
 
 
 def answered(mount: Mount) -> Counter[str]:

@@ -219,6 +219,10 @@ def test_dangerous_system_calls_are_refused(anybody: Attacker) -> None:
     assert {name: answer for name, answer in answers.items() if answer == "worked"} == {}
     refused = {"keyctl", "add_key", "request_key", "bpf", "perf_event_open", "open_by_handle_at"}
     assert {answers[name] for name in refused} == {"EPERM"}
+    for options in ([], ["--trace-syscalls", "%network", "--trace-log", "/dev/null"]):
+        answers = anybody.learn(SYSTEM_CALLS, options=options)
+        io_uring = {answer for name, answer in answers.items() if name.startswith("io_uring")}
+        assert io_uring == {"ENOSYS"}
 
 
 FOREIGN = """
