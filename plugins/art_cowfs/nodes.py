@@ -24,6 +24,7 @@ class CowNode(Node):
         "host_clip",
         "host_names",
         "host_time",
+        "many",
         "name",
         "names",
         "origin",
@@ -45,6 +46,8 @@ class CowNode(Node):
         """Of a directory: what the database says, None for a whiteout."""
         self.complete = True
         """Whether `names` holds all of them."""
+        self.many = False
+        """Whether the database has more names of it than are read for the sake of one."""
         self.host_names: dict[bytes, os.stat_result | None] = {}
         """Of a directory: what was seen on the host, None where it has to be looked at again."""
         self.host_time = 0.0

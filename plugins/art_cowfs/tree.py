@@ -214,8 +214,9 @@ class Tree:
             return (directory.names[name],)
         if directory.complete:
             return None
-        rows = list(self._chain.names(directory.ino, _LIST_AT_ONCE + 1))
-        if len(rows) <= _LIST_AT_ONCE:
+        rows = [] if directory.many else list(self._chain.names(directory.ino, _LIST_AT_ONCE + 1))
+        directory.many = directory.many or len(rows) > _LIST_AT_ONCE
+        if not directory.many:
             for known, ino in rows:
                 directory.names.setdefault(known, ino)
             directory.complete = True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from art_cowfs import resident
+from art_cowfs import resident, tree
+from art_cowfs.chain import Chain
 from art_cowfs.nodes import CowNode
 from art_cowfs.session import Place, Session
 from art_fusefs.backend import ROOT
@@ -29,36 +31,62 @@ def test_few_of_many_files_stay_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     before = nodes()
     workspace = Place(b"ws", os.fsencode(host), os.open(host, os.O_RDONLY))
     with Session(str(tmp_path / "t.db"), "main", workspace=workspace, uid=0, gid=0) as session:
-        tree = session.tree
-        root = tree.node(ROOT)
+        branch = session.tree
+        root = branch.node(ROOT)
         for number in range(2000):
-            node = tree.new(0o100644, 0)
-            tree.enter(root, b"file%d" % number, node)
-            tree.changed(node)
+            node = branch.new(0o100644, 0)
+            branch.enter(root, b"file%d" % number, node)
+            branch.changed(node)
             if number == 1900:
-                tree.settle()
+                branch.settle()
                 assert nodes() - before > 1900, "what is not in the database yet has to stay"
-        tree.pending.wait()
-        tree.settle()
+        branch.pending.wait()
+        branch.settle()
         assert nodes() - before < 200
-        top = tree.lookup(root, b"ws")
+        top = branch.lookup(root, b"ws")
         assert top is not None
         shown = {}
-        for name in tree.names(top):
-            found = tree.lookup(top, name)
+        for name in branch.names(top):
+            found = branch.lookup(top, name)
             assert found is not None
             found.lookups = 1
             shown[found.ino] = name
             del found
-            tree.settle()
+            branch.settle()
         assert len(shown) == 2000
         assert nodes() - before < 300
         for ino, name in shown.items():
-            assert tree.node(ino).name == name
-            tree.settle()
+            assert branch.node(ino).name == name
+            branch.settle()
         (host / "host7").unlink()
         gone = next(ino for ino, name in shown.items() if name == b"host7")
         top.host_time = 0.0
         with pytest.raises(OSError, match="Stale"):
-            tree.node(gone)
-        assert sum(name.startswith(b"file") for name in tree.names(root)) == 2000
+            branch.node(gone)
+        assert sum(name.startswith(b"file") for name in branch.names(root)) == 2000
+
+
+def test_a_name_of_a_large_directory_is_asked_for_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All names were read for each of them again, once there were too many to be kept."""
+    monkeypatch.setattr(tree, "_LIST_AT_ONCE", 100)
+    asked: list[int] = []
+    names = Chain.names
+
+    def counted(self: Chain, parent: int, limit: int = -1) -> Iterator[tuple[bytes, int | None]]:
+        asked.append(limit)
+        return names(self, parent, limit)
+
+    with Session(str(tmp_path / "t.db"), "main", workspace=None, uid=0, gid=0) as session:
+        root = session.tree.node(ROOT)
+        for number in range(300):
+            session.tree.enter(root, b"file%d" % number, session.tree.new(0o100644, 0))
+        session.tree.pending.wait()
+        root.names.clear()
+        root.complete = False
+        monkeypatch.setattr(Chain, "names", counted)
+        found = [session.tree.lookup(root, b"file%d" % number) for number in range(300)]
+        assert None not in found
+        assert session.tree.lookup(root, b"file300") is None
+        assert asked == [101]
