@@ -20,10 +20,17 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(
-    files: Files, store: Store, at: str, workspace: Workspace | None, directory: str, *, read_only: bool
+    files: Files,
+    store: Store,
+    at: str,
+    workspace: Workspace | None,
+    directory: str,
+    *,
+    read_only: bool,
+    others: bool,
 ) -> int:
     """Mount, and wait for a signal or for umount(8). Everything is committed at the end. Raises ArtError."""
-    mount = HostMount(directory, read_only=read_only)
+    mount = HostMount(directory, read_only=read_only, others=others)
     _refuse_own_places(mount.path, store, workspace)
     if mount.is_mounted():
         raise UsageError(f"{directory}: one of ART's file systems is mounted there already")

@@ -214,12 +214,14 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
 @command.command("mount", cls=Command)
 @shared("fs")
 @click.option("--read-only", is_flag=True, help="change nothing; a branch as of now, or a snapshot")
+@click.option("--allow-other", is_flag=True, help="let other users of the host in, as the modes of files say")
 @click.argument("directory", metavar="DIR")
-def mount(read_only: bool, directory: str, **options: Any) -> int:
+def mount(read_only: bool, allow_other: bool, directory: str, **options: Any) -> int:
     """Mount the home at a directory of the host, until Ctrl-C, SIGTERM or umount.
 
     Everything is committed at the end. Read-write it holds the branch, as a sandbox does; a snapshot is
-    mounted with --read-only. As root the directory is root's alone; other users need fusermount3.
+    mounted with --read-only. The directory is yours alone without --allow-other, which root may give, and
+    others where /etc/fuse.conf has user_allow_other. Who is not root needs fusermount3.
 
     \b
       art fs mount -d ws.db --read-only -b before-tests /mnt
@@ -231,7 +233,9 @@ def mount(read_only: bool, directory: str, **options: Any) -> int:
         files: Files = found.store  # type: ignore[assignment]
         with workspace_of(found, files) as workspace:
             at = chosen.get("branch") or MAIN
-            return serve(files, found.store, at, workspace, directory, read_only=read_only)
+            return serve(
+                files, found.store, at, workspace, directory, read_only=read_only, others=allow_other
+            )
 
 
 class _Telling:

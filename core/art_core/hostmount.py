@@ -34,11 +34,13 @@ class HostMount:
     user_fd: int | None = None
     mnt_fd = -1
 
-    def __init__(self, directory: str, *, read_only: bool) -> None:
-        """Raises UsageError for what is no directory, IsolationError when this user cannot mount."""
+    def __init__(self, directory: str, *, read_only: bool, others: bool = False) -> None:
+        """`others` of the host may look at it as well, and do what modes allow. Raises UsageError for what is
+        no directory, IsolationError when this user cannot mount."""
         self.path = os.path.realpath(directory)
         self.owner = (os.geteuid(), os.getegid())
         self._read_only = read_only
+        self._others = others
         try:
             is_directory = stat.S_ISDIR(os.stat(self.path).st_mode)
         except OSError as error:
@@ -58,7 +60,9 @@ class HostMount:
     def _by_root(self, name: str) -> int:
         fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         try:
-            kernel.mount_fuse(fd, self.path, name, *self.owner, others=False, read_only=self._read_only)
+            kernel.mount_fuse(
+                fd, self.path, name, *self.owner, others=self._others, read_only=self._read_only
+            )
         except OSError as error:
             os.close(fd)
             raise IsolationError(f"{self.path!r} cannot be mounted at: {error.strerror}") from None
@@ -67,7 +71,10 @@ class HostMount:
     def _by_helper(self, name: str) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         mode = "ro" if self._read_only else "rw"
-        options = f"{mode},nosuid,nodev,default_permissions,fsname={name},subtype={name}"
+        options = (
+            f"{mode},nosuid,nodev,default_permissions,fsname={name},subtype={name}"
+            + ",allow_other" * self._others
+        )
         with ours, theirs:
             done = subprocess.run(
                 [_HELPER, "-o", options, "--", self.path],

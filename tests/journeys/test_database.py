@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -279,6 +280,43 @@ def test_a_read_only_mount_shows_one_moment_and_ends_with_umount(kept: Kept) -> 
         assert kept.shell("echo now >~/now; rm ~/now; echo new >~/then").returncode == 0
         assert run(["ls", place]).stdout == b"bytes\nhome-link\nworkspace\n", "as it was at the start"
     assert kept.shell("rm ~/then").returncode == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--allow-other"]])
+def test_others_see_a_mount_of_root_when_that_is_asked_for(
+    root: Caller, plain: Caller, options: list[str]
+) -> None:
+    with fresh_directory(root) as directory, tempfile.TemporaryDirectory(dir="/var/tmp") as top:
+        os.chmod(top, 0o755)
+        place = Path(top, "mnt")
+        place.mkdir()
+        assert root.art("-i=false", "-d", directory / "x.db", "--", "true", cwd=directory).returncode == 0
+        argv: list[str | Path] = ["fs", "mount", "-d", directory / "x.db", *options, place]
+        process = root.popen([root.art_program, *argv], stderr=subprocess.PIPE)
+        try:
+            assert process.stderr
+            said = process.stderr.readline()
+            assert b" is at " in said, said
+            for name, mode in ("open", 0o666), ("closed", 0o600):
+                (place / name).touch()
+                (place / name).chmod(mode)
+            done = plain.run(["sh", "-c", 'echo seen >> "$1/open"', "sh", place])
+            assert (done.returncode == 0) == bool(options), done.stderr
+            assert (place / "open").read_text() == "seen\n" * len(options)
+            assert plain.run(["cat", place / "closed"]).returncode == 1
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def test_who_may_not_let_others_in_is_told(plain: Caller) -> None:
+    if "\nuser_allow_other" in Path("/etc/fuse.conf").read_text():
+        pytest.skip("this host lets everybody let others in")
+    with fresh_directory(plain) as directory:
+        plain.run(["mkdir", directory / "mnt"])
+        assert plain.art("-i=false", "-d", directory / "x.db", "--", "true", cwd=directory).returncode == 0
+        done = plain.art("fs", "mount", "-d", directory / "x.db", "--allow-other", directory / "mnt")
+        assert done.returncode == 125 and b"user_allow_other" in done.stderr
 
 
 def test_a_mount_goes_when_the_one_who_made_it_is_killed(kept: Kept) -> None:
