@@ -14,10 +14,14 @@ from art_cli.console import complain, printable
 from art_cli.opening import sides
 from art_cli.progress import Progress
 from art_core.contracts import MAIN, Store, Stores, Workspace
+from art_core.obeyed import is_instruction
 from art_core.transfer import Action, Totals, Wishes
 from art_core.trees import Entry
 from art_core.workspace import absolute, open_workspace
 
+_SHOWN_OF_A_KIND = 3
+"""How many paths of one directory are printed that are skipped for the same reason."""
+_SHOWN_OF_INSTRUCTIONS = 10
 Move = Callable[[Store, str, Workspace, Wishes, "Telling"], Totals]
 
 
@@ -43,6 +47,9 @@ class Telling:
         self._verbose = verbose
         self._quiet = quiet
         self._json = as_json
+        self._skips = _Skips()
+        self.instructions: list[str] = []
+        """What was carried and is read by agents as instructions."""
 
     def heading(self, *lines: str) -> None:
         if not self._quiet and not self._json:
@@ -59,18 +66,26 @@ class Telling:
 
     def report(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
         self._progress.entry(path)
+        name = os.fsdecode(path)
         if self._json:
             self._as_json(action, path, entry, why)
-        elif action == "SAME" and not self._verbose:
+        elif not self._verbose and (action == "SAME" or (action == "SKIP" and self._skips.has(name, why))):
             pass
         elif action in ("CONFLICT", "SKIP", "FAIL"):
+            self._complain(f"{action} {printable(name)}: {printable(why)}")
+        elif not self._quiet:
+            self._complain(*self._skips.ended())
+            self.clear()
+            print(printable(f"{action:<4} {self._line(name, entry, action)}"))
+        if action in ("FILE", "LINK") and is_instruction(name):
+            self.instructions.append(name)
+        self._end()
+
+    def _complain(self, *lines: str) -> None:
+        for line in (*self._skips.ended(), *lines):
             sys.stdout.flush()
             self.clear()
-            print(f"{action} {printable(os.fsdecode(path))}: {printable(why)}", file=sys.stderr)
-        elif not self._quiet:
-            self.clear()
-            print(printable(f"{action:<4} {self._line(os.fsdecode(path), entry, action)}"))
-        self._end()
+            print(line, file=sys.stderr)
 
     def _as_json(self, action: Action, path: bytes, entry: Entry | None, why: str) -> None:
         if action == "SAME" and not self._verbose:
@@ -90,12 +105,52 @@ class Telling:
         words += [f"{totals.skipped} skipped"] * bool(totals.skipped)
         words += [f"{totals.conflicts} in conflict"] * bool(totals.conflicts)
         words += [f"{totals.failed} failed"] * bool(totals.failed)
+        self._skips.finish()
+        self._complain()
         sys.stdout.flush()
         print("art: " + ", ".join(words), file=sys.stderr)
+        if verb == "pulled" and self.instructions:
+            shown = [printable(name) for name in self.instructions[:_SHOWN_OF_INSTRUCTIONS]]
+            more = len(self.instructions) - len(shown)
+            shown += [f"and {more} more"] * bool(more)
+            print(f"art: agents read these as instructions: {', '.join(shown)}", file=sys.stderr)
         if totals.conflicts and dry_run:
             complain("conflicts would be left alone; --force would let this side win")
         elif totals.conflicts:
             complain("conflicts were left alone; --force lets this side win")
+
+
+class _Skips:
+    """Knows which of the paths that are skipped need no line of their own: the many of one directory."""
+
+    def __init__(self) -> None:
+        self._why = self._top = ""
+        self._printed = self._more = 0
+        self._ending: list[str] = []
+
+    def has(self, path: str, why: str) -> bool:
+        """Whether enough of its kind were printed; else it is counted as printed."""
+        if not (why == self._why and path.startswith(self._top)):
+            self.finish()
+            above = path.rpartition("/")[0] or path
+            self._why, self._top, self._printed = why, f"{above}/", 0
+        if self._printed == _SHOWN_OF_A_KIND:
+            self._more += 1
+            return True
+        self._printed += 1
+        return False
+
+    def finish(self) -> None:
+        """No more is skipped."""
+        if self._more:
+            self._ending.append(f"SKIP {printable(self._top)}: and {self._more} more, for the same reason")
+            self._more = 0
+        self._why = ""
+
+    def ended(self) -> list[str]:
+        """Lines about what was not printed, once the next path is another."""
+        lines, self._ending = self._ending, []
+        return lines
 
 
 def carry(

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from art_core.blocks import Blocks, equal
 from art_core.contracts import Store, Workspace
-from art_core.deciding import Deciding, Decision, Lost, Verdict
+from art_core.deciding import Deciding, Decision, Lost, Verdict, holding
 from art_core.hostside import HostTree, checked, same
 from art_core.transfer import Wishes, hidden
 from art_core.trees import Agreed, Entry, TreeReader
@@ -76,7 +76,9 @@ def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) ->
     """What a pull of `at` would change on the host. Raises ArtError."""
     with store.reader(at, workspace) as tree, HostTree(workspace.fd, hidden(store)) as host:
         found = _Found(host_and_point(host, tree))
-        moved_on = _ask(found, tree, host, wishes)
+        moved_on = _ask(
+            found, tree, host, Deciding(host, wishes, holding(host, tree, workspace, wishes)), wishes
+        )
         yield Compared(found.sides, found.sorted(), moved_on)
 
 
@@ -108,9 +110,10 @@ def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
     return Sides(_Host(host), _Point(tree, host))
 
 
-def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes) -> list[MovedOn]:
+def _ask(
+    found: _Found, tree: TreeReader, host: HostTree, deciding: Deciding, wishes: Wishes
+) -> list[MovedOn]:
     """What a pull would decide; what only the host changed is returned."""
-    deciding = Deciding(host, wishes)
     moved_on = []
     gone: list[tuple[bytes, Agreed | None, bool]] = []
     lost = Lost()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from art_core.contracts import Workspace
+from art_core.holding import Holding
 from art_core.hostside import HostTree, alike, same
+from art_core.obeyed import Match, names_of
 from art_core.transfer import Wishes
-from art_core.trees import Agreed, Entry
+from art_core.trees import Agreed, Entry, Kind, TreeReader
 
 Verdict = Literal["agreed", "alike", "carry", "accept", "remove", "gone", "protected", "conflict"]
 """`agreed`: the sandbox did not change it since both sides were the same. `alike`: both have the same by
@@ -38,14 +39,17 @@ MOVED_ON = (
 class Deciding:
     """Decides for one pull: first on what the store holds, then on what was removed."""
 
-    def __init__(self, host: HostTree, wishes: Wishes) -> None:
+    def __init__(self, host: HostTree, wishes: Wishes, holding: Holding) -> None:
         self._host = host
         self._wishes = wishes
+        self._holding = holding
         self.incomplete = False
         """Whether something is not carried that may need a file which is to be removed: what a partial
         file has of the host's can lie at another name."""
         self._needed: set[bytes] = set()
         """Paths of the host where what was not chosen came from."""
+        self._kept_out: tuple[bytes, str] = b"", ""
+        """A directory that may not stand in the place of something, and why."""
 
     def left(self, entry: Entry, agreed: Agreed | None) -> None:
         """The entry was not chosen: what it was before its rename stays on the host."""
@@ -63,8 +67,8 @@ class Deciding:
         return Decision(entry.path, entry, agreed, present, verdict, why)
 
     def _verdict(self, entry: Entry, present: Entry | None, agreed: Agreed | None) -> tuple[Verdict, str]:
-        if is_protected(entry.path, self._wishes.protect):
-            return "protected", "programs of the host run it; --protected carries it, too"
+        if held := self._held(entry.path, entry.kind, present):
+            return "protected", f"{held}; --protected carries it, too"
         if _has_moved_on(entry, present):
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
         if not self._wishes.force and (why := _why_not(entry, present, agreed)):
@@ -72,6 +76,22 @@ class Deciding:
                 return "alike", ""
             return "conflict", why
         return "carry", ""
+
+    def _held(self, path: bytes, kind: Kind, present: Entry | None) -> str:
+        """Why a path is held back, empty when it is not; what stands in the place of something that is held
+        back is, too."""
+        top, why = self._kept_out
+        if top and path.startswith(top + b"/"):
+            return why
+        name = os.fsdecode(path)
+        held = self._holding.on(name, kind)
+        if held is not None or present is None or present.kind == kind:
+            return "" if held is None else f"{held.by} {held.does}"
+        held = self._holding.on(name, present.kind)
+        if held is None:
+            return ""
+        self._kept_out = path, f"{held.by} {held.does}"
+        return self._kept_out[1]
 
     def on_removal(self, path: bytes, agreed: Agreed | None, *, lost: bool = False) -> Decision:
         """On what the sandbox removed, or lost: see `Lost`."""
@@ -84,8 +104,8 @@ class Deciding:
             why = "removed in the sandbox; left, because not everything else could be carried"
         elif path in self._needed:
             why = "renamed in the sandbox; left, because the new name was not chosen"
-        elif is_protected(path, self._wishes.protect):
-            verdict, why = "protected", "programs of the host run it; --protected removes it, too"
+        elif held := self._held(path, present.kind, present):
+            verdict, why = "protected", f"{held}; --protected removes it, too"
         elif lost and not self._wishes.force:
             why = "gone in the sandbox, because the host removed what was renamed to it there"
         elif not self._wishes.force and (agreed is None or not same(present, agreed)):
@@ -123,15 +143,29 @@ class Lost:
             self._above.pop()
 
 
-@lru_cache
-def _pattern(patterns: tuple[str, ...]) -> re.Pattern[bytes]:
-    names = b"|".join(re.escape(os.fsencode(pattern.strip("/"))) for pattern in patterns)
-    return re.compile(b"(?:^|/)(?:" + names + b")(?:/|$)" if names else b"(?!)", re.DOTALL)
+class _Both:
+    """The host's side and the store's, for `holding`."""
+
+    def __init__(self, host: HostTree, tree: TreeReader) -> None:
+        self._host = host
+        self._tree = tree
+
+    def on_host(self, path: str) -> bool:
+        return self._host.find(os.fsencode(path)) is not None
+
+    def inside(self, path: str) -> bool:
+        return self._tree.shows(os.fsencode(path)) is not None
 
 
-def is_protected(path: bytes, patterns: Sequence[str]) -> bool:
-    """Whether the path is, or lies in, one of the protected ones, in any directory."""
-    return _pattern(tuple(patterns)).search(path) is not None
+def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wishes) -> Holding:
+    """What a transfer from a store to the host's workspace, or out of both, holds back."""
+
+    def led() -> Mapping[str, Match]:
+        from art_core.listing import listed
+
+        return listed(workspace.real, names_of(tuple(wishes.protect)), os.environ).led
+
+    return Holding(wishes.protect, _Both(host, tree), led)
 
 
 def _has_moved_on(entry: Entry, present: Entry | None) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 
 from art_core.changes import all_of, host_and_point
 from art_core.contracts import Store, Workspace
-from art_core.deciding import is_protected
+from art_core.deciding import holding
 from art_core.hostside import HostTree
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.trees import Entry
@@ -38,9 +39,11 @@ def export(
     ):
         side = host_and_point(host, tree).after
         writing = _Writing(transfer, target)
+        held_back = holding(host, tree, workspace, wishes)
         for path, entry in all_of(tree, host):
-            if not entry.shown and is_protected(path, wishes.protect):
-                transfer.skipped(path, "programs of the host run it; --protected carries it, too")
+            held = None if entry.shown else held_back.on(os.fsdecode(path), entry.kind)
+            if held is not None:
+                transfer.skipped(path, f"{held.by} {held.does}; --protected carries it, too")
             elif wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
                 whole = entry._replace(xattrs=side.xattrs(entry))
                 writing.one(whole, transfer.counted(iter(side.blocks(entry) if entry.kind == "file" else ())))

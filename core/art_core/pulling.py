@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 from art_core.contracts import Store, Workspace
-from art_core.deciding import MOVED_ON, Deciding, Decision, Lost
+from art_core.deciding import MOVED_ON, Deciding, Decision, Lost, holding
 from art_core.hostside import HostTree, checked
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
 from art_core.trees import Agreed, Entry, TreeReader
@@ -33,7 +33,8 @@ def pull(
         Backwards[tuple[bytes, int]]() as times,
         Transfer(tree, wishes, report, moved, host.sync) as transfer,
     ):
-        pulling = _Pulling(transfer, host, confirm)
+        deciding = Deciding(host, wishes, holding(host, tree, workspace, wishes))
+        pulling = _Pulling(transfer, host, deciding, confirm)
         walk = ((checked(entry.path), entry) for entry in tree.walk())
         removed = ((path, True) for path in tree.removed())
         lost = Lost()
@@ -66,12 +67,14 @@ class _Above:
 class _Pulling:
     """Does what was decided, to what was chosen."""
 
-    def __init__(self, transfer: Transfer, host: HostTree, confirm: Confirm | None) -> None:
+    def __init__(
+        self, transfer: Transfer, host: HostTree, deciding: Deciding, confirm: Confirm | None
+    ) -> None:
         self._transfer = transfer
         self._wishes = transfer.wishes
         self._host = host
         self._confirm = confirm
-        self._deciding = Deciding(host, transfer.wishes)
+        self._deciding = deciding
         self._names: dict[int, bytes] = {}
         """Where a file of several names stands on the host already, by its number."""
         self._above: list[_Above] = []

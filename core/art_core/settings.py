@@ -41,6 +41,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from art_core import dirs
 from art_core.errors import SettingsError
+from art_core.obeyed import PROTECT
 
 ENV_PASS = (
     *("TERM", "COLORTERM", "NO_COLOR", "TZ", "LANG", "LANGUAGE", "LC_*"),
@@ -57,21 +58,6 @@ ENV_PASS = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"),
 )
 """Variables of the caller that the command always gets."""
-
-PROTECT = (
-    *(
-        ".git/hooks",
-        ".git/config",
-        ".git/config.worktree",
-        ".git/commondir",
-        ".git/modules",
-        ".git/worktrees",
-    ),
-    *(".gitmodules", ".envrc", ".vscode", ".idea", ".devcontainer", ".husky", ".mcp.json", ".art"),
-    *(".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".zshenv", ".zprofile", ".zlogin"),
-    *(".claude", ".codex", ".cursor"),
-)
-"""Paths of a workspace that programs of the host run or obey by themselves."""
 
 READ_BY: Mapping[str, str] = {".art/config/binds.json": "binds"}
 """Files of a workspace and the mount source that reads each: where it is missing, that is told."""

@@ -24,6 +24,12 @@ CHANGES = r"""
 """
 
 
+HELD = (
+    "             left out by a pull: git runs hooks at commits, checkouts and pushes; "
+    "--protected carries it, too"
+)
+
+
 @pytest.fixture(scope="module")
 def changed(plain: Caller) -> Iterator[Kept]:
     """What was pushed, then changed inside and, in part, on the host."""
@@ -62,9 +68,9 @@ def test_status_tells_each_change_in_a_line(changed: Kept) -> None:
     assert lines == [
         "  added      .git/",
         "  added      .git/hooks/",
-        "             left out by a pull: programs of the host run it; --protected carries it, too",
+        HELD,
         "  added      .git/hooks/pre-commit (5 bytes)",
-        "             left out by a pull: programs of the host run it; --protected carries it, too",
+        HELD,
         "  modified   binary (4 bytes)",
         "  type       both/ (file -> dir)",
         "  added      both/file (2 bytes)",

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from art_core.deciding import is_protected
 from art_core.errors import TransferError
 from art_core.hostside import HostTree, Unreadable, checked
 from art_core.trees import Entry
@@ -125,20 +124,3 @@ def test_what_a_killed_pull_has_left_is_no_part_of_the_tree_and_goes_with_the_ne
     assert left.exists()
     tree.put(file(b"a/new"), blocks((0, b"data")))
     assert sorted(os.listdir(top / "a")) == sorted([".art-of-the-user", running.name, "new"])
-
-
-@pytest.mark.parametrize(
-    ("path", "protected"),
-    [
-        (b".git/hooks/pre-commit", True),
-        (b".git/hooks", True),
-        (b"sub/.git/config", True),
-        (b".envrc", True),
-        (b"deep/er/.envrc", True),
-        (b".git/objects/x", False),
-        (b".envrc.sample", False),
-        (b"src/main.py", False),
-    ],
-)
-def test_what_programs_of_the_host_run_is_protected(path: bytes, protected: bool) -> None:
-    assert is_protected(path, [".git/hooks", ".git/config", ".envrc"]) is protected

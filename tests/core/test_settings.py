@@ -10,7 +10,8 @@ import pytest
 
 from art_core import dirs
 from art_core.errors import SettingsError
-from art_core.settings import ENV_PASS, PROTECT, Settings, WorkspaceDefaults, load, with_override
+from art_core.obeyed import PROTECT
+from art_core.settings import ENV_PASS, Settings, WorkspaceDefaults, load, with_override
 
 
 def loaded(tmp_path: Path, *texts: str, env: Mapping[str, str] | None = None) -> Settings:

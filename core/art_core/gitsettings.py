@@ -1,0 +1,116 @@
+"""Files of a workspace that git's settings name: hooks, further settings, programs (git-config(1)).
+
+Settings are parsed here and git is not asked: it would be run on files that a sandbox wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Mapping
+
+_SIZE_LIMIT = 1 << 18
+_FILES_LIMIT = 32
+"""Files of settings that are read for one repository, with those that they include."""
+_INCLUDES = re.compile(r"include\.path|includeif\..*\.path", re.DOTALL)
+_DIRECTORIES = ("core.hookspath", "init.templatedir")
+_PROGRAMS = re.compile(
+    r"core\.(fsmonitor|sshcommand|editor|pager|askpass|gitproxy|alternaterefscommand)|sequence\.editor"
+    r"|diff\.external|diff\..*\.(command|textconv)|merge\..*\.driver|filter\..*\.(clean|smudge|process)"
+    r"|(mergetool|difftool|browser|man)\..*\.(cmd|path)|credential(\..*)?\.helper|gpg(\..*)?\.program"
+    r"|gpg\.ssh\.defaultkeycommand|alias\..*|pager\..*|trailer\..*\.(cmd|command)|interactive\.difffilter"
+    r"|remote\..*\.(uploadpack|receivepack)|hook\..*\.command|submodule\..*\.update",
+    re.DOTALL,
+)
+_SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
+_ESCAPES = {"n": "\n", "t": "\t", "b": "\b"}
+
+
+def named(repository: str, top: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Absolute paths that the settings of a git directory and the caller's own name, each with the key: for a
+    work tree at `top`. They may lie anywhere, and need not exist."""
+    home = env.get("HOME", "")
+    own = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    todo = [f"{repository}/config", f"{repository}/config.worktree"]
+    todo += ["/etc/gitconfig", f"{own}/git/config", f"{home}/.gitconfig"]
+    seen: set[str] = set()
+    while todo and len(seen) < _FILES_LIMIT:
+        file = todo.pop(0)
+        if file in seen:
+            continue
+        seen.add(file)
+        for key, value in settings(_text(file)):
+            if _INCLUDES.fullmatch(key):
+                path = _path(value, os.path.dirname(file), home)
+                todo.append(path)
+                yield path, key
+            elif key in _DIRECTORIES:
+                yield _path(value, top, home), key
+            elif _PROGRAMS.fullmatch(key) and (value.startswith("!") or not key.startswith("alias.")):
+                yield from ((path, key) for path in _files(value, top, home))
+
+
+def _path(value: str, base: str, home: str) -> str:
+    expanded = home + value[1:] if value.startswith("~/") else value
+    return os.path.normpath(os.path.join(base, expanded))
+
+
+def _files(command: str, top: str, home: str) -> Iterator[str]:
+    """What of a command line is a file."""
+    try:
+        words = shlex.split(command.removeprefix("!"))
+    except ValueError:
+        words = command.removeprefix("!").split()
+    for word in words:
+        path = _path(word, top, home)
+        if os.path.isfile(path):
+            yield path
+
+
+def _text(file: str) -> str:
+    """The contents of a regular file, empty where there is none."""
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return ""
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            return os.fsdecode(opened.read(_SIZE_LIMIT))
+    except (OSError, ValueError):
+        return ""
+
+
+def settings(text: str) -> Iterator[tuple[str, str]]:
+    """Keys (`section.name` or `section.subsection.name`) and values of a file of git's."""
+    section = ""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\\\n", "")
+    for line in text.split("\n"):
+        rest = line.strip()
+        while found := _SECTION.match(rest):
+            section = found[1].lower()
+            if found[2] is not None:
+                section += "." + re.sub(r"\\(.)", r"\1", found[2])
+            rest = rest[found.end() :].strip()
+        if not rest or rest[0] in "#;" or not section:
+            continue
+        key, _, value = rest.partition("=")
+        yield f"{section}.{key.strip().lower()}", _value(value.strip())
+
+
+def _value(text: str) -> str:
+    """A value without its quotes, escapes and comment."""
+    made: list[str] = []
+    quoted = escaped = False
+    for letter in text:
+        if escaped:
+            made.append(_ESCAPES.get(letter, letter))
+            escaped = False
+        elif letter == "\\":
+            escaped = True
+        elif letter == '"':
+            quoted = not quoted
+        elif letter in "#;" and not quoted:
+            break
+        else:
+            made.append(letter)
+    return "".join(made).strip()
