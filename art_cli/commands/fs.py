@@ -180,7 +180,6 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
       art fs cp -d ws.db -r data/ guest:/home/agent/ws/
     """
     from art_core.copying import copy_in, copy_out
-    from art_core.transfer import hidden
 
     *sources, target = paths
     inwards = target.startswith(_PREFIX)
@@ -191,9 +190,9 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
     if not inwards:
         if len(sources) > 1 and not os.path.isdir(target):
             raise UsageError(f"{target}: several files go into a directory, and this is none")
-        with _home(chosen) as (home, _, _):
+        with _home(chosen) as (home, found, _):
             for source in sources:
-                copy_out(home, _guest(source), target, telling.report, recursive=recursive)
+                copy_out(found.store, home, _guest(source), target, telling.report, recursive=recursive)
         return telling.status
     with opened(chosen, "files", "create") as found:
         files: Files = found.store  # type: ignore[assignment]
@@ -205,8 +204,7 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
             if len(sources) > 1 and resolve(writer, path).kind != "dir":
                 raise UsageError(f"{target}: several files go into a directory, and this is none")
             for source in sources:
-                own = hidden(found.store)
-                copy_in(writer, source, path, telling.report, recursive=recursive, hidden=own)
+                copy_in(found.store, writer, source, path, telling.report, recursive=recursive)
             writer.commit()
     return telling.status
 

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from art_core.blocks import Blocks, equal
+from art_core.companions import Databases, databases_beside
 from art_core.contracts import Store, Workspace
 from art_core.deciding import Deciding, Decision, Lost, Verdict, holding
 from art_core.hostside import HostTree, checked, same
-from art_core.transfer import Wishes, hidden
+from art_core.transfer import Wishes
 from art_core.trees import Agreed, Entry, TreeReader
 from art_core.walking import place, together
 
@@ -74,7 +75,7 @@ class Compared(NamedTuple):
 @contextmanager
 def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) -> Iterator[Compared]:
     """What a pull of `at` would change on the host. Raises ArtError."""
-    with store.reader(at, workspace) as tree, HostTree(workspace.fd, hidden(store)) as host:
+    with store.reader(at, workspace) as tree, HostTree(workspace.fd, databases_beside(store, tree)) as host:
         found = _Found(host_and_point(host, tree))
         moved_on = _ask(
             found, tree, host, Deciding(host, wishes, holding(host, tree, workspace, wishes)), wishes
@@ -90,7 +91,7 @@ def between(
     with (
         store.reader(first, workspace) as one,
         store.reader(second, workspace) as other,
-        HostTree(workspace.fd, hidden(store)) as host,
+        HostTree(workspace.fd, Databases(store)) as host,
     ):
         found = _Found(Sides(_Point(one, host), _Point(other, host)))
         for path, before, after, _ in together(all_of(one, host), all_of(other, host), ()):

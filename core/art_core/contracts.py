@@ -303,7 +303,8 @@ class Store(Protocol):
     the same inode number the next time; `renames`, a directory of the host is renamed in one step."""
 
     def hidden(self) -> Sequence[str]:
-        """Host paths that the sandbox must not see: the database and its companions."""
+        """Host paths that the sandbox must not see: the database and its companions. No transfer writes
+        them; a store whose databases are files names others of its kind by `art_core.companions`, too."""
 
     def snapshot(self, branch: str, name: str) -> object:
         """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see

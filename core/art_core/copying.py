@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+from art_core.companions import Contents, Databases, told
+from art_core.contracts import Store
 from art_core.errors import TransferError, UsageError
 from art_core.files import File, HomeReader, HomeWriter, resolve
 from art_core.hostside import HostTree, Unreadable, checked
@@ -23,7 +25,9 @@ _ACTIONS: dict[str, Literal["FILE", "DIR", "LINK"]] = {"file": "FILE", "dir": "D
 _NO_KIND = "pipes, sockets and devices are not carried"
 
 
-def copy_out(home: HomeReader, source: bytes, target: str, report: Report, *, recursive: bool) -> None:
+def copy_out(
+    store: Store, home: HomeReader, source: bytes, target: str, report: Report, *, recursive: bool
+) -> None:
     """Copy a path of a home to the host: into `target` where that is a directory, else as it."""
     top = resolve(home, source)
     if top.kind is None:
@@ -39,7 +43,8 @@ def copy_out(home: HomeReader, source: bytes, target: str, report: Report, *, re
     except OSError as error:
         raise TransferError(f"{directory!r}: {error.strerror}") from None
     try:
-        with HostTree(fd) as host, Backwards[tuple[bytes, int]]() as times:
+        databases = Databases(store, _contents(home, top, os.fsencode(name)))
+        with HostTree(fd, databases) as host, Backwards[tuple[bytes, int]]() as times:
             _write_all(home, top, host, os.fsencode(name), directory, report, times)
             for path, mtime_ns in times:
                 host.set_time(path, mtime_ns)
@@ -64,6 +69,9 @@ def _write_all(
         if file.kind is None:
             report("SKIP", shown, None, _NO_KIND)
             continue
+        if (owner := host.database_of(path)) is not None:
+            report("SKIP", shown, None, told(owner))
+            continue
         entry = file.entry(path)
         try:
             if file.kind == "file" and file.ino in linked:
@@ -80,6 +88,19 @@ def _write_all(
         report(_ACTIONS[file.kind], shown, entry, "")
 
 
+def _contents(home: HomeReader, top: File, name: bytes) -> Contents:
+    """What is read from the home for a path of the host that begins with the copy's name."""
+
+    def contents(path: bytes) -> Iterable[tuple[int, bytes]]:
+        beside = top.path.rpartition(b"/")[0]
+        inside = path[len(name) :] if path.startswith(name + b"/") else None
+        where = top.path + inside if inside is not None else beside + b"/" + path if beside else path
+        file = home.find(where)
+        return home.blocks(file) if file is not None and file.kind == "file" else ()
+
+    return contents
+
+
 def _with_all(home: HomeReader, top: File) -> Iterator[File]:
     yield top
     if top.kind == "dir":
@@ -87,22 +108,17 @@ def _with_all(home: HomeReader, top: File) -> Iterator[File]:
 
 
 def copy_in(
-    home: HomeWriter,
-    source: str,
-    target: bytes,
-    report: Report,
-    *,
-    recursive: bool,
-    hidden: Collection[tuple[int, int]] = (),
+    store: Store, home: HomeWriter, source: str, target: bytes, report: Report, *, recursive: bool
 ) -> None:
-    """Copy a path of the host into a home: into `target` where that is a directory, else as it. `hidden` are
-    files of the host that are never opened: the database's own."""
+    """Copy a path of the host into a home: into `target` where that is a directory, else as it. The files of
+    the store's own database are never opened."""
+    databases = Databases(store)
     try:
         real = os.path.realpath(source, strict=True)
         found = os.lstat(real)
     except OSError as error:
         raise TransferError(f"{source!r}: {error.strerror}") from None
-    if (found.st_dev, found.st_ino) in hidden:
+    if (found.st_dev, found.st_ino) in databases.files:
         raise TransferError(f"{source!r} is the database itself")
     if stat.S_ISDIR(found.st_mode) and not recursive:
         raise UsageError(f"{source!r} is a directory; add -r")
@@ -110,7 +126,7 @@ def copy_in(
     directory = real if stat.S_ISDIR(found.st_mode) else os.path.dirname(real)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with HostTree(fd, hidden) as host:
+        with HostTree(fd, databases) as host:
             if not stat.S_ISDIR(found.st_mode):
                 one = host.find(os.fsencode(os.path.basename(real)))
                 if one is None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from art_core.companions import told
 from art_core.contracts import Workspace
 from art_core.holding import Holding
 from art_core.hostside import HostTree, alike, same
@@ -67,6 +68,9 @@ class Deciding:
         return Decision(entry.path, entry, agreed, present, verdict, why)
 
     def _verdict(self, entry: Entry, present: Entry | None, agreed: Agreed | None) -> tuple[Verdict, str]:
+        owner = self._host.database_of(entry.path)
+        if owner is not None:
+            return "protected", told(owner)
         if held := self._held(entry.path, entry.kind, present):
             return "protected", f"{held}; --protected carries it, too"
         if _has_moved_on(entry, present):
@@ -100,6 +104,8 @@ class Deciding:
         why = ""
         if present is None:
             verdict = "gone"
+        elif (owner := self._host.database_of(path)) is not None:
+            verdict, why = "protected", told(owner)
         elif self.incomplete:
             why = "removed in the sandbox; left, because not everything else could be carried"
         elif path in self._needed:

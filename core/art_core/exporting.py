@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 
 from art_core.changes import all_of, host_and_point
+from art_core.companions import Databases, databases_beside, told
 from art_core.contracts import Store, Workspace
 from art_core.deciding import holding
 from art_core.hostside import HostTree
-from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Entry
 from art_core.walking import Backwards
 
@@ -32,8 +33,10 @@ def export(
     """
     with (
         store.reader(at, workspace) as tree,
-        HostTree(workspace.fd, hidden(store)) as host,
-        HostTree(workspace.fd if into is None else into) as target,
+        HostTree(workspace.fd, Databases(store)) as host,
+        HostTree(
+            workspace.fd if into is None else into, databases_beside(store, tree, host.blocks)
+        ) as target,
         Backwards[tuple[bytes, int]]() as times,
         Transfer(tree, wishes, report, moved) as transfer,
     ):
@@ -41,6 +44,10 @@ def export(
         writing = _Writing(transfer, target)
         held_back = holding(host, tree, workspace, wishes)
         for path, entry in all_of(tree, host):
+            owners = [place.database_of(path) for place in (host, target)]
+            if owners != [None, None]:
+                transfer.skipped(path, told(next(owner for owner in owners if owner is not None)))
+                continue
             held = None if entry.shown else held_back.on(os.fsdecode(path), entry.kind)
             if held is not None:
                 transfer.skipped(path, f"{held.by} {held.does}; --protected carries it, too")

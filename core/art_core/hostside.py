@@ -12,9 +12,10 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from art_core import openat
+from art_core.companions import Databases, told
 from art_core.errors import TransferError
 from art_core.trees import Agreed, Entry, Kind
 
@@ -78,10 +79,11 @@ class Unreadable:
 class HostTree:
     """A workspace on the host, by a descriptor of it."""
 
-    def __init__(self, fd: int, hidden: Collection[tuple[int, int]] = ()) -> None:
-        """`hidden` are (device, inode) of files that are not the workspace's: the database's own."""
+    def __init__(self, fd: int, databases: Databases | None = None) -> None:
+        """What belongs to one of the `databases` is never written or removed; the files of the one in use
+        are not the workspace's."""
         self._fd = fd
-        self._hidden = hidden
+        self._databases = databases or Databases()
         self.links: dict[bytes, tuple[int, int]] = {}
         """Paths of files with several links -> (device, inode)."""
         self._pinned: tuple[bytes, int] = (b"", os.dup(fd))
@@ -116,7 +118,7 @@ class HostTree:
                     found = os.lstat(name, dir_fd=fd)
                 except FileNotFoundError:
                     continue
-                if (found.st_dev, found.st_ino) in self._hidden or _TEMPORARY.match(name):
+                if (found.st_dev, found.st_ino) in self._databases.files or _TEMPORARY.match(name):
                     continue
                 entry = self._entry(fd, name, where, found)
                 if entry is None or entry.kind != "dir":
@@ -168,6 +170,16 @@ class HostTree:
             self._cleared.append(above)
         return fd, name
 
+    def database_of(self, path: bytes) -> bytes | None:
+        """The path of the database that a path belongs to, empty for the one in use; None for what belongs
+        to none."""
+        return self._databases.owner(self._parent, path)
+
+    def _refuse_databases(self, path: bytes) -> None:
+        owner = self.database_of(path)
+        if owner is not None:
+            raise PermissionError(errno.EPERM, told(owner))
+
     def find(self, path: bytes) -> Entry | None:
         """What stands at a path; None when nothing does, or it leads through a link."""
         try:
@@ -206,7 +218,8 @@ class HostTree:
     # --- writing -------------------------------------------------------------------------------
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False) -> Entry:
-        """Make the path this entry, in the place of what is there; return it as it is now."""
+        """Make the path this entry, in the place of what is there; return it as it is now. Raises OSError."""
+        self._refuse_databases(entry.path)
         mode = entry.mode if keep_setuid else entry.mode & ~_SETUID
         fd, name = self._cleared_parent(entry.path)
         if entry.kind == "dir":
@@ -272,7 +285,8 @@ class HostTree:
             os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
 
     def link(self, path: bytes, to: bytes) -> Entry:
-        """Make the path a further name of another one."""
+        """Make the path a further name of another one. Raises OSError."""
+        self._refuse_databases(path)
         found, first = self._parent(to)
         source = os.dup(found)
         try:
@@ -309,6 +323,7 @@ class HostTree:
 
     def remove(self, path: bytes) -> None:
         """Remove a file or an empty directory. Raises OSError."""
+        self._refuse_databases(path)
         fd, name = self._parent(path)
         if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
             os.rmdir(name, dir_fd=fd)

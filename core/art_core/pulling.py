@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
+from art_core.companions import databases_beside
 from art_core.contracts import Store, Workspace
 from art_core.deciding import MOVED_ON, Deciding, Decision, Lost, holding
 from art_core.hostside import HostTree, checked
-from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Agreed, Entry, TreeReader
 from art_core.walking import Backwards, together
 
@@ -28,7 +29,7 @@ def pull(
     """Carry the store's workspace to the host. Raises ArtError; conflicts are counted."""
     with (
         store.reader(branch, workspace) as tree,
-        HostTree(workspace.fd, hidden(store)) as host,
+        HostTree(workspace.fd, databases_beside(store, tree)) as host,
         Backwards[tuple[bytes, Agreed | None, bool]]() as gone,
         Backwards[tuple[bytes, int]]() as times,
         Transfer(tree, wishes, report, moved, host.sync) as transfer,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TypeVar
 
+from art_core.companions import Databases, told
 from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError
 from art_core.history import NameTaken, dated
 from art_core.hostside import HostTree, Unreadable, alike, same
-from art_core.transfer import Moved, Report, Totals, Transfer, Wishes, hidden
+from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Agreed, Entry, TreeWriter
 from art_core.walking import Backwards, together
 
@@ -36,7 +37,7 @@ def push(
     try:
         with (
             store.writer(branch, workspace) as tree,
-            HostTree(workspace.fd, hidden(store)) as host,
+            HostTree(workspace.fd, Databases(store)) as host,
             Backwards[tuple[bytes, Agreed]]() as gone,
             Transfer(tree, wishes, report, moved, at_once=1) as transfer,
         ):
@@ -112,6 +113,10 @@ def _push_one(
         if identity is not None and identity not in first and (kept := tree.find(entry.path)):
             first[identity] = kept
         return True
+    owner = host.database_of(entry.path)
+    if owner is not None:
+        transfer.skipped(entry.path, told(owner))
+        return False
     present = tree.find(entry.path)
     if not transfer.wishes.force and (why := _why_not_push(entry, present, agreed)):
         if present is not None and alike(entry, present):

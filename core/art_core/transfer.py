@@ -7,11 +7,9 @@ other; what both changed is a conflict, which is told and left alone. Nothing is
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from art_core.contracts import Store
 from art_core.errors import ArtError
 from art_core.trees import Agreed, Entry, TreeReader
 
@@ -135,14 +133,3 @@ class Transfer:
         if news:
             self._settle()
             self.tree.agree(news)
-
-
-def hidden(store: Store) -> set[tuple[int, int]]:
-    found = set()
-    for path in store.hidden():
-        try:
-            status = os.lstat(path)
-        except OSError:
-            continue
-        found.add((status.st_dev, status.st_ino))
-    return found

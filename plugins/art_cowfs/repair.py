@@ -15,8 +15,9 @@ import apsw
 
 from art_cowfs.check import Problem, examine, is_of_the_file
 from art_cowfs.connection import Connection
+from art_cowfs.headers import APPLICATION_ID
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import APPLICATION_ID, FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
+from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
 
 _ROUNDS = 8
 _AT_ONCE = 1000

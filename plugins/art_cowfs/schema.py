@@ -41,12 +41,13 @@ import apsw
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
 from art_cowfs.connection import Connection
+from art_cowfs.headers import APPLICATION_ID
 
-APPLICATION_ID = 0x41525400
 FORMAT = 2
 PAGE = 16384
 CHUNK = 65536
 FIRST_INO = 2
+_JOURNAL_TRIES, _JOURNAL_TRY_S = 10, 0.05
 
 TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -109,6 +110,8 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
     exists = os.path.exists(path)
     if not exists and not create:
         raise DatabaseError(f"database {shown} does not exist; `art -d {path}` or `art push` makes it")
+    if exists:
+        _refuse_journal(path)
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
     if not write and exists:
         flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
@@ -126,6 +129,22 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
         if connection is not None:
             connection.close()
         raise
+
+
+def _refuse_journal(path: str) -> None:
+    """A rollback journal that stays beside a database is nobody's of ART's, whose databases have a log
+    instead; SQLite would write what it holds into the database before anything can be looked at. A program
+    that makes the database at this moment has one for a few milliseconds."""
+    beside = {f"{path}-journal", f"{os.path.realpath(path)}-journal"}
+    for _ in range(_JOURNAL_TRIES):
+        found = [journal for journal in sorted(beside) if os.path.lexists(journal)]
+        if not found or not os.stat(path).st_size:
+            return
+        time.sleep(_JOURNAL_TRY_S)
+    raise DatabaseError(
+        f"database {path!r}: {found[0]!r} lies beside it, which ART never makes, and SQLite would write what "
+        "it holds into the database; remove it"
+    )
 
 
 def _told(error: apsw.Error, path: str) -> DatabaseError:
@@ -199,7 +218,10 @@ def _prepare(connection: apsw.Connection, shown: str, *, write: bool) -> None:
 def _create(connection: apsw.Connection) -> None:
     connection.pragma("page_size", PAGE)
     connection.pragma("auto_vacuum", 2)
-    with connection:
+    connection.pragma("journal_mode", "wal")
+    with changing(connection):
+        if connection.pragma("application_id") == APPLICATION_ID:
+            return  # Somebody else was faster.
         connection.execute(TABLES)
         now = time.time_ns()
         connection.execute("INSERT INTO layer(id, parent, created_ns) VALUES(1, NULL, ?)", (now,))
@@ -211,6 +233,7 @@ def _create(connection: apsw.Connection) -> None:
         )
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", FORMAT)
+    connection.wal_checkpoint()  # From now on the file itself says what it is.
 
 
 def _reason(error: apsw.Error, path: str) -> str:

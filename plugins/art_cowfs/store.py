@@ -24,9 +24,13 @@ LIBRARIES = ("apsw", "pyfuse3", "trio")
 _READY_S = 60.0
 
 
+ENDINGS = ("-wal", "-shm", "-journal", "-lock")
+"""Of the files that SQLite and ART keep beside a database."""
+
+
 def companions(path: str) -> list[str]:
     """A database's files: what SQLite and ART keep beside it."""
-    return [path, *(f"{path}-{end}" for end in ("wal", "shm", "journal", "lock"))]
+    return [path, *(path + ending for ending in ENDINGS)]
 
 
 def reasons() -> Sequence[Reason]:
@@ -161,6 +165,14 @@ class Database:
 
     def hidden(self) -> Sequence[str]:
         return companions(self.path)
+
+    def endings(self) -> Sequence[str]:
+        return ENDINGS
+
+    def is_database(self, head: bytes) -> bool:
+        from art_cowfs.headers import is_ours
+
+        return is_ours(head)
 
     def mount(
         self,

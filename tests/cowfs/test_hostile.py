@@ -102,7 +102,7 @@ class Place:
 
     def _copy(self) -> None:
         with self.store.home("main", None) as home:
-            copy_out(home, b"", str(self.top / "into/copy"), lambda *_: None, recursive=True)
+            copy_out(self.store, home, b"", str(self.top / "into/copy"), lambda *_: None, recursive=True)
 
     def strays(self) -> set[str]:
         """What lies there beside the target and the database's own files."""

@@ -98,6 +98,12 @@ class Database:
     def hidden(self) -> Sequence[str]:
         return [*self._kept.hidden(), self._where.sessions, self._where.layers]
 
+    def endings(self) -> Sequence[str]:
+        return self._kept.endings()
+
+    def is_database(self, head: bytes) -> bool:
+        return self._kept.is_database(head)
+
     @contextmanager
     def mount(
         self,

@@ -1,0 +1,152 @@
+"""What lies beside a database is believed by SQLite: nothing that comes from a sandbox gets there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Caller, fresh_directory
+
+PAGE, SECTOR = 16384, 512
+
+
+def hot_journal() -> bytes:
+    """A rollback journal that puts a page of the attacker's over the first one of a database
+    (https://sqlite.org/fileformat2.html, section 3)."""
+    page = (b"a page of the attacker's\n" * PAGE)[:PAGE]
+    nonce = 7
+    total = nonce + sum(page[place] for place in range(PAGE - 200, 0, -200))
+    fields = (1, nonce, 20, SECTOR, PAGE)
+    head = bytes.fromhex("d9d505f920a163d7") + b"".join(field.to_bytes(4, "big") for field in fields)
+    return head.ljust(SECTOR, b"\0") + (1).to_bytes(4, "big") + page + total.to_bytes(4, "big")
+
+
+class Kept:
+    """A workspace that holds its own database, `x.db`, and one of another workspace, `other.db`."""
+
+    def __init__(self, caller: Caller, workspace: Path) -> None:
+        self.caller = caller
+        self.workspace = workspace
+        self.art("-d", "x.db", "-i=false", "--", "true")
+        shutil.copy2(workspace / "x.db", workspace / "other.db")
+        os.chown(workspace / "other.db", caller.uid, caller.gid)
+
+    def art(self, *args: str | Path) -> subprocess.CompletedProcess[bytes]:
+        return self.caller.art(*args, cwd=self.workspace)
+
+    def inside(self, script: str) -> None:
+        done = self.art("-d", "x.db", "-i=false", "--", "sh", "-c", script)
+        assert done.returncode == 0, done.stderr
+
+    def files(self) -> dict[str, bytes]:
+        """All there is; of the database in use only its name."""
+        return {
+            path.name: b"" if path.name == "x.db" else path.read_bytes() for path in self.workspace.iterdir()
+        }
+
+
+@pytest.fixture
+def kept(caller: Caller) -> Iterator[Kept]:
+    with fresh_directory(caller) as workspace:
+        yield Kept(caller, workspace)
+
+
+@pytest.fixture
+def journal(caller: Caller, kept: Kept) -> Path:
+    """One that the sandbox can read."""
+    path = kept.workspace.parent / "journal"
+    path.write_bytes(hot_journal())
+    path.chmod(0o644)
+    return path
+
+
+PLANTED = """
+for name in x.db other.db; do
+    cp {0} $name-journal; cp {0} $name-wal; ln -s /etc/passwd $name-shm
+    mkdir -p $name-lock/deep; cp {0} $name-LOCK.1
+done 2>/dev/null
+rm -f other.db; cp {0} other.db 2>/dev/null; echo work >work; true
+"""
+
+
+def test_a_pull_writes_and_removes_nothing_beside_a_database(kept: Kept, journal: Path) -> None:
+    before = kept.files()
+    kept.inside(PLANTED.format(journal))
+    for options in ([], ["--force", "--protected"]):
+        done = kept.art("pull", "-d", "x.db", *options)
+        assert (
+            b"SKIP x.db-journal: it belongs to the database, and a transfer leaves that alone" in done.stderr
+        )
+        assert b"SKIP other.db-journal: it belongs to other.db, a database of ART" in done.stderr
+        assert kept.files() == {**before, "work": b"work\n"}
+    for database in ("x.db", "other.db"):
+        assert kept.art("db", "check", "-d", database).stdout == b"nothing is wrong\n"
+
+
+def test_nothing_is_copied_beside_a_database(kept: Kept, journal: Path) -> None:
+    before = kept.files()
+    kept.inside(PLANTED.format(journal))
+    for name in ("x.db-journal", "other.db-journal", "x.db-lock"):
+        kept.art("fs", "cp", "-r", "-d", "x.db", f"guest:ws/{name}", ".")
+    done = kept.art("fs", "cp", "-d", "x.db", "guest:ws/work", "x.db-wal")
+    assert b"SKIP" in done.stderr and b"it belongs to the database" in done.stderr
+    assert kept.files() == before
+
+
+def test_a_branch_is_written_elsewhere_without_them(kept: Kept, journal: Path) -> None:
+    kept.inside(PLANTED.format(journal))
+    done = kept.art("pull", "-d", "x.db", "--into", "../into")
+    written = {path.name for path in (kept.workspace.parent / "into").iterdir()}
+    assert done.returncode == 0 and "work" in written
+    assert not {name for name in written if name.startswith(("x.db", "other.db-"))}
+
+
+def test_a_database_that_the_sandbox_made_comes_without_what_lies_beside_it(
+    kept: Kept, journal: Path
+) -> None:
+    copied = kept.workspace.parent / "copy.db"
+    copied.write_bytes((kept.workspace / "other.db").read_bytes())
+    copied.chmod(0o644)
+    kept.inside(f"cp {copied} new.db; cp {journal} new.db-journal; cp {journal} app.sqlite-journal")
+    done = kept.art("pull", "-d", "x.db")
+    assert b"SKIP new.db-journal: it belongs to new.db, a database of ART" in done.stderr
+    assert {"new.db", "app.sqlite-journal"} <= set(kept.files())
+    assert "new.db-journal" not in kept.files()
+
+
+def test_a_push_takes_no_other_database(kept: Kept, journal: Path) -> None:
+    (kept.workspace / "other.db-wal").write_bytes(b"log")
+    (kept.workspace / "work").write_bytes(b"work")
+    done = kept.art("push", "-d", "x.db")
+    assert done.stdout.splitlines()[2:] == [b"FILE /ws/work (4 bytes, ino 2)"]
+    assert b"SKIP other.db: it belongs to other.db, a database of ART" in done.stderr
+    assert b"SKIP other.db-wal: it belongs to other.db" in done.stderr
+
+
+def test_a_journal_beside_a_database_is_refused(kept: Kept, journal: Path) -> None:
+    """However it came there: in direct mode, by an archive, or with git."""
+    before = (kept.workspace / "x.db").read_bytes()
+    beside = kept.workspace / "x.db-journal"
+    beside.write_bytes(hot_journal())
+    for command in ("db check", "-i=false"):
+        done = kept.art(*command.split(), "-d", "x.db", *(["--", "true"] if command == "-i=false" else []))
+        assert done.returncode == 125
+        assert b"lies beside it, which ART never makes" in done.stderr
+        assert done.stderr.endswith(b"remove it\n")
+    beside.unlink()
+    assert (kept.workspace / "x.db").read_bytes() == before
+    assert kept.art("db", "check", "-d", "x.db").stdout == b"nothing is wrong\n"
+
+
+def test_a_journal_that_waits_for_a_database_is_not_believed(kept: Kept) -> None:
+    for name in ("late.db-journal", "late.db-wal"):
+        (kept.workspace / name).write_bytes(hot_journal())
+    kept.inside("true")
+    assert kept.art("-d", "late.db", "-i=false", "--", "true").returncode == 0
+    assert kept.art("db", "check", "-d", "late.db").stdout == b"nothing is wrong\n"
+    assert not (kept.workspace / "late.db-journal").exists()
