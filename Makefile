@@ -6,12 +6,13 @@
 #   make agents  try the real agents, from npm and PyPI, each in a session with a model server of the tests
 #   make lint    ruff (format and lint) and mypy, strict
 #   make bench   run the benchmarks
+#   make docs    the documentation as a site, in build/site
 #   make deb     build Debian packages, one for each part, into dist/
 #   make clean   remove .venv and everything that was generated
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test agents lint bench deb clean
+.PHONY: help setup demo test agents lint bench docs deb clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -62,6 +63,10 @@ bench: $(READY)
 	$(VENV)/bin/python benchmarks/scale.py
 	$(VENV)/bin/python benchmarks/layers.py
 	$(VENV)/bin/python benchmarks/tracing.py
+
+docs: $(READY)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --editable ".[docs]"
+	$(VENV)/bin/python -m mkdocs build --strict
 
 deb: $(READY)
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
