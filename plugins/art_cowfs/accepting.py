@@ -13,7 +13,6 @@ import apsw
 
 from art_cowfs.chain import Chain
 from art_cowfs.nodes import from_row, row_of
-from art_cowfs.schema import changing
 
 
 class Accepted(NamedTuple):
@@ -34,15 +33,15 @@ class Accepted(NamedTuple):
 
 def accept(connection: apsw.Connection, branch: str, accepted: Accepted, frozen: int = 0) -> None:
     """Record it in the top layer of a branch that nobody has open, or in a `frozen` one, which shows the
-    same as before. What became of the file meanwhile is left as it is."""
-    with changing(connection):
-        chain = Chain(connection, branch, frozen)
-        row = chain.inode(accepted.ino)
-        if row is None or (row.origin_size, row.origin_mtime) != accepted.was:
-            return
-        node = from_row(row, chain.top)
-        node.origin = accepted.path
-        node.base_size, node.base_mtime = accepted.now
-        columns = ("?, " * 16).rstrip(", ")
-        changed = node.ino, chain.top, *row_of(node, chain.origins)
-        connection.execute(f"INSERT OR REPLACE INTO inode VALUES({columns})", changed)
+    same as before. What became of the file meanwhile is left as it is. Within a transaction of the
+    caller's."""
+    chain = Chain(connection, branch, frozen)
+    row = chain.inode(accepted.ino)
+    if row is None or (row.origin_size, row.origin_mtime) != accepted.was:
+        return
+    node = from_row(row, chain.top)
+    node.origin = accepted.path
+    node.base_size, node.base_mtime = accepted.now
+    columns = ("?, " * 16).rstrip(", ")
+    changed = node.ino, chain.top, *row_of(node, chain.origins)
+    connection.execute(f"INSERT OR REPLACE INTO inode VALUES({columns})", changed)

@@ -15,7 +15,7 @@ from art_core.history import NameTaken, checked_name
 from art_cowfs.home import HomeWriter, writing
 from art_cowfs.layers import add_point
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import DatabaseError, all_rows, changing, connect, telling
+from art_cowfs.schema import DatabaseError, all_rows, connect, telling
 
 _UNDERWAY = "importing-"
 _ROOT = "INSERT INTO inode VALUES(1, ?, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)"
@@ -35,10 +35,10 @@ def beginning(path: str, branch: str) -> Iterator[HomeWriter]:
                     with writing(path, underway, None) as home:
                         yield home
                         home.commit()
-                    with by.committing(), changing(connection):
+                    with by.changing(connection):
                         _take_name(connection, underway, branch)
                 except BaseException:
-                    with suppress(apsw.Error), by.committing(), changing(connection):
+                    with suppress(apsw.Error), by.changing(connection):
                         connection.execute("DELETE FROM point WHERE name = ?", (underway,))
                     raise
             finally:
@@ -49,7 +49,7 @@ def beginning(path: str, branch: str) -> Iterator[HomeWriter]:
 
 def _begin(connection: apsw.Connection, by: Bystander, branch: str) -> str:
     held = by.holders()
-    with by.committing(), changing(connection):
+    with by.changing(connection):
         _refuse_taken(connection, branch)
         for (name,) in all_rows(connection, "SELECT name FROM point WHERE kind = 'branch'"):
             if name.startswith(_UNDERWAY) and name not in held:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import apsw
 
 from art_core.maintenance import Collected
 from art_cowfs import squashing
 from art_cowfs.layers import changed
-from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, CorruptError, all_rows, changing, connect
+from art_cowfs.locks import BranchLock, Bystander
+from art_cowfs.log import emptied
+from art_cowfs.schema import PAGE, CorruptError, all_rows, connect
 from art_fusefs.backend import ROOT
 
 INODES_AT_ONCE = 512
@@ -61,7 +62,7 @@ def _size(path: str) -> int:
 @contextmanager
 def turn(connection: apsw.Connection, by: Bystander) -> Iterator[None]:
     """One transaction, in turn with others."""
-    with by.committing(), changing(connection):
+    with by.changing(connection):
         yield
 
 
@@ -141,39 +142,54 @@ _GONE = "SELECT ino, layer FROM inode WHERE nlink = 0"
 
 def _lost(connection: apsw.Connection, by: Bystander) -> int:
     """Delete inodes to which no name of any layer leads; how many. While a branch is held that may be a
-    file that is open."""
+    file that is open; nobody who comes later can open it."""
     with by.alone() as held:
         if held:
             return 0
         lost = all_rows(connection, _NAMELESS)
-        for start in range(0, len(lost), INODES_AT_ONCE):
-            with turn(connection, by):
-                for (ino,) in lost[start : start + INODES_AT_ONCE]:
-                    for (layer,) in all_rows(connection, "SELECT layer FROM inode WHERE ino = ?", (ino,)):
-                        while _delete(connection, ino, layer, CHUNKS_AT_ONCE) == CHUNKS_AT_ONCE:
-                            pass
+    for start in range(0, len(lost), INODES_AT_ONCE):
+        with turn(connection, by):
+            for (ino,) in lost[start : start + INODES_AT_ONCE]:
+                for (layer,) in all_rows(connection, "SELECT layer FROM inode WHERE ino = ?", (ino,)):
+                    while _delete(connection, ino, layer, CHUNKS_AT_ONCE) == CHUNKS_AT_ONCE:
+                        pass
+    _remains(connection, by)
+    return len(lost)
+
+
+def _remains(connection: apsw.Connection, by: Bystander) -> None:
+    """Delete what there still is of inodes that are gone."""
+    with by.alone() as held:
+        if held:
+            return
         with turn(connection, by):
             connection.execute("DELETE FROM origin WHERE ino NOT IN (SELECT ino FROM inode)")
         for table in ("chunk", "xattr"):
             with turn(connection, by):
                 connection.execute(f"DELETE FROM {table} WHERE (ino, layer) IN ({_GONE})")
-        return len(lost)
 
 
-def _give_back(connection: apsw.Connection, by: Bystander) -> tuple[int, str]:
-    """Make the file shorter; what stays free in it, and why. A server takes a file that gets shorter for
-    one that is being destroyed, so nobody may hold a branch."""
+def give_back(connection: apsw.Connection, by: Bystander | BranchLock) -> dict[str, str]:
+    """Make the file shorter by what is free in it, and empty the log; who keeps it from that. A server takes
+    a file that gets shorter for one that is being destroyed, so nobody may hold a branch. Who wants one
+    waits for a part of it at most."""
     while True:
         with by.alone() as held:
             free = connection.pragma("freelist_count")
             if held or not free:
                 break
-            with by.committing():
+            with by.changing(connection):
                 list(connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})"))  # a page a step
             if connection.pragma("freelist_count") >= free:
                 break
-    mode = apsw.SQLITE_CHECKPOINT_PASSIVE if held else apsw.SQLITE_CHECKPOINT_TRUNCATE
-    with suppress(apsw.BusyError):  # Somebody reads; the last one to close does it.
-        connection.wal_checkpoint(mode=mode)
+    with by.committing():
+        # Somebody may read; the last one to close does it.
+        emptied(connection, apsw.SQLITE_CHECKPOINT_PASSIVE if held else apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    return held
+
+
+def _give_back(connection: apsw.Connection, by: Bystander) -> tuple[int, str]:
+    """What stays free in the file, and why."""
+    held = give_back(connection, by)
     kept = connection.pragma("freelist_count") * PAGE
     return kept, _KEPT.format(repr(min(held))) if held and kept else ""

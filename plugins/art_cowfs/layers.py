@@ -100,17 +100,16 @@ def is_empty(connection: apsw.Connection, layer: int) -> bool:
 def merge(connection: apsw.Connection, branch: str, is_read: Callable[[int], bool], most: Most) -> bool:
     """Merge nameless layers of a branch that nobody reads with the layer above; whether there were any.
 
-    The top itself is merged only by `AT_THE_END`, when nobody has it open. Each merge is one
-    transaction that changes nothing of what the branch shows.
+    The top itself is merged only by `AT_THE_END`, when nobody has it open. A merge changes
+    nothing of what the branch shows. Within a transaction of the caller's.
     """
+    chain = chain_of(connection, branch)
+    first = 0 if most is AT_THE_END else 1
     merged = False
-    with changing(connection):
-        chain = chain_of(connection, branch)
-        first = 0 if most is AT_THE_END else 1
-        for upper, lower in reversed(list(zip(chain[first:], chain[first + 1 :], strict=False))):
-            # A layer is gone once it was merged: then its neighbours have their turn the next time.
-            if not merged and may_merge(connection, upper, lower, is_read):
-                merged = _merged(connection, upper, lower, most)
+    for upper, lower in reversed(list(zip(chain[first:], chain[first + 1 :], strict=False))):
+        # A layer is gone once it was merged: then its neighbours have their turn the next time.
+        if not merged and may_merge(connection, upper, lower, is_read):
+            merged = _merged(connection, upper, lower, most)
     return merged
 
 

@@ -11,14 +11,29 @@ from contextlib import suppress
 
 import apsw
 
+from art_cowfs.connection import BUSY, BUSY_MS
+from art_cowfs.holding import named, posix
+
 CHECKPOINT_AT = 64 << 20
 SLOW_AT = 256 << 20
 """From so many bytes on what fills the log has to wait."""
 WAIT_S = 0.25
 _EVERY_S = 0.5
-_BUSY_MS = 5000
-_READ_LOCKS = range(123, 128)
-"""Bytes of the shared memory that a reader locks (SQLite's walformat.html)."""
+_WRITE_LOCK, _READ_LOCKS = range(120, 121), range(123, 128)
+"""Bytes of the shared memory that are locked by who writes and by who reads (SQLite's walformat.html)."""
+
+
+def emptied(connection: apsw.Connection, mode: int = apsw.SQLITE_CHECKPOINT_TRUNCATE) -> bool:
+    """Carry the log into the database, as far as that goes without waiting for anybody; whether all of it
+    went. For one who has its turn to commit."""
+    connection.set_busy_timeout(0)
+    try:
+        connection.wal_checkpoint(mode=mode)
+    except BUSY:
+        return False
+    finally:
+        connection.set_busy_timeout(BUSY_MS)
+    return True
 
 
 class Log:
@@ -41,10 +56,10 @@ class Log:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _EVERY_S
-            self._checkpoint()
+            emptied(self._connection)
             size = self._size()
             if size > SLOW_AT:
-                self.readers.update(_readers(f"{self._path}-shm"))
+                self.readers.update(_having(self._path, _READ_LOCKS))
         if size <= SLOW_AT:
             return False
         self.largest = max(self.largest, size)
@@ -55,14 +70,6 @@ class Log:
             return os.stat(f"{self._path}-wal").st_size
         except FileNotFoundError:
             return 0
-
-    def _checkpoint(self) -> None:
-        self._connection.set_busy_timeout(0)
-        try:
-            with suppress(apsw.BusyError):
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        finally:
-            self._connection.set_busy_timeout(_BUSY_MS)
 
     def note(self) -> str:
         """What the user should know; empty where all was well."""
@@ -75,25 +82,14 @@ class Log:
         )
 
 
-def _readers(path: str) -> set[str]:
-    """Processes that read the database, by their locks (proc_locks(5)). The file is not opened: closing
-    it would drop SQLite's locks."""
-    found = set()
+def writers(path: str) -> str:
+    """Who keeps others from writing to a database, for a message."""
+    return ", ".join(_having(path, _WRITE_LOCK)) or "another program"
+
+
+def _having(path: str, places: range) -> list[str]:
+    """Other processes that have one of these locks of the log. The file is not opened: closing it would drop
+    SQLite's locks."""
     with suppress(OSError):
-        inode = str(os.stat(path).st_ino)
-        with open("/proc/locks", encoding="ascii") as file:
-            for line in file:
-                words = line.split()
-                kind, pid, place, first = words[1], words[-4], words[-3], words[-2]
-                ours = pid == str(os.getpid()) or kind != "POSIX"
-                if not ours and place.rpartition(":")[2] == inode and int(first) in _READ_LOCKS:
-                    found.add(f"process {pid} ({_name(pid)})")
-    return found
-
-
-def _name(pid: str) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="backslashreplace") as file:
-            return file.read().strip()
-    except OSError:
-        return "ended"
+        return [named(pid) for pid in posix(os.stat(f"{path}-shm").st_ino, places)]
+    return []

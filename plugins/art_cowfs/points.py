@@ -20,11 +20,11 @@ from art_core.history import NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, layers
 from art_cowfs.chain import Chain
 from art_cowfs.layers import Named
-from art_cowfs.locks import BranchLock, Bystander, Pin, holders
+from art_cowfs.locks import BRANCH_S, BranchLock, Bystander, Pin, holders
 from art_cowfs.lower import Lower
 from art_cowfs.portions import Portions
 from art_cowfs.restoring import Restoring
-from art_cowfs.schema import DatabaseError, chain_of, changing, found, layers_from
+from art_cowfs.schema import DatabaseError, chain_of, found, layers_from
 from art_cowfs.standing import alone, frozen_now, standing, writing_to
 from art_cowfs.store import companions
 
@@ -77,10 +77,9 @@ def make_branch(path: str, name: str, at: str) -> Point:
     checked_name(name)
     with (
         standing(path, at) as still,
-        alone(path, name) as lock,
+        alone(path, name, BRANCH_S) as lock,
         writing_to(path) as connection,
-        lock.committing(),
-        changing(connection),
+        lock.changing(connection),
     ):
         now = time.time_ns()
         top = layers.add_layer(connection, still.layer, now)
@@ -94,18 +93,16 @@ def remove(path: str, name: str) -> Point:
         with (
             closing(Bystander(path)) as by,
             writing_to(path) as connection,
-            by.committing(),
-            changing(connection),
+            by.changing(connection),
         ):
             connection.execute("DELETE FROM point WHERE name = ? AND kind = 'snapshot'", (name,))
         return point
     if name == MAIN:
         raise DatabaseError(f"{MAIN!r} stays: it is the branch that runs take unless they name one")
     with (
-        alone(path, name) as lock,
+        alone(path, name, BRANCH_S) as lock,
         writing_to(path) as connection,
-        lock.committing(),
-        changing(connection),
+        lock.changing(connection),
     ):
         connection.execute("DELETE FROM point WHERE name = ? AND kind = 'branch'", (name,))
     return point
@@ -116,7 +113,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
         raise DatabaseError(f"{at!r} is the branch that is to be put back; name a snapshot or another branch")
     with (
         standing(path, at) as still,
-        alone(path, branch) as lock,
+        alone(path, branch, BRANCH_S) as lock,
         writing_to(path) as connection,
         ExitStack() as pinned,
     ):
@@ -124,7 +121,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
         if paths:
             new, pin = _put_back_paths(path, connection, lock, branch, still.layer, paths, workspace)
             pinned.callback(pin.close)
-        with lock.committing(), changing(connection):
+        with lock.changing(connection):
             kept = _keep_all(connection, branch, f"before restore {at}")
             begun, *below = chain_of(connection, branch)
             if not paths:
@@ -164,7 +161,7 @@ def _put_back_paths(
         ending.callback(lower.close)
         name = os.fsencode(workspace.name)
         wanted = Chain(ending.enter_context(writing_to(path)), "", layer, workspace=name)
-        portions = ending.enter_context(Portions(connection, lock.committing))
+        portions = ending.enter_context(Portions(connection, lock.changing))
         top, *below = chain_of(connection, branch)
         under = below[0] if below and layers.is_empty(connection, top) else top
         new = layers.add_layer(connection, under, time.time_ns())

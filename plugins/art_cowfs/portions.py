@@ -11,8 +11,6 @@ from types import TracebackType
 
 import apsw
 
-from art_cowfs.schema import changing
-
 MOST = 1 << 20
 """Bytes of a transaction, a row counting as `_ROW` more."""
 _ROW = 256
@@ -22,17 +20,18 @@ class Portions:
     """Use as a context manager; what was not committed yet is taken back after an error."""
 
     def __init__(
-        self, connection: apsw.Connection, committing: Callable[[], AbstractContextManager[None]]
+        self,
+        connection: apsw.Connection,
+        changing: Callable[[apsw.Connection], AbstractContextManager[None]],
     ) -> None:
         self._connection = connection
-        self._committing = committing
+        self._changing = changing
         self._open = ExitStack()
         self._size = 0
 
     def _begin(self) -> None:
         self._size = 0
-        self._open.enter_context(self._committing())
-        self._open.enter_context(changing(self._connection))
+        self._open.enter_context(self._changing(self._connection))
 
     def wrote(self, size: int = 0) -> None:
         """A row was written, of this size."""

@@ -33,14 +33,14 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 import apsw
 
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
-from art_cowfs.connection import Connection
+from art_cowfs.connection import BUSY, Connection
 from art_cowfs.headers import APPLICATION_ID
 
 FORMAT = 2
@@ -115,10 +115,11 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
     if not write and exists:
         flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
+    if not exists:
+        make_private(path)
     connection = None
     try:
         connection = Connection(path, flags=flags)
-        connection.set_busy_timeout(5000)
         _prepare(connection, shown, write=write)
         return connection
     except apsw.Error as error:
@@ -145,6 +146,15 @@ def _refuse_journal(path: str) -> None:
         f"database {path!r}: {found[0]!r} lies beside it, which ART never makes, and SQLite would write what "
         "it holds into the database; remove it"
     )
+
+
+def make_private(path: str) -> None:
+    """Make a file of which SQLite makes a database: it keeps what is private inside. SQLite gives the log and
+    its other companions the mode of the database."""
+    with suppress(OSError):  # SQLite tells what is wrong there.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        os.close(fd)
 
 
 def _told(error: apsw.Error, path: str) -> DatabaseError:
@@ -192,18 +202,20 @@ def changing(connection: apsw.Connection) -> Iterator[None]:
 
 
 def _prepare(connection: apsw.Connection, shown: str, *, write: bool) -> None:
+    # In this order: somebody else may make it at this moment.
+    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").get
     application = connection.pragma("application_id")
     version = connection.pragma("user_version")
-    empty = not connection.execute("SELECT count(*) FROM sqlite_schema").get
     if application != APPLICATION_ID:
         if not empty or not write:
             raise DatabaseError(f"database {shown} is SQLite, but of another program; name another file")
         _create(connection)
-    elif version > FORMAT:
+        version = connection.pragma("user_version")
+    if version > FORMAT:
         raise DatabaseError(
             f"database {shown} has format {version}, this version of ART knows {FORMAT}; use a newer ART"
         )
-    elif version < FORMAT:
+    if version < FORMAT:
         from art_cowfs.formats import renew
 
         renew(connection, shown)
@@ -233,7 +245,8 @@ def _create(connection: apsw.Connection) -> None:
         )
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", FORMAT)
-    connection.wal_checkpoint()  # From now on the file itself says what it is.
+    with suppress(*BUSY):
+        connection.wal_checkpoint()  # From now on the file itself says what it is.
 
 
 def _reason(error: apsw.Error, path: str) -> str:
@@ -245,7 +258,7 @@ def _reason(error: apsw.Error, path: str) -> str:
         return "it cannot be opened; look at its permissions and those of its directory"
     if isinstance(error, apsw.ReadOnlyError):
         return "it is read-only; make it and its directory writable"
-    if isinstance(error, apsw.BusyError):
+    if isinstance(error, BUSY):
         return "another program holds it"
     return str(error)
 
@@ -262,6 +275,8 @@ def as_oserror(error: apsw.Error) -> OSError:
         number = errno.ENOSPC
     elif isinstance(error, apsw.ReadOnlyError):
         number = errno.EROFS
+    elif isinstance(error, BUSY):
+        number = errno.EBUSY
     return OSError(number, str(error))
 
 

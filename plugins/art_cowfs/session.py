@@ -11,15 +11,17 @@ from typing import NamedTuple
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
-from art_cowfs import layers, sessions, squashing
+from art_cowfs import collecting, layers, sessions, squashing
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
+from art_cowfs.connection import BUSY
 from art_cowfs.drift import drift
 from art_cowfs.filesystems import refuse_network
-from art_cowfs.locks import BranchLock, Pin
+from art_cowfs.locks import BRANCH_S, BranchLock, BranchLost, Occupied, Pin
 from art_cowfs.lower import Lower
-from art_cowfs.schema import PAGE, DatabaseError, as_oserror, changing, connect
+from art_cowfs.schema import PAGE, DatabaseError, as_oserror, chain_of, changing, connect
 from art_cowfs.seeds import Seed, Seeds, begin
+from art_cowfs.standing import merge_all
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
@@ -79,18 +81,19 @@ class Session:
         self._begun: dict[int, sessions.Begun] = {}
         self._seed_notes: list[str] = []
         refuse_network(self.path)
-        self._lock = BranchLock(self.path, branch)
+        self._lock = BranchLock(self.path, branch, BRANCH_S)
         self.left_by = self._lock.left_by
         try:
             self._reading = connect(self.path, create=True)
             self._writing = connect(self.path)
             # A statement of many rows keeps what it would have to undo: no file for that.
             self._writing.pragma("temp_store", 2)
-            self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
+            # Before anything is read: see `locks`.
             self._sweep()
+            self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
             if workspace is not None:
                 self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
-            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock.committing)
+            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock)
         except BaseException:
             self._lock.close()
             raise
@@ -138,7 +141,7 @@ class Session:
 
     def greetings(self) -> list[str]:
         """What the user should know at the start of a run."""
-        lines = [self.drift(), *self._seed_notes]
+        lines = [self._lock.waited, self.drift(), *self._seed_notes]
         if self.left_by:
             lines.append(
                 f"the last run on this database ({self.left_by}) was killed; what it had answered was "
@@ -178,10 +181,10 @@ class Session:
     def _sweep(self) -> None:
         """Remove what was unlinked but open when an earlier run was killed, and what was read until it was
         unlinked. What a layer below has stays gone."""
-        top = self.chain.top
         of_layers_below = "EXISTS (SELECT 1 FROM inode b WHERE b.ino = inode.ino AND b.layer < inode.layer)"
-        left = f"SELECT ino FROM inode WHERE layer = {top} AND nlink = 0"
-        with self._lock.committing(), changing(self._writing):
+        with self._lock.changing(self._writing):
+            top = chain_of(self._writing, self._branch)[0]
+            left = f"SELECT ino FROM inode WHERE layer = {top} AND nlink = 0"
             gone = self._writing.execute(f"{left} AND NOT {of_layers_below}").fetchall()
             self._writing.executemany(f"DELETE FROM inode WHERE ino = ? AND layer = {top}", gone)
             if self.left_by:
@@ -191,7 +194,7 @@ class Session:
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""
-        with self._lock.committing(), changing(self._reading):
+        with self._lock.changing(self._reading):
             start: int = self._reading.execute("SELECT value FROM meta WHERE key = 'next_ino'").get
             end = start + NUMBERS_AT_ONCE
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
@@ -208,7 +211,9 @@ class Session:
         # meanwhile.
         with self._lock.committing():
             try:
-                frozen = layers.freeze(self._writing, self._branch, named)
+                with changing(self._writing):
+                    self._lock.check(self._writing)
+                    frozen = layers.frozen(self._writing, self._branch, named)
             except apsw.Error as error:
                 raise as_oserror(error) from None
             self.chain.renew()
@@ -267,7 +272,7 @@ class Session:
         connection = connect(self.path)
         try:
             while True:
-                with self._lock.committing():
+                with self._lock.changing(connection):
                     if not layers.merge(connection, self._branch, self._lock.is_read, layers.WHILE_RUNNING):
                         return
         finally:
@@ -275,23 +280,22 @@ class Session:
 
     def merge_all(self) -> None:
         """The same for all of the chain, when nobody has the branch open any more."""
-        with self._lock.committing():
-            while layers.merge(self._reading, self._branch, self._lock.is_read, layers.AT_THE_END):
-                pass
+        merge_all(self._reading, self._branch, self._lock)
         squashing.when_long(self.path, self._reading, self._branch)
 
     def _give_back(self) -> None:
         """Numbers that were reserved and not used, where nobody reserved more meanwhile."""
         first, end = self.tree.numbers_left()
-        self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino' AND value = ?", (first, end))
+        with self._lock.changing(self._reading):
+            give_back = "UPDATE meta SET value = ? WHERE key = 'next_ino' AND value = ?"
+            self._reading.execute(give_back, (first, end))
 
     def _tidy(self) -> None:
-        """Give free pages back to the disk, when no other branch is in use: see `writer.Files`."""
-        with self._lock.alone() as alone:
-            if alone:
-                list(self._reading.execute("PRAGMA incremental_vacuum"))  # a page a step
-            with suppress(apsw.BusyError):
-                self._reading.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        """What another one may do as well, where others do not let us."""
+        with suppress(*BUSY, Occupied, BranchLost):
+            self._give_back()
+            self.merge_all()
+            collecting.give_back(self._reading, self._lock)
 
     def close(self) -> None:
         """Write everything, and leave one file. Idempotent."""
@@ -307,13 +311,10 @@ class Session:
         finally:
             self.writer.close()
             failure = self.writer.failure
-            if failure is None:
-                self._give_back()
-            else:
+            if failure is not None:
                 self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._writing.close()
             if failure is None:
-                self.merge_all()
                 self._tidy()
             else:
                 self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

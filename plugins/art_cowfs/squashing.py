@@ -7,15 +7,16 @@ What has a name stays, and what somebody reads, and what a server writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
 
 import apsw
 
 from art_core.maintenance import Squashed
 from art_cowfs import layers
 from art_cowfs.locks import BranchLock, Bystander, Held
-from art_cowfs.schema import chain_of, changing, connect
+from art_cowfs.schema import chain_of, connect
 
 INODES_AT_ONCE = 512
 LARGEST = 1024
@@ -33,7 +34,7 @@ def when_long(path: str, connection: apsw.Connection, branch: str) -> None:
         return
     by = Bystander(path)
     try:
-        merge(connection, by, branch, top=True)
+        merge(connection, by, branch, lambda: nullcontext(by), held=True)
     finally:
         by.close()
 
@@ -64,25 +65,34 @@ def nameless(path: str, connection: apsw.Connection, by: Bystander) -> int:
 
 
 def _merge(path: str, connection: apsw.Connection, by: Bystander, branch: str) -> int:
-    """Merge along one chain; how many layers went. The top takes part when nobody has the branch."""
-    lock: BranchLock | None = None
-    with suppress(Held):
-        lock = BranchLock(path, branch)
-    try:
-        return merge(connection, by, branch, top=lock is not None)
-    finally:
-        if lock is not None:
+    """Merge along one chain; how many layers went. The top takes part while nobody has the branch."""
+
+    @contextmanager
+    def holding() -> Iterator[BranchLock]:
+        lock = BranchLock(path, branch, yields=True)
+        try:
+            yield lock
+        finally:
             lock.close(as_it_was=True)
 
+    return merge(connection, by, branch, holding)
 
-def merge(connection: apsw.Connection, by: Bystander, branch: str, *, top: bool) -> int:
-    """The same, for one who holds the branch (`top`) or leaves its top alone."""
+
+def merge(
+    connection: apsw.Connection,
+    by: Bystander,
+    branch: str,
+    holding: Callable[[], AbstractContextManager[BranchLock | Bystander]],
+    *,
+    held: bool = False,
+) -> int:
+    """The same, for one who has the branch (`held`) or takes it by `holding`, which raises Held, for each
+    transaction that touches its top: who wants it waits for one of them at most."""
     tried: set[tuple[int, int]] = set()
     merged = 0
-    own = {branch} if top else set()
-    while (pair := _next(connection, branch, by.is_read, tried, top=top)) is not None:
+    while (pair := _next(connection, branch, by.is_read, tried)) is not None:
         tried.add(pair)
-        if _merge_pair(connection, by, *pair, alone=not by.holders().keys() - own):
+        if _merge_pair(connection, by, branch, pair, holding, held=held):
             merged += 1
             tried.clear()
     return merged
@@ -93,26 +103,41 @@ def _next(
     branch: str,
     is_read: Callable[[int], bool],
     tried: set[tuple[int, int]],
-    *,
-    top: bool,
 ) -> tuple[int, int] | None:
     """Two neighbours of a chain, the upper and the lower, that can become one."""
     chain = chain_of(connection, branch)
-    for upper, lower in zip(chain[0 if top else 1 :], chain[1 if top else 2 :], strict=False):
+    for upper, lower in pairwise(chain):
         if (upper, lower) not in tried and layers.may_merge(connection, upper, lower, is_read):
             return upper, lower
     return None
 
 
-def _merge_pair(connection: apsw.Connection, by: Bystander, upper: int, lower: int, *, alone: bool) -> bool:
+def _merge_pair(
+    connection: apsw.Connection,
+    by: Bystander,
+    branch: str,
+    pair: tuple[int, int],
+    holding: Callable[[], AbstractContextManager[BranchLock | Bystander]],
+    *,
+    held: bool,
+) -> bool:
     """Make two layers one; False when somebody came to need them, or something is too large to move."""
+    upper, lower = pair
     small, large = layers.by_size(connection, upper, lower)
-    if not alone and layers.largest_inode(connection, small) > LARGEST:
-        return False
+    is_large = layers.largest_inode(connection, small) > LARGEST
     while True:
-        with by.committing(), changing(connection):
-            if not layers.may_merge(connection, upper, lower, by.is_read):
-                return False
-            if not layers.move(connection, upper, lower, small, INODES_AT_ONCE, dead=alone):
-                layers.join(connection, upper, lower, large)
-                return True
+        try:
+            is_top = chain_of(connection, branch)[0] == upper
+            with holding() if is_top else nullcontext(by) as turns:
+                own = {branch} if is_top or held else set()
+                alone = not by.holders().keys() - own
+                if is_large and not alone:
+                    return False
+                with turns.changing(connection):
+                    if not layers.may_merge(connection, upper, lower, by.is_read):
+                        return False
+                    if not layers.move(connection, upper, lower, small, INODES_AT_ONCE, dead=alone):
+                        layers.join(connection, upper, lower, large)
+                        return True
+        except Held:
+            return False

@@ -15,7 +15,7 @@ from art_cowfs import asking, layers
 from art_cowfs.accepting import Accepted, accept
 from art_cowfs.layers import Named
 from art_cowfs.locks import BranchLock, Held, Pin
-from art_cowfs.schema import DatabaseError, Found, connect, found
+from art_cowfs.schema import DatabaseError, Found, changing, connect, found
 
 _PATIENCE_S = 2.0
 """How long to wait for a holder that cannot be asked: another reader needs a moment only."""
@@ -35,7 +35,7 @@ def _change(path: str, branch: str, request: Mapping[str, Any]) -> None:
     until = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            with alone(path, branch) as lock, writing_to(path) as connection, lock.committing():
+            with alone(path, branch) as lock, writing_to(path) as connection, lock.changing(connection):
                 accept(connection, branch, Accepted.of(request))
             return
         except Held as held:
@@ -47,7 +47,7 @@ def _change(path: str, branch: str, request: Mapping[str, Any]) -> None:
 
 
 def _change_frozen(path: str, layer: int, request: Mapping[str, Any]) -> None:
-    with writing_to(path) as connection:
+    with writing_to(path) as connection, changing(connection):
         accept(connection, "", Accepted.of(request), layer)
 
 
@@ -127,16 +127,22 @@ def frozen_now(path: str, branch: str, named: Named | None = None) -> Iterator[i
             contextlib.suppress(Held),
             alone(path, branch) as lock,
             writing_to(path) as connection,
-            lock.committing(),
         ):
-            while layers.merge(connection, branch, lock.is_read, layers.AT_THE_END):
-                pass
+            merge_all(connection, branch, lock)
+
+
+def merge_all(connection: apsw.Connection, branch: str, lock: BranchLock) -> None:
+    """Merge what can be of a branch's chain, when nobody has it open."""
+    merged = True
+    while merged:
+        with lock.changing(connection):
+            merged = layers.merge(connection, branch, lock.is_read, layers.AT_THE_END)
 
 
 @contextmanager
-def alone(path: str, branch: str) -> Iterator[BranchLock]:
+def alone(path: str, branch: str, patience_s: float = 0.0) -> Iterator[BranchLock]:
     """The branch, held for a moment. Raises Held."""
-    lock = BranchLock(path, branch)
+    lock = BranchLock(path, branch, patience_s)
     try:
         yield lock
     finally:
@@ -156,8 +162,8 @@ def writing_to(path: str) -> Iterator[apsw.Connection]:
 def _frozen(path: str, branch: str, named: Named | None) -> tuple[int, Pin, asking.Asking | None]:
     try:
         with alone(path, branch) as lock:
-            with writing_to(path) as connection, lock.committing():
-                layer = layers.freeze(connection, branch, named)
+            with writing_to(path) as connection, lock.changing(connection):
+                layer = layers.frozen(connection, branch, named)
             return layer, Pin(path, layer), None
     except Held as held:
         if not held.at:

@@ -14,16 +14,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
 from art_core.trees import Agreed
 from art_cowfs import agreeing
-from art_cowfs.log import WAIT_S, Log
+from art_cowfs.connection import BUSY
+from art_cowfs.locks import Occupied
+from art_cowfs.log import WAIT_S, Log, writers
 from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
+ENDING_S = 60.0
+"""How long the end of a run waits for others that keep the database from being written."""
 _LOOK_S = 0.05
 _AT_ONCE = 8 << 20
 """Bytes of several batches that become one transaction."""
@@ -75,10 +79,13 @@ class Files:
     writing to what nobody can reach any more. While a branch is held nobody makes the database
     shorter."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, size: int) -> None:
+        """`size` is that of the database without what was freed at its end: until the log is carried into
+        the file it is longer, and then it gets shorter rightly."""
         self._path = path
         self._known: dict[str, tuple[int, int]] = {}
-        self._size = 0
+        self._began_with = os.stat(path).st_size
+        self._size = min(size, self._began_with)
         self._looked = 0.0
 
     def check(self, *, at_once: bool = True) -> None:
@@ -101,7 +108,16 @@ class Files:
             if path == self._path:
                 if found.st_size < self._size:
                     raise OSError(errno.EIO, f"{path!r} was truncated during the run")
-                self._size = found.st_size
+                if found.st_size > self._began_with:
+                    self._size = found.st_size
+
+
+class Turns(Protocol):
+    """The turns of those that commit to a database. See `locks.BranchLock`."""
+
+    def committing(self) -> AbstractContextManager[None]: ...
+
+    def check(self, connection: apsw.Connection) -> None: ...
 
 
 class Writer:
@@ -112,17 +128,17 @@ class Writer:
         connection: apsw.Connection,
         layer: int,
         path: str,
-        committing: Callable[[], AbstractContextManager[None]],
+        turns: Turns,
     ) -> None:
-        """`committing` is the queue of those that commit to this database."""
         self._connection = connection
-        self._committing = committing
+        self._turns = turns
         self.layer = layer
         """Changed only while nothing waits to be written."""
-        self._files = Files(path)
+        self._files = Files(path, connection.pragma("page_count") * PAGE)
         self._files.check()
         self.log = Log(connection, path)
         self._slow = False
+        self._path = path
         self._wal = path + "-wal"
         self._wal_fd = -1
         self._wake = threading.Condition()
@@ -132,6 +148,8 @@ class Writer:
         self._wishes: list[Callable[[OSError | None], None]] = []
         """To be called when everything taken so far is on the disk."""
         self._stopping = False
+        self._last = 0.0
+        """Until when is tried, at the end, what others keep from being written."""
         self.failure: OSError | None = None
         """Why nothing is written: no space until there is some again, anything else for good."""
         self.lost = False
@@ -186,14 +204,14 @@ class Writer:
                 taken = self._first_in_queue()
                 sync = bool(wishes) and self._written + len(taken) >= due
             failure = self._attempt([batch for batch, _ in taken], sync)
-            if isinstance(failure, OSError) and failure.errno == errno.ENOSPC and not self._stopping:
+            if self._passes(failure):
                 # Kept and tried again: reads come from memory, changes are refused meanwhile.
                 self.failure = failure
                 for _, done in taken:
                     done()
                 _tell(wishes, failure)
                 with self._wake:
-                    self._wake.wait_for(lambda: self._stopping, timeout=_RETRY_S)
+                    self._wake.wait_for(lambda: self._stopping and not self._last, timeout=_RETRY_S)
                 continue
             if failure is not None or not self.lost:
                 self.failure = failure
@@ -229,18 +247,33 @@ class Writer:
         try:
             self._files.check(at_once=sync)
             if batches:
-                with self._committing():
+                with self._turns.committing():
                     with changing(self._connection):
+                        self._turns.check(self._connection)
                         for batch in batches:
                             self._write(batch)
                     self._slow = self.log.is_too_large()
             if sync:
                 self._sync_log()
+        except Occupied as error:
+            return OSError(errno.EBUSY, str(error))
+        except BUSY:
+            return OSError(errno.EBUSY, f"{self._path!r} is held by {writers(self._path)}")
         except apsw.Error as error:
             return as_oserror(error)
         except OSError as error:
             return error
         return None
+
+    def _passes(self, failure: OSError | None) -> bool:
+        """Whether what failed is worth another try: there may be space again, and others let go. At
+        the end of the run only for so long."""
+        if failure is None or failure.errno not in (errno.ENOSPC, errno.EBUSY):
+            return False
+        if not self._stopping:
+            return True
+        self._last = self._last or time.monotonic() + ENDING_S
+        return failure.errno == errno.EBUSY and time.monotonic() < self._last
 
     def _sync_log(self) -> None:
         """The log holds every commit (synchronous=NORMAL writes it and does not sync it)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def test_a_squash_that_is_killed_between_two_steps_has_changed_nothing(bench: Be
         patch.setattr(squashing, "INODES_AT_ONCE", 1)
         patch.setattr(layers, "move", move)
         with pytest.raises(Killed):
-            squashing.merge(connection, by, "main", top=True)
+            squashing.merge(connection, by, "main", lambda: nullcontext(by), held=True)
     by.close()
     assert len(chain_of(connection, "main")) == 2
     connection.close()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
 from art_core.errors import StoreError
@@ -197,15 +198,19 @@ def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: 
     turns, begun = threading.Semaphore(0), threading.Semaphore(0)
     order = []
 
-    @contextmanager
-    def committing() -> Iterator[None]:
-        begun.release()
-        turns.acquire()
-        yield
-        order.append("commit")
+    class Turn:
+        @contextmanager
+        def committing(self) -> Iterator[None]:
+            begun.release()
+            turns.acquire()
+            yield
+            order.append("commit")
+
+        def check(self, connection: apsw.Connection) -> None:
+            pass
 
     monkeypatch.setattr("art_cowfs.writer.os.fdatasync", lambda fd: order.append("sync"))
-    writer = Writer(connection, 1, str(tmp_path / "t.db"), committing)
+    writer = Writer(connection, 1, str(tmp_path / "t.db"), Turn())
     batches = [Batch(), Batch()]
     for number, batch in enumerate(batches):
         batch.origins[0, number] = 1

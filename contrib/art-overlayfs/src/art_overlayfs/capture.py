@@ -28,7 +28,7 @@ from art_cowfs.locks import Bystander
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing
-from art_cowfs.schema import CHUNK, chain_of, changing, connect
+from art_cowfs.schema import CHUNK, chain_of, connect
 from art_cowfs.session import Place, Session
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep, states
@@ -326,7 +326,7 @@ def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: 
     connection = connect(session.path)
     underway = f"{_UNDERWAY}{upper.name}"
     try:
-        with by.committing(), changing(connection):
+        with by.changing(connection):
             _drop_point(connection, underway)
             now = time.time_ns()
             layers.add_point(
@@ -341,12 +341,12 @@ def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: 
             )
         try:
             notes = _bring(session, underway, upper, place)
-            with by.committing(), changing(connection):
+            with by.changing(connection):
                 _take(connection, underway, branch, onto)
                 states.captured(connection, upper.name)
             return notes
         except BaseException:
-            with by.committing(), changing(connection):
+            with by.changing(connection):
                 _drop_point(connection, underway)
             raise
     finally:
