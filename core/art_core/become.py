@@ -52,7 +52,10 @@ def become(
             if order.stage:
                 assert mapping is not None
                 with mapping.descriptor(uid, gid) as user_namespace:
-                    staging.stage([descriptors[place] for place in order.stage], user_namespace, enter)
+                    sources = [descriptors[place] for place in order.stage]
+                    staged = staging.stage(sources, user_namespace, enter)
+                    for place, fd in zip(order.stage, staged, strict=True):
+                        descriptors[place] = fd
             step = "become"
             os.setgroups([])
             os.setresgid(gid, gid, gid)

@@ -120,7 +120,8 @@ class Mount(NamedTuple):
 
     `fd` is an O_PATH descriptor that pins the source, so that it cannot be swapped for a symlink
     between the check and the mount; -1 where nothing was opened yet. A mount source opens what it
-    has to check itself (a path that may not leave the workspace); core opens the rest, and closes all.
+    has to check itself (a path that may not leave the workspace); core opens the rest, and closes all:
+    an isolation gets a descriptor of everything but devices.
     `directory` says which of the two the source is, once core has opened it. `device`: it is a device
     node, or a directory of them, that the command may use.
     """

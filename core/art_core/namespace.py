@@ -7,12 +7,13 @@ goes with the last process that is in it. The descriptors of the namespaces outl
 
 from __future__ import annotations
 
+import errno
 import marshal
 import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from art_core import kernel, order
+from art_core import kernel, openat, order
 from art_core.errors import IsolationError
 from art_core.spawn import forget, keep_private, start_process
 
@@ -51,6 +52,14 @@ class PrivateNamespace:
         which is the caller's. Raises IsolationError."""
         _, fds = self._ask(("fuse", name))
         return HOME, fds[0]
+
+    def pin(self, path: str) -> int:
+        """An O_PATH descriptor of a directory of the home, by its path in there, where no part may be a link:
+        who wrote to the home may have put one in its place. Raises OSError."""
+        number, fds = self._ask(("pin", path))
+        if not fds:
+            raise OSError(number, os.strerror(number), path)
+        return fds[0]
 
     def run(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> int:
         """Run a program in here, wait, and return its exit status."""
@@ -128,6 +137,8 @@ def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[
         fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         kernel.mount_fuse(fd, HOME, str(request[1]), os.geteuid(), os.getegid())
         return None, [fd]
+    if what == "pin":
+        return _pinned(request[1])
     assert what == "run" and isinstance(request[1], list) and isinstance(request[2], list)
     pid = os.fork()
     if pid == 0:
@@ -140,3 +151,16 @@ def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[
     for fd in descriptors:
         os.close(fd)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), []
+
+
+def _pinned(path: str) -> tuple[int, list[int]]:
+    """A descriptor of a directory of the home; an errno and none when it is something else."""
+    try:
+        home = os.open(HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = openat.pin_directory(home, path)
+        finally:
+            os.close(home)
+    except OSError as error:
+        return error.errno or errno.EIO, []
+    return 0, [fd]

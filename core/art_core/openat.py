@@ -48,6 +48,15 @@ def pin_beneath(top: int, parts: Sequence[str]) -> int:
     return fd
 
 
+def pin_directory(top: int, path: str) -> int:
+    """The same for a directory by its relative path. Raises OSError: ENOTDIR for what is none."""
+    fd = pin_beneath(top, parts_of(path))
+    if not is_directory(fd):
+        os.close(fd)
+        raise OSError(20, os.strerror(20), path)
+    return fd
+
+
 _LINE_LIMIT = 8192
 
 

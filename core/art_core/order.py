@@ -30,7 +30,7 @@ class Order(NamedTuple):
     report: list[int]
     """Numbers at which the launched process gets the report socket."""
     stage: list[int]
-    """Places of the sources to stage, in the order of their staged paths."""
+    """Places of the sources to stage: what is staged takes their places."""
     identity: tuple[int, int] | None
     """The (uid, gid) to become; None keeps the launcher's."""
     terminal: int
@@ -84,8 +84,3 @@ def receive(connection: Socket) -> tuple[bytes, list[int]] | None:
             return None
         if data != b"+":
             return data, descriptors.tolist()
-
-
-def staged_path(index: int) -> str:
-    """Where the source number `index` appears in the namespace of the run."""
-    return f"{STAGE}/{index}"

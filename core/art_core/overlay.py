@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from _thread import allocate_lock
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from art_core import openat
 from art_core.contracts import Mount, Mounted, Namespace, Origin, Store, Worker, Workspace
-from art_core.errors import ArtError
+from art_core.errors import ArtError, StoreError
 from art_core.namespace import PrivateNamespace
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Overlay:
         self._history = history
         self.store = store
         self.workspace = workspace
+        self._private: PrivateNamespace | None = None
         self._closing.callback(store.close)
         more: dict[str, Any] = {"growth": growth} if growth else {}
         if lent is not None:
@@ -60,22 +64,53 @@ class Overlay:
             more |= {name: mounts for name, mounts in (("seeds", seeds), ("shares", shares)) if mounts}
         try:
             mounted = self._closing.enter_context(store.mount(branch, workspace, self._namespace, **more))
+            worker = None if mounted.worker is None else _InTurn(mounted.worker)
+            self.mounted: Mounted = mounted._replace(worker=worker)
+            self.workspace_fd = self._pin_workspace()
+            self._closing.callback(os.close, self.workspace_fd)
         except BaseException:
             self._closing.close()
             raise
-        worker = None if mounted.worker is None else _InTurn(mounted.worker)
-        self.mounted: Mounted = mounted._replace(worker=worker)
 
     def _namespace(self) -> Namespace:
-        namespace = PrivateNamespace(self._owner)
-        self._closing.callback(namespace.close)
-        return namespace
+        self._private = PrivateNamespace(self._owner)
+        self._closing.callback(self._private.close)
+        return self._private
+
+    def _pin_workspace(self) -> int:
+        """The merged workspace by descriptor: the home was written by sandboxes, so no path in it says what
+        it leads to. Raises StoreError."""
+        name = self.workspace.name
+        try:
+            if self.mounted.namespace is not None:
+                assert self._private is not None
+                return self._private.pin(name)
+            home = openat.pin(self.mounted.path)
+            try:
+                return openat.pin_directory(home, name)
+            finally:
+                os.close(home)
+        except OSError as error:
+            kinds = {errno.ELOOP: "a link", errno.ENOTDIR: "no directory", errno.ENOENT: "gone"}
+            what = kinds.get(error.errno or 0, f"not to be opened ({error.strerror})")
+            raise StoreError(
+                f"{name!r} in the home, the place of the workspace, is {what}: something was put there "
+                "inside; `art db check --repair` mends it, and --name NAME works beside it"
+            ) from None
 
     def shown(self, guests: Sequence[str]) -> list[Mount]:
         """The merged workspace at further guest paths."""
         source = f"{self.mounted.path}/{self.workspace.name}"
-        origin = Origin("the workspace")
-        return [Mount(source=source, guest=guest, writable=True, origin=origin) for guest in guests]
+        return [
+            Mount(
+                source=source,
+                guest=guest,
+                writable=True,
+                origin=Origin("the workspace"),
+                fd=self.workspace_fd,
+            )
+            for guest in guests
+        ]
 
     def begin(self, argv: Sequence[bytes], trace: str | None, *, snapshot: bool) -> Logged | None:
         """Take down in the store's log that a command starts; None where there is none. Raises StoreError."""

@@ -17,7 +17,6 @@ from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
 from art_core.options import Options
-from art_core.order import staged_path
 from art_core.plugins import Plugins
 from art_core.settings import READ_BY, Settings
 from art_core.workspace import absolute, aliases, ask_consent, open_workspace, refuse_foreign
@@ -220,6 +219,9 @@ class Preparation:
         if self.recording is not None:
             writable = [mount for mount in explicit if mount.writable]
             self.recording.check_log([self.workspace.real, self.workspace.path], writable)
+        for mount in together:
+            if mount.fd < 0 and not mount.device:  # A path may lead elsewhere by the time it is used.
+                raise IsolationError(f"{mount.origin}: {mount.source} was not opened before it is mounted")
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
 
     def _settle_grants(self) -> None:
@@ -300,14 +302,14 @@ class Preparation:
             plain = self.variables(plain=True)
             env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
         host_ids, kept = self.identity.host_ids, self.overlay is not None
-        pinned = dict.fromkeys(mount.fd for mount in self._mounts if mount.fd >= 0)
-        stage = [] if host_ids is None else list(pinned)
+        of_host = (mount.fd for mount in self._mounts if mount.fd >= 0 and not self._is_in_home(mount))
+        stage = [] if host_ids is None else list(of_host)
         run = Run(
             argv=argv,
             env=env,
             cwd=self.workdir,
             home=None if self.overlay is None else self.overlay.mounted,
-            mounts=[_staged(mount, stage) for mount in self._mounts] if stage else self._mounts,
+            mounts=self._mounts,
             masks=self._all_masks(),
             files=[*account_files(self.identity, HOME), *self._covers],
             uid=self.identity.uid,
@@ -324,6 +326,10 @@ class Preparation:
         )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
+
+    def _is_in_home(self, mount: Mount) -> bool:
+        """Whether the source is of the mounted home, whose files are the command's own already."""
+        return self.overlay is not None and mount.fd == self.overlay.workspace_fd
 
     @property
     def worker_fd(self) -> int | None:
@@ -403,9 +409,3 @@ class Preparation:
 
 def _expanded(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
-
-
-def _staged(mount: Mount, stage: Sequence[int]) -> Mount:
-    if mount.fd < 0:
-        return mount
-    return mount._replace(source=staged_path(stage.index(mount.fd)), fd=-1)

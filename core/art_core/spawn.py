@@ -88,14 +88,14 @@ class Launcher:
         descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
         targets = {0: 0, 1: 1, launch.stderr_fd: 2}
         own = []
+        places: dict[int, int] = {}
         for number, content in launch.files.items():
             if isinstance(content, bytes):
                 content = sealed(content)
                 own.append(content)
-            targets[number] = len(descriptors)
-            descriptors.append(content)
-        places = range(len(descriptors), len(descriptors) + len(stage))
-        descriptors += stage
+            targets[number] = places.setdefault(content, len(descriptors))
+            if targets[number] == len(descriptors):
+                descriptors.append(content)
         if terminal is not None:
             descriptors.append(terminal.fd)
         terminal_place = -1 if terminal is None else len(descriptors) - 1
@@ -117,7 +117,7 @@ class Launcher:
             env=dict(launch.env),
             descriptors=targets,
             report=list(launch.report_fds),
-            stage=list(places),
+            stage=[places[source] for source in dict.fromkeys(stage) if source in places],
             identity=identity,
             terminal=terminal_place,
             terminal_state=[] if terminal is None else terminal.state,

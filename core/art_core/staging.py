@@ -16,16 +16,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from art_core import kernel
-from art_core.order import STAGE, staged_path
+from art_core.order import STAGE
 
 _STAGE_SIZE = 1 << 20
 
 
-def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()) -> None:
-    """Move this process into a mount namespace that shows each source (an O_PATH descriptor) at
-    `staged_path`, with ids as `user_namespace` maps them: a new one, or the one to `enter`.
-    Needs root; raises OSError."""
-    trees = []
+def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()) -> list[int]:
+    """Move this process into a mount namespace that shows each source (an O_PATH descriptor) with ids as
+    `user_namespace` maps them: a new one, or the one to `enter`. Returns O_PATH descriptors of the sources
+    as they are there, in the same order. Needs root; raises OSError."""
+    trees, staged = [], []
     for source in sources:
         tree = kernel.clone_tree(source)
         kernel.map_tree(tree, user_namespace)
@@ -37,13 +37,15 @@ def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()
         kernel.make_mounts_private()
         kernel.mount_tmpfs(STAGE, size=_STAGE_SIZE, mode=0o755)
     for index, tree in enumerate(trees):
-        path = staged_path(index)
+        path = f"{STAGE}/{index}"
         if stat.S_ISDIR(os.fstat(tree).st_mode):
             os.mkdir(path, 0o755)
         else:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644))
         kernel.attach_tree(tree, path)
         os.close(tree)
+        staged.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    return staged
 
 
 class Mapping:

@@ -166,10 +166,10 @@ class Bubblewrap(NamedTuple):
         guest, words = layout.mount_point(mount.guest, directory=mount.directory)
         if mount.device:
             return [*words, "--dev-bind", mount.source, guest]
-        option = "--bind" if mount.writable else "--ro-bind"
-        if mount.fd >= 0 and {"--bind-fd", "--ro-bind-fd"} <= self.abilities.options:
-            return [*words, f"{option}-fd", str(descriptors.add(mount.fd)), guest]
-        return [*words, option, mount.source, guest]
+        option = "--bind-fd" if mount.writable else "--ro-bind-fd"
+        if mount.fd < 0:
+            raise IsolationError(f"{mount.origin}: {mount.source} was not opened before it is mounted")
+        return [*words, option, str(descriptors.add(mount.fd)), guest]
 
     def _interpreter(self, run: Run) -> tuple[str, str]:
         """The interpreter's path inside, and where its libraries are when it was moved."""

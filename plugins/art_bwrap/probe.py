@@ -15,9 +15,10 @@ from typing import NamedTuple
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
 
-OPTIONS = ("--disable-userns", "--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
-NEEDED = ("--add-seccomp-fd", "--json-status-fd", "--size")
-OLDEST = "0.8"
+NEEDED = ("--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
+"""The first two came with a correction of security, so old versions of distributions have them as well."""
+OPTIONS = ("--disable-userns", *NEEDED)
+OLDEST = "0.8 with its corrections"
 SYSTEM_PATH = ("/usr/bin", "/usr/local/bin")
 _TIMEOUT_S = 10
 

@@ -14,6 +14,8 @@ import apsw
 
 from art_cowfs.chain import HOST_NUMBERS
 from art_cowfs.check import DIRECTORY, Problem, Statement, layers_of, made_for
+from art_cowfs.entries import kind
+from art_cowfs.origins import OF_WORKSPACE
 from art_cowfs.schema import CHUNK, all_rows
 from art_fusefs.backend import ROOT
 
@@ -97,7 +99,7 @@ def _layer(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
         connection.execute(statement, {"layer": layer} if ":layer" in statement else None)
     if connection.execute("SELECT 1 FROM point WHERE layer = ?", (layer,)).get is None:
         return  # Nobody reads it by itself, and a squash that was interrupted has moved rows out of it.
-    for part in (_root, _names, _links, _directories, _contents):
+    for part in (_root, _names, _workspaces, _links, _directories, _contents):
         yield from list(part(connection, layer))
     connection.execute("DELETE FROM temp.touched")
 
@@ -130,6 +132,39 @@ def _names(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
         there = "which other layers have" if elsewhere else "which is not there"
         what = f"the name {name!r} in directory {parent} leads in layer {layer} to inode {ino}, {there}"
         yield Problem("dangling", what, mend)
+
+
+_REPLACED = f"""
+SELECT w.name, n.layer, n.ino, i.mode FROM main.workspace w
+CROSS JOIN temp.shown_name n ON n.parent = {ROOT} AND n.name = w.name
+JOIN temp.shown_inode i ON i.ino = n.ino
+WHERE NOT {DIRECTORY} AND (n.layer = ?1 OR n.layer NOT IN (SELECT layer FROM main.point))
+"""
+_MOVED = """
+SELECT n.parent, n.name, n.ino FROM temp.shown_inode s
+JOIN main.inode i ON i.ino = s.ino AND i.layer = s.layer AND i.origin = ?
+JOIN temp.shown_name n ON n.ino = s.ino LIMIT 1
+"""
+
+
+def _workspaces(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
+    """Something else than a directory in the place of a workspace gets another name; the directory that
+    shows the host's gets its own back."""
+    put = "INSERT OR REPLACE INTO dentry VALUES(?, ?, ?, ?)"
+    for name, where, ino, mode in all_rows(connection, _REPLACED, (layer,)):
+        mend: list[Statement] = [
+            *made_for(ROOT, layer, stat.S_IFDIR | 0o755),
+            ("UPDATE OR REPLACE dentry SET name = ? WHERE parent = ? AND name = ? AND layer = ?",
+             (b"lost+found-%d" % ino, ROOT, name, where)),
+        ]  # fmt: skip
+        for parent, other, moved in all_rows(connection, _MOVED, (OF_WORKSPACE + name,)):
+            mend += [
+                *made_for(parent, layer, stat.S_IFDIR | 0o755),
+                (put, (parent, other, layer, None)),
+                (put, (ROOT, name, layer, moved)),
+            ]
+        what = f"{kind(mode)} has the place of the workspace {name!r} in layer {layer}"
+        yield Problem("entry", what, mend)
 
 
 _NO_NAME = "DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?"

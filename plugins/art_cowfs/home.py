@@ -166,10 +166,12 @@ class HomeWriter(Home):
     def __init__(self, session: Session, name: bytes | None) -> None:
         super().__init__(session.tree, name, session.tree)
         self._placing = Placing(session, lambda: session.tree.node(ROOT), shows=False)
-        query = "SELECT name FROM workspace"
-        self._others = {row[0] for row in session.chain.connection.execute(query)} - {name}
+        self._workspaces = session.workspaces
+        self._others = self._workspaces - {name}
 
-    def _checked(self, path: bytes) -> bytes:
+    def _checked(self, path: bytes, *, directory: bool = False) -> bytes:
+        if path in self._workspaces and not directory:
+            raise DatabaseError(f"{os.fsdecode(path)!r} is the place of a workspace, and stays its directory")
         top, _, rest = path.partition(b"/")
         if rest and top in self._others:
             raise DatabaseError(
@@ -179,7 +181,7 @@ class HomeWriter(Home):
         return path
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
-        self._checked(entry.path)
+        self._checked(entry.path, directory=entry.kind == "dir")
         return self._placing.put(entry, blocks)
 
     def link(self, path: bytes, to: Entry) -> Entry:

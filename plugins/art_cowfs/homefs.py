@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext
@@ -31,10 +31,11 @@ class HomeOperations(Operations[CowNode]):
         backend: Sharing,
         room: Callable[[], object] | None,
         waits: Callable[[], None],
+        fixed: Collection[bytes],
         workspace: bytes,
         tell: Tell,
     ) -> None:
-        super().__init__(backend, room, waits)
+        super().__init__(backend, room, waits, fixed)
         self._sharing = backend
         self._workspace = workspace
         self._tell = tell
@@ -57,6 +58,7 @@ class HomeOperations(Operations[CowNode]):
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
+        self._refuse_fixed(new_parent_inode, new_name)
         if self._sharing.is_share(inode) or self._sharing.at(new_parent_inode, new_name):
             raise FUSEError(errno.EXDEV)
         self._refuse_crossing(self._backend.node(inode), None, self._directory(new_parent_inode))
@@ -76,6 +78,8 @@ class HomeOperations(Operations[CowNode]):
         flags: int,
         ctx: RequestContext,
     ) -> None:
+        self._refuse_fixed(parent_inode_old, name_old)
+        self._refuse_fixed(parent_inode_new, name_new)
         onto = self._sharing.at(parent_inode_new, name_new)
         if self._sharing.at(parent_inode_old, name_old) or (onto and flags & pyfuse3.RENAME_EXCHANGE):
             raise FUSEError(errno.EBUSY)

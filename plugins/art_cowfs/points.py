@@ -17,7 +17,7 @@ import apsw
 
 from art_core.contracts import MAIN, Workspace
 from art_core.history import NameTaken, Point, checked_name, dated
-from art_cowfs import agreeing, layers
+from art_cowfs import agreeing, entries, layers
 from art_cowfs.chain import Chain
 from art_cowfs.layers import Named
 from art_cowfs.locks import BRANCH_S, BranchLock, Bystander, Pin, holders
@@ -118,6 +118,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
         ExitStack() as pinned,
     ):
         new = 0
+        _refuse_replaced(connection, at, still.layer, paths)
         if paths:
             new, pin = _put_back_paths(path, connection, lock, branch, still.layer, paths, workspace)
             pinned.callback(pin.close)
@@ -133,6 +134,13 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
             connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
             connection.execute("DELETE FROM layer WHERE id = ?", (begun,))  # It is empty.
     return _point(path, kept)
+
+
+def _refuse_replaced(connection: apsw.Connection, at: str, layer: int, paths: Sequence[bytes]) -> None:
+    """What has something else in the place of a workspace is not put back as it is."""
+    names = entries.known(connection)
+    wanted = names.intersection(paths) if paths else names
+    entries.refuse_replaced(Chain(connection, "", layer), wanted, at)
 
 
 def _keep_all(connection: apsw.Connection, branch: str, note: str) -> str:

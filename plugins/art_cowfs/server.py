@@ -213,12 +213,12 @@ def _operations(
 ) -> Operations[CowNode]:
     """The file system's answers; more has to be seen to where it shows seeds or shares."""
     if not shares and session.tree.node(ROOT).origin is None:
-        return Operations(session.tree, room, waits)
+        return Operations(session.tree, room, waits, session.workspaces)
     from art_cowfs.homefs import HomeOperations
     from art_cowfs.shares import Sharing
 
     backend = Sharing(session.tree, shares, time.time_ns())
-    return HomeOperations(backend, room, waits, session.workspace_name, tell)
+    return HomeOperations(backend, room, waits, session.workspaces, session.workspace_name, tell)
 
 
 async def watch(below: Below, watching: trio.Event) -> None:

@@ -11,7 +11,11 @@ from typing import NamedTuple
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
+<<<<<<< HEAD
 from art_cowfs import collecting, layers, sessions, squashing
+=======
+from art_cowfs import entries, layers, sessions, squashing
+>>>>>>> 9983e51 (The merged workspace is a descriptor before it is mounted, its place in a kept home is busy, and no mount goes by path)
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.connection import BUSY
@@ -114,6 +118,7 @@ class Session:
         if workspace is not None:
             try:
                 know(self._reading, workspace)
+                entries.refuse_replaced(self.chain, [workspace.name], branch)
                 self.tree.place(workspace.name, os.fstat(workspace.fd))
                 if seeds:
                     self._seed_notes = begin(self.tree, self.chain, seeds, moved=workspace.moved)
@@ -133,6 +138,11 @@ class Session:
     @property
     def workspace_name(self) -> bytes:
         return b"" if self._place is None else self._place.name
+
+    @property
+    def workspaces(self) -> frozenset[bytes]:
+        """The names of all that the home has a place for."""
+        return entries.known(self._reading)
 
     def drift(self) -> str:
         """One line on how far the host has moved on since a push, or nothing."""

@@ -12,7 +12,7 @@ import apsw
 
 from art_core.contracts import Workspace
 from art_core.trees import Agreed, Entry, Kind
-from art_cowfs import agreeing
+from art_cowfs import agreeing, entries
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
@@ -38,6 +38,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
             layers = Chain(connection, at, still.layer, workspace=os.fsencode(workspace.name))
             if workspace.moved:
                 know(remembering, _placed(workspace))
+            entries.refuse_replaced(layers, [os.fsencode(workspace.name)], at)
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
             yield Reader(tree, layers, remembering, workspace, still.change)
         finally:

@@ -9,14 +9,14 @@ import errno
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Generic
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
 from art_fusefs.answers import NAME_LIMIT, answering, attributes, missing
-from art_fusefs.backend import Backend, N
+from art_fusefs.backend import ROOT, Backend, N
 
 
 def _checked(name: bytes) -> bytes:
@@ -34,9 +34,14 @@ class Naming(pyfuse3.Operations, Generic[N]):
     enable_acl = False
 
     def __init__(
-        self, backend: Backend[N], room: Callable[[], Any] | None, waits: Callable[[], None]
+        self,
+        backend: Backend[N],
+        room: Callable[[], Any] | None,
+        waits: Callable[[], None],
+        fixed: Collection[bytes],
     ) -> None:
         super().__init__()
+        self._fixed = frozenset(fixed)
         self._backend = backend
         self._room = room
         self._waits = waits
@@ -97,10 +102,15 @@ class Naming(pyfuse3.Operations, Generic[N]):
             raise FUSEError(errno.ENOENT)
         return node
 
+    def _refuse_fixed(self, directory: int, name: bytes) -> None:
+        if directory == ROOT and name in self._fixed:
+            raise FUSEError(errno.EBUSY)
+
     def _make(self, parent_inode: int, name: bytes, mode: int, **fields: Any) -> N:
         directory = self._directory(parent_inode)
         if self._backend.lookup(directory, _checked(name)) is not None:
             raise FUSEError(errno.EEXIST)
+        self._refuse_fixed(parent_inode, name)
         if directory.nlink == 0:
             raise FUSEError(errno.ENOENT)
         now = time.time_ns()
@@ -143,6 +153,7 @@ class Naming(pyfuse3.Operations, Generic[N]):
         node, directory = self._backend.node(inode), self._directory(new_parent_inode)
         if self._backend.lookup(directory, _checked(new_name)) is not None:
             raise FUSEError(errno.EEXIST)
+        self._refuse_fixed(new_parent_inode, new_name)
         if node.nlink == 0:
             raise FUSEError(errno.ENOENT)
         now = time.time_ns()
@@ -168,6 +179,7 @@ class Naming(pyfuse3.Operations, Generic[N]):
         await self._make_room()
         directory = self._directory(parent_inode)
         node = self._existing(directory, name)
+        self._refuse_fixed(parent_inode, name)
         self._refuse_full(node)
         now = time.time_ns()
         self._backend.leave(directory, name, node)
@@ -201,6 +213,8 @@ class Naming(pyfuse3.Operations, Generic[N]):
         source, target = self._directory(parent_inode_old), self._directory(parent_inode_new)
         moved = self._existing(source, name_old)
         replaced = self._backend.lookup(target, _checked(name_new))
+        self._refuse_fixed(parent_inode_old, name_old)
+        self._refuse_fixed(parent_inode_new, name_new)
         if flags & pyfuse3.RENAME_EXCHANGE:
             if replaced is None:
                 raise FUSEError(errno.ENOENT)

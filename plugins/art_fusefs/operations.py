@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,10 +45,12 @@ class Operations(Naming[N]):
         backend: Backend[N],
         room: Callable[[], Any] | None = None,
         waits: Callable[[], None] = lambda: None,
+        fixed: Collection[bytes] = (),
     ) -> None:
         """`room` gives what a change has to wait for, or None; `waits` is called before a request
-        waits for anything."""
-        super().__init__(backend, room, waits)
+        waits for anything. `fixed` are names in the top directory that stay what they are, as mount points
+        do, and that nobody makes (EBUSY, rename(2))."""
+        super().__init__(backend, room, waits, fixed)
         self._listings = Listings()
 
     # --- attributes ----------------------------------------------------------------------------

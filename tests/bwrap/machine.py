@@ -101,7 +101,7 @@ def run(*argv: str, **more: object) -> Run:
     return Run(**fields)  # type: ignore[arg-type]
 
 
-def mount(source: str, guest: str, *, writable: bool = False, directory: bool = True, fd: int = -1) -> Mount:
+def mount(source: str, guest: str, *, writable: bool = False, directory: bool = True, fd: int = 0) -> Mount:
     return Mount(
         source=source, guest=guest, writable=writable, origin=Origin("--bind"), fd=fd, directory=directory
     )

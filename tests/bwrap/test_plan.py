@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import marshal
 
+import pytest
+
 from art_core.contracts import GuestFile
+from art_core.errors import IsolationError
 from tests.bwrap.machine import arguments, isolation, mount, run, steps
 
 GOLDEN = """\
@@ -120,14 +123,9 @@ def test_where_proc_cannot_be_mounted_the_hosts_is_shown_read_only() -> None:
     assert "--proc /proc" not in lines
 
 
-def test_an_old_bwrap_mounts_by_path() -> None:
-    launch = isolation(options=()).plan(run(mounts=[mount("/srv/ws", "/home/agent/ws", writable=True, fd=0)]))
-    assert "--bind /srv/ws /home/agent/ws" in steps(arguments(launch.files))
-
-
-def test_a_mount_without_descriptor_is_mounted_by_path() -> None:
-    launch = isolation().plan(run(mounts=[mount("/tmp/0", "/home/agent/ws", writable=True)]))
-    assert "--bind /tmp/0 /home/agent/ws" in steps(arguments(launch.files))
+def test_nothing_is_mounted_by_its_path() -> None:
+    with pytest.raises(IsolationError, match="--bind: /srv/ws was not opened"):
+        isolation().plan(run(mounts=[mount("/srv/ws", "/home/agent/ws", writable=True, fd=-1)]))
 
 
 def test_an_unknown_machine_gets_no_filter() -> None:

@@ -107,7 +107,7 @@ def test_a_bwrap_that_is_too_old_is_named_with_what_it_lacks(tmp_path: Path) -> 
         tmp_path / "bwrap", "case $1 in --version) echo bubblewrap 0.3;; --help) echo --bind;; esac"
     )
     with pytest.raises(
-        IsolationError, match=r"too old, it lacks --add-seccomp-fd; 0\.8 is needed: apt install"
+        IsolationError, match=r"too old, it lacks --bind-fd; 0\.8 with its corrections is needed: apt install"
     ):
         abilities(Program(str(path)), str(tmp_path / "cache"))
 

@@ -19,8 +19,8 @@ def lines(**what: object) -> list[str]:
 def test_a_missing_guest_path_has_its_parent_rebuilt_with_all_it_holds() -> None:
     found = lines(mounts=[mount("/srv/ws", "/opt/mydata")])
     assert found.index("--tmpfs /opt") < found.index("--ro-bind-try /opt/tool /opt/tool")
-    assert found.index("--ro-bind-try /opt/tool /opt/tool") < found.index("--ro-bind /srv/ws /opt/mydata")
-    assert found.index("--ro-bind /srv/ws /opt/mydata") < found.index("--remount-ro /opt")
+    assert found.index("--ro-bind-try /opt/tool /opt/tool") < found.index("--ro-bind-fd 11 /opt/mydata")
+    assert found.index("--ro-bind-fd 11 /opt/mydata") < found.index("--remount-ro /opt")
 
 
 def test_several_missing_parents_are_made_with_open_permissions() -> None:
@@ -32,26 +32,26 @@ def test_several_missing_parents_are_made_with_open_permissions() -> None:
 def test_a_guest_path_that_exists_needs_nothing() -> None:
     found = lines(mounts=[mount("/srv/ws", "/opt/tool")])
     assert "--tmpfs /opt" not in found
-    assert "--ro-bind /srv/ws /opt/tool" in found
+    assert "--ro-bind-fd 11 /opt/tool" in found
 
 
 def test_a_directory_over_a_file_takes_its_place() -> None:
     found = lines(mounts=[mount("/srv/ws", "/etc/passwd")])
     assert "--tmpfs /etc" in found
     assert "--ro-bind-try /etc/passwd /etc/passwd" not in found
-    assert "--ro-bind /srv/ws /etc/passwd" in found
+    assert "--ro-bind-fd 11 /etc/passwd" in found
 
 
 def test_a_guest_path_is_followed_through_the_links_of_the_host() -> None:
     found = lines(mounts=[mount("/srv/ws", "/bin/tool")])
     assert "--tmpfs /usr/bin" in found
-    assert "--ro-bind /srv/ws /usr/bin/tool" in found
+    assert "--ro-bind-fd 11 /usr/bin/tool" in found
 
 
 def test_links_in_a_masked_directory_are_not_followed() -> None:
     tree = {**DEBIAN, "/home/ann/link": "-> /srv/ws"}
     found = lines(tree=tree, masks=["/home"], mounts=[mount("/srv/ws", "/home/ann/link")])
-    assert "--ro-bind /srv/ws /home/ann/link" in found
+    assert "--ro-bind-fd 11 /home/ann/link" in found
 
 
 def test_a_masked_directory_is_an_empty_one_of_ours_in_a_rebuilt_directory() -> None:
@@ -77,7 +77,7 @@ def test_the_sandboxs_own_places_need_no_mask_and_take_mounts() -> None:
     assert [line for line in found if "/tmp" in line] == [
         "--tmpfs /tmp",
         "--dir /tmp/x",
-        "--ro-bind /srv/ws /tmp/x/y",
+        "--ro-bind-fd 11 /tmp/x/y",
     ]
 
 
@@ -136,12 +136,12 @@ def test_every_parent_is_ours_or_the_hosts_before_something_is_mounted_on_it(
         option, *rest = line.split(" ")
         if option in ("--tmpfs", "--dir"):
             ours.add(rest[0])
-        if option in ("--ro-bind-try", "--ro-bind"):
-            source, guest = rest
+        if option in ("--ro-bind-try", "--ro-bind", "--ro-bind-fd"):
+            _, guest = rest
             parent = guest.rpartition("/")[0] or "/"
             inside_a_mount = any(guest.startswith(f"{top}/") for top in mounted)
             assert guest in DEBIAN or parent in ours or inside_a_mount or guest in ours, line
-            if source == "/srv/ws":
+            if option == "--ro-bind-fd":
                 mounted.add(guest)
 
 

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -292,3 +294,22 @@ def test_what_only_the_database_has_is_made_once_and_goes_with_a_collection(
     small = (*options, "-c", "plugins.overlayfs.cache_mb=0")
     assert run(overlaid, workspace, "cat", "pushed", "new", options=small) == b"pushed\nn\n"
     assert made() == set() and len(list(kept.glob("layers/*"))) == 1
+
+
+def test_the_places_of_all_workspaces_are_busy(overlaid: Caller, workspace: Path) -> None:
+    """Another workspace's is mounted on itself; what is put in a place that is free is not kept."""
+    second = workspace.parent / "second"
+    second.mkdir()
+    os.chown(second, overlaid.uid, overlaid.gid)
+    run(overlaid, second, "sh", "-c", "echo kept > file")
+    script = (
+        "cd ~; mkdir d; for n in ws second; do mv $n w2; mv -T d $n; rmdir $n; done; echo more >> second/file"
+    )
+    words: list[str | Path] = ["-m", workspace, "-d", workspace.parent / "x.db", *QUIET]
+    done = overlaid.art(*words, "sh", "-c", script)
+    assert done.returncode == 0 and done.stderr.count(b"Device or resource busy") == 6, done.stderr
+    assert run(overlaid, second, "sh", "-c", "cat file; ls ~") == b"kept\nmore\nd\nsecond\nws\n"
+    with closing(sqlite3.connect(workspace.parent / "x.db")) as connection, connection:
+        connection.execute("INSERT INTO workspace VALUES(x'7468697264', x'2f7468697264')")  # third
+    run(overlaid, workspace, "sh", "-c", "ln -s / ~/third; echo x > ~/other")
+    assert run(overlaid, workspace, "sh", "-c", "ls ~") == b"d\nother\nsecond\nws\n"

@@ -21,7 +21,6 @@ from typing import Any
 
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
-from art_core.order import staged_path
 from art_core.spawn import Launcher, Streams
 from art_core.testing.rules import Rule
 from art_core.tracing import Plan
@@ -241,8 +240,8 @@ class Driver:
             return running
 
     def _pin(self, run: Run, opened: ExitStack) -> tuple[Run, list[int]]:
-        """Open the sources of all mounts but devices, as core does: staged for root, else given by
-        descriptor."""
+        """Open the sources of all mounts but devices, as core does: given by descriptor, which
+        for root is to be staged."""
         mounts: list[Mount] = []
         stage: list[int] = []
         for mount in run.mounts:
@@ -254,9 +253,7 @@ class Driver:
             directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             if is_root():
                 stage.append(fd)
-                mounts.append(mount._replace(source=staged_path(len(stage) - 1), directory=directory))
-            else:
-                mounts.append(mount._replace(fd=fd, directory=directory))
+            mounts.append(mount._replace(fd=fd, directory=directory))
         return run._replace(mounts=tuple(mounts)), stage
 
     def _streams(self, opened: ExitStack, *, terminal: bool) -> tuple[tuple[int, int, int], Streams]:

@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -52,6 +52,8 @@ class Capture:
 
     def __init__(self, into: Session, upper: Upper, lower: Lower | None) -> None:
         self._tree = into.tree
+        self._workspaces = into.workspaces
+        """Names in the home that are directories, whatever the session left there."""
         self._placing = Placing(into, lambda: into.tree.node(ROOT), shows=False)
         self._upper = upper
         self._lower = lower
@@ -73,13 +75,13 @@ class Capture:
                 )
                 try:
                     self._linked.clear()
-                    self._walk(fd, top)
+                    self._walk(fd, top, self._workspaces if part == HOME else ())
                 finally:
                     while self._closed:  # It may be mounted over later, as it is.
                         self._set_mode(fd, *self._closed.pop())
                     os.close(fd)
 
-    def _walk(self, top: int, node: CowNode) -> None:
+    def _walk(self, top: int, node: CowNode, fixed: Collection[bytes]) -> None:
         found = os.fstat(top)
         if (found.st_mode, found.st_mtime_ns) != (node.mode, node.mtime):
             self._dress(node, found, f"/proc/self/fd/{top}")
@@ -89,6 +91,10 @@ class Capture:
             fd = deep.directory(top, directory.path)
             try:
                 for name in sorted(os.listdir(os.fsencode(f"/proc/self/fd/{fd}"))):
+                    if not directory.path and name in fixed and not _is_directory(fd, name):
+                        os.unlink(name, dir_fd=fd)  # The next run is mounted over what stays here.
+                        self._leave_out("what was put in the place of a workspace")
+                        continue
                     self._placing.make_room()
                     below = self._entry(fd, directory, name)
                     if below is not None:
@@ -279,6 +285,10 @@ class Capture:
 
     def notes(self) -> list[str]:
         return [f"not kept: {what} ({count})" for what, count in self.left_out.items()]
+
+
+def _is_directory(fd: int, name: bytes) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode)
 
 
 @contextmanager

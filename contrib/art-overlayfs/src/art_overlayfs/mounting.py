@@ -6,6 +6,7 @@ shown to the sandbox by its /proc/self/mountinfo. See Documentation/filesystems/
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import marshal
 import os
@@ -75,9 +76,11 @@ class Mounter:
                 os._exit(0)
         theirs.close()
 
-    def mount(self, name: str, overlays: Sequence[Overlay]) -> str:
-        """Mount all, in that order; the path of the home. Raises StoreError."""
-        self._ask(("mount", name, [tuple(overlay) for overlay in overlays]), overlays[0].upper)
+    def mount(self, name: str, overlays: Sequence[Overlay], fixed: Sequence[bytes] = ()) -> str:
+        """Mount all, in that order; the path of the home. Directories in it that are `fixed` are mounted on
+        themselves, so that nobody puts something else in their places. Raises StoreError."""
+        about = [tuple(overlay) for overlay in overlays]
+        self._ask(("mount", name, about, list(fixed)), overlays[0].upper)
         return HOME
 
     @contextmanager
@@ -140,6 +143,8 @@ def _serve(control: order.Socket, namespaces: Sequence[int], host: Host) -> None
                     _mount_all(
                         about[0], [Overlay(*one) for one in about[1]], host, private=len(namespaces) > 1
                     )
+                    for name in about[2]:
+                        _fix(name)
                 else:
                     for target in about[0]:
                         kernel.unmount(_below_home(target), lazy=True)
@@ -163,9 +168,21 @@ def _mount_all(name: str, overlays: Sequence[Overlay], host: Host, *, private: b
         options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work},{_FIXED}"
         if private:  # In a user namespace the kernel may keep what it notes only as the user's attributes.
             options += ",userxattr"
-        kernel.mount_overlay(name, _below_home(overlay.target), options)
+        opened.append(_directory(_below_home(overlay.target)))
+        kernel.mount_overlay(name, f"/proc/self/fd/{opened[-1]}", options)
         for fd in opened:
             os.close(fd)
+
+
+def _fix(name: bytes) -> None:
+    """Mount a directory of the home on itself: it cannot be renamed or removed then (rename(2), EBUSY)."""
+    path = os.path.join(HOME, os.fsdecode(name))
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        fd = _directory(path)
+        tree = kernel.clone_tree(fd)
+        kernel.attach_tree(tree, path)  # It does not follow a link (move_mount(2)).
+        os.close(tree)
+        os.close(fd)
 
 
 def _directory(path: str) -> int:

@@ -84,7 +84,7 @@ def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> 
             notes += [line for line in session.greetings() if not (killed and line.startswith(_RECOVERING))]
             with Running(wish, place, session, connection, cache, sessions) as running:
                 overlays = running.prepare(notes)
-                mounter.mount(running.upper.name, overlays)
+                mounter.mount(running.upper.name, overlays, sorted(session.workspaces - {place.name}))
                 running.mounted = True
                 Answers(control, session, running, wish.state).run(notes)
                 with mounter.unmounting(overlays):
