@@ -11,11 +11,7 @@ from typing import NamedTuple
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
-<<<<<<< HEAD
-from art_cowfs import collecting, layers, sessions, squashing
-=======
-from art_cowfs import entries, layers, sessions, squashing
->>>>>>> 9983e51 (The merged workspace is a descriptor before it is mounted, its place in a kept home is busy, and no mount goes by path)
+from art_cowfs import collecting, entries, layers, sessions, squashing
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import Chain
 from art_cowfs.connection import BUSY
