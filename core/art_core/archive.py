@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import IO, NamedTuple
 
+from art_core import bounds
 from art_core.errors import TransferError
 from art_core.files import File, HomeReader, HomeWriter
 from art_core.hostside import checked
@@ -135,6 +136,10 @@ def read(home: HomeWriter, source: IO[bytes], skipped: Skipped) -> Carried:
                 path = _path(member.name)
                 if not path:
                     continue
+                if not 0 <= member.size <= bounds.LARGEST:
+                    raise TransferError(
+                        f"{member.name[:200]!r} has a size that no file can have; nothing was imported"
+                    )
                 try:
                     put = _put(home, archive, member, path)
                 except OSError as error:
@@ -231,7 +236,7 @@ def _time(member: tarfile.TarInfo) -> int:
         found = int(member.mtime) * 10**9 if text is None else int(Decimal(text) * 10**9)
     except (InvalidOperation, ValueError, OverflowError):
         return 0
-    return found if abs(found) < 1 << 63 else 0
+    return bounds.time_ns(found)
 
 
 def _xattrs(member: tarfile.TarInfo) -> dict[bytes, bytes]:

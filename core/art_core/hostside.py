@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Iterator
 
-from art_core import openat
+from art_core import bounds, openat
 from art_core.companions import Databases, told
 from art_core.errors import TransferError
 from art_core.trees import Agreed, Entry, Kind
@@ -144,8 +144,8 @@ class HostTree:
             path=path,
             kind=kind,
             mode=stat.S_IMODE(found.st_mode),
-            size=found.st_size,
-            mtime_ns=found.st_mtime_ns,
+            size=bounds.size(found.st_size),
+            mtime_ns=bounds.time_ns(found.st_mtime_ns),
             target=os.readlink(name, dir_fd=fd) if kind == "link" else b"",
             nlink=found.st_nlink,
         )

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 _SO_PASSCRED = 16
 GRACE_S = 5.0
 """How long a command that was asked to end may take."""
+_LEFT_S = 5.0
+"""How long the isolation may take to end after the command has: its process 1 may have been stopped from
+inside."""
+_STUCK_S = 10.0
+"""How long a sandbox that was killed may take to be gone: its processes may wait for the one that serves
+its home, which nothing interrupts."""
 _DIAGNOSTICS_LIMIT = 64 * 1024
 PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _ENDING = PASSED_ON - {signal.SIGINT}
@@ -157,6 +163,8 @@ class _Launched:
         self.early_signal = 0
         self.deadline: float | None = None
         self.time_out: float | None = None
+        self.stuck: float | None = None
+        self.given_up = False
         self.reached: dict[str, int] = {}
         self.group: Group | None = None
         self.held: list[int] = []
@@ -225,8 +233,11 @@ class _Launched:
         poll.register(self.pidfd, select.POLLIN)
         if self.worker_fd >= 0:
             poll.register(self.worker_fd, select.POLLIN)
-        ended = False
-        while not ended:
+        ended, watched = False, -1
+        while not ended and not self.given_up:
+            if self.command_fd >= 0 and watched < 0:
+                watched = self.command_fd
+                poll.register(watched, select.POLLIN)
             for fd, _ in poll.poll(self._patience()):
                 if fd == self.control.fileno():
                     if not self._obey():
@@ -240,6 +251,9 @@ class _Launched:
                 elif fd == self.worker_fd:
                     poll.unregister(fd)
                     self.kill()
+                elif fd == watched:
+                    poll.unregister(fd)
+                    self.deadline = min(self.deadline or float("inf"), time.monotonic() + _LEFT_S)
                 else:
                     ended = True
             if self.time_out is not None and time.monotonic() >= self.time_out:
@@ -247,7 +261,11 @@ class _Launched:
             if self.deadline is not None and time.monotonic() >= self.deadline:
                 self.deadline = None
                 self.kill()
-        _, status = os.waitpid(self.pid, 0)
+            if self.stuck is not None and time.monotonic() >= self.stuck:
+                self._end_what_is_waited_for()
+        status: int = signal.SIGKILL
+        if not self.given_up:
+            _, status = os.waitpid(self.pid, 0)
         untraced = None
         if self.tracing is not None:
             status, untraced = self.tracing.status(), self.tracing.failure
@@ -255,6 +273,7 @@ class _Launched:
                 with contextlib.suppress(OSError):
                     signal.pidfd_send_signal(self.launched_fd, signal.SIGKILL)
         self._kill_init()
+        self._see_it_gone()
         self._drain()
         if self.group is not None:
             self.reached |= self.group.reached()
@@ -277,7 +296,8 @@ class _Launched:
 
     def _patience(self) -> float | None:
         """Milliseconds until the command's time or its grace is over; None for ever."""
-        until = min((at for at in (self.deadline, self.time_out) if at is not None), default=None)
+        limits = (self.deadline, self.time_out, self.stuck)
+        until = min((at for at in limits if at is not None), default=None)
         # Rounded up: poll(2) would wait for nothing in the last millisecond, again and again.
         return None if until is None else max(0.0, (until - time.monotonic()) * 1000 + 1)
 
@@ -291,6 +311,25 @@ class _Launched:
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.command_fd, signal.SIGTERM)
         self.deadline = min(self.deadline or float("inf"), time.monotonic() + GRACE_S)
+
+    def _end_what_is_waited_for(self) -> None:
+        """The sandbox was killed and is still there: end the process that serves its home, and where that is
+        no help leave it to the kernel."""
+        self.stuck = time.monotonic() + _STUCK_S
+        if self.worker_fd >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.worker_fd, signal.SIGKILL)
+            self.worker_fd = -1
+        else:
+            self.given_up = True
+
+    def _see_it_gone(self) -> None:
+        """The isolation has ended; so do all processes inside, unless one waits for the home's server."""
+        if self.init_fd >= 0 and self.worker_fd >= 0:
+            gone = select.poll()
+            gone.register(self.init_fd, select.POLLIN)
+            if not gone.poll(_STUCK_S * 1000):
+                self._end_what_is_waited_for()
 
     def _obey(self) -> bool:
         """Pass a signal on; False when the supervisor is gone."""
@@ -323,6 +362,8 @@ class _Launched:
     def kill(self) -> None:
         """End the sandbox: first the init of its pid namespace, then the isolation."""
         self._let_go()
+        if self.stuck is None:
+            self.stuck = time.monotonic() + _STUCK_S
         if self.init_fd < 0:
             # The isolation is between its fork and its first report: wait for one or the other.
             wait = select.poll()

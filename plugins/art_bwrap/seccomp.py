@@ -44,6 +44,7 @@ IO_URING = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 4
 
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
+_PTRACE = {"x86_64": 101, "aarch64": 117}
 _UNSHARE = {"x86_64": 272, "aarch64": 97}
 _SETNS = {"x86_64": 308, "aarch64": 268}
 _CLONE = {"x86_64": 56, "aarch64": 220}
@@ -52,6 +53,9 @@ _CLONE3 = 435
 SOCKET_FAMILIES = {"AF_UNSPEC": 0, "AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
 """The families socket(2) still makes; AF_VSOCK reaches a hypervisor, others rarely used code."""
 TERMINAL_INJECTIONS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C}
+TRACING_STARTS = {"PTRACE_ATTACH": 16, "PTRACE_SEIZE": 0x4206}
+"""What makes a process traced that did not ask for it (ptrace(2)). Process 1 is not: stopped, it would keep
+the sandbox from ending."""
 NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} of clone(2); CLONE_NEWTIME only exists for unshare(2)."""
 
@@ -94,6 +98,11 @@ def filter_for(machine: str, *, foreign: bool, namespaces: bool) -> bytes | None
     for request in TERMINAL_INJECTIONS.values():
         requests += [bpf.jump_if_equal(request, false=1), denied]
     program += _when(_IOCTL[machine], requests)
+    starts = [bpf.load(bpf.argument(1)), bpf.jump_if_equal(1, true=1), bpf.answer(bpf.ALLOW)]
+    starts.append(bpf.load(bpf.argument(0)))
+    for request in TRACING_STARTS.values():
+        starts += [bpf.jump_if_equal(request, false=1), denied]
+    program += _when(_PTRACE[machine], starts)
     return bpf.assemble([*program, bpf.answer(bpf.ALLOW)])
 
 

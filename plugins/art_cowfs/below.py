@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from art_cowfs import watches
-from art_cowfs.lower import Lower, joined
+from art_cowfs.lower import Lower, joined, within
 from art_cowfs.nodes import CowNode
 from art_cowfs.resident import Resident
 from art_cowfs.seeds import SEEDS
@@ -119,7 +119,7 @@ class Below:
         try:
             found = self.now(node)
             if found is None and node.fd >= 0:
-                found = os.fstat(node.fd)
+                found = within(os.fstat(node.fd))
         except OSError:
             return
         if found is not None:

@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from art_core import bounds
 from art_cowfs.chain import Chain
-from art_cowfs.lower import Lower
+from art_cowfs.lower import Lower, within
 from art_cowfs.nodes import CowNode
 from art_cowfs.pending import Pending
 from art_cowfs.schema import CHUNK
@@ -54,7 +55,7 @@ class Contents:
         fd = node.fd if node.fd >= 0 else self._lower.open(node.origin)
         try:
             if node.held:
-                self._same(node, os.fstat(fd))
+                self._same(node, within(os.fstat(fd)))
             parts = []
             while size:
                 part = os.pread(fd, size, offset)
@@ -64,7 +65,7 @@ class Contents:
                 offset += len(part)
                 size -= len(part)
             if node.held:
-                self._same(node, os.fstat(fd))
+                self._same(node, within(os.fstat(fd)))
             return parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             if fd != node.fd:
@@ -92,7 +93,7 @@ class Contents:
         if node.fd < 0 and self._lower is not None and (not node.held or node.host_clip):
             node.fd = self._lower.open(node.origin)
         if node.fd >= 0 and not node.held:
-            node.show(os.fstat(node.fd))
+            node.show(within(os.fstat(node.fd)))
         state = (node.size, node.mtime)
         same = node.held or node.seen == state
         node.seen = state
@@ -169,9 +170,10 @@ class Contents:
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
     def write(self, node: CowNode, offset: int, data: bytes) -> None:
+        end = offset + len(data)
+        _refuse_size(end)
         self._pending.reserve(len(data) + CHUNK)
         self._copy_contents(node)
-        end = offset + len(data)
         view = memoryview(data)
         position = offset
         known = _chunks(node.size)
@@ -208,6 +210,7 @@ class Contents:
         self._pending.grew(len(data) + 64)
 
     def resize(self, node: CowNode, size: int) -> None:
+        _refuse_size(size)
         self._pending.reserve(CHUNK if size else 0)
         if size == 0:
             self._copy_up(node)
@@ -258,6 +261,13 @@ class Contents:
         end, hosts = _chunks(node.size), _chunks(node.host_clip)
         filled = sum(1 for idx, length in lengths.items() if hosts <= idx < end and length > 0)
         return max(0, end - max(first, hosts) - filled)
+
+
+def _refuse_size(size: int) -> None:
+    if size < 0:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if size > bounds.LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
 def _chunks(size: int) -> int:

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 
+from art_core import bounds
 from art_cowfs.agreeing import agreed
 from art_cowfs.chain import Chain
 
@@ -31,7 +32,8 @@ def drift(chain: Chain, name: bytes, directory: int, patience_s: float = PATIENC
             changed += 1
             continue
         if stat.S_IFMT(found.st_mode) != _FORMATS[was.kind] or (
-            was.kind != "dir" and (found.st_size, found.st_mtime_ns) != (was.size, was.mtime_ns)
+            was.kind != "dir"
+            and (bounds.size(found.st_size), bounds.time_ns(found.st_mtime_ns)) != (was.size, was.mtime_ns)
         ):
             changed += 1
     else:

@@ -16,8 +16,9 @@ import struct
 import time
 from collections.abc import Iterable
 
+from art_core import bounds
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.seeds import SEEDS, Seeds, apart
+from art_cowfs.seeds import MORE, SEEDS, Seeds, apart
 
 _SYS_OPENAT2 = 437
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
@@ -68,6 +69,7 @@ class Lower:
             os.close(fd)
         if self._is_hidden(found):
             return None
+        found = within(found)
         return apart(found) if path.startswith(SEEDS) else found
 
     def _is_hidden(self, found: os.stat_result) -> bool:
@@ -122,6 +124,7 @@ class Lower:
                 except OSError:
                     continue
                 if not self._is_hidden(status):
+                    status = within(status)
                     found[os.fsencode(name)] = apart(status) if of_seed else status
             return found
         finally:
@@ -164,6 +167,23 @@ class Lower:
     def close(self) -> None:
         os.close(self._fd)
         self._seeds.close()
+
+
+def within(found: os.stat_result) -> os.stat_result:
+    """What stat(2) said, in numbers that a database can keep: see `art_core.bounds`."""
+    if (
+        bounds.FIRST_NS <= found.st_mtime_ns <= bounds.LAST_NS
+        and bounds.FIRST_NS <= found.st_ctime_ns <= bounds.LAST_NS
+        and bounds.FIRST_NS <= found.st_atime_ns <= bounds.LAST_NS
+        and found.st_size <= bounds.LARGEST
+        and found.st_ino <= bounds.LAST_NS
+        and found.st_dev <= bounds.LAST_NS
+    ):
+        return found
+    more = {name: bounds.time_ns(getattr(found, name)) for name in MORE}
+    numbers = bounds.identity(found.st_ino), bounds.identity(found.st_dev)
+    basic = (found[0], *numbers, *found[3:6], bounds.size(found.st_size), *found[7:10])
+    return os.stat_result(basic, more)
 
 
 def joined(directory: bytes, name: bytes) -> bytes:

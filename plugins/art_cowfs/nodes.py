@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import stat
 
+from art_core import bounds
 from art_cowfs.chain import HOST_NUMBERS, Inode
 from art_cowfs.origins import Origins
+from art_cowfs.schema import CorruptError
 from art_fusefs.backend import Node
+
+_LINKS, _MODES = 1 << 31, 0o177777
 
 
 class CowNode(Node):
@@ -68,7 +72,19 @@ class CowNode(Node):
 
 
 def from_row(row: Inode, top: int) -> CowNode:
-    """The node of a row; `top` is the layer that is written."""
+    """The node of a row; `top` is the layer that is written. Raises CorruptError for sizes and counts that
+    no file has: what is calculated with them would not fit into a row again."""
+    if not (
+        0 <= row.size <= bounds.LARGEST
+        and 0 <= row.clip <= bounds.LARGEST
+        and 0 <= row.host_clip <= bounds.LARGEST
+        and 0 <= row.holes <= bounds.LARGEST
+        and 0 <= row.nlink <= _LINKS
+        and 0 <= row.mode <= _MODES
+    ):
+        raise CorruptError(
+            f"inode {row.ino} has a size or a count that no file has; `art db check` says more"
+        )
     node = CowNode(row.ino, row.mode, row.ctime)
     node.nlink, node.rdev, node.size, node.holes = row.nlink, row.rdev, row.size, row.holes
     node.atime, node.mtime, node.ctime = row.atime, row.mtime, row.ctime

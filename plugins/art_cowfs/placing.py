@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
+from art_core import bounds
 from art_core.trees import Entry, Kind
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import DatabaseError
@@ -64,7 +65,7 @@ class Placing:
             self._tree.set_xattr(node, key, None)
         for key, value in entry.xattrs.items():
             self._tree.set_xattr(node, key, value)
-        node.atime = node.mtime = entry.mtime_ns
+        node.atime = node.mtime = bounds.time_ns(entry.mtime_ns)
         node.ctime = now
         if node.nlink == 0:
             self._name_it(directory, name, node, present, entry)

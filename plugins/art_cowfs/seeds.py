@@ -51,7 +51,7 @@ class Seeds:
     def __init__(self, seeds: Sequence[Seed]) -> None:
         self.all = list(seeds)
         self._at = {SEEDS + b"/" + seed.guest: seed for seed in seeds}
-        self._attributes = dict.fromkeys(_MORE, 0) | dict.fromkeys(_MORE[:3], time.time_ns())
+        self._attributes = dict.fromkeys(MORE, 0) | dict.fromkeys(MORE[:3], time.time_ns())
         self._above: dict[bytes, set[bytes]] = {SEEDS: set()}
         """Directories that nobody has, and the names in them."""
         for path in self._at:
@@ -88,14 +88,14 @@ class Seeds:
             os.close(self.all.pop().fd)
 
 
-_MORE = ("st_atime_ns", "st_mtime_ns", "st_ctime_ns", "st_blocks", "st_rdev", "st_blksize")
+MORE = ("st_atime_ns", "st_mtime_ns", "st_ctime_ns", "st_blocks", "st_rdev", "st_blksize")
 
 
 def apart(found: os.stat_result) -> os.stat_result:
     """What was found through a seed: with a device of its own, and a link of its own, as a file has that is
     replaced on the host while it is shown."""
     basic = (*found[:2], found.st_dev ^ _APART, max(1, found.st_nlink), *found[4:10])
-    return os.stat_result(basic, {name: getattr(found, name) for name in _MORE})
+    return os.stat_result(basic, {name: getattr(found, name) for name in MORE})
 
 
 # --- what a branch knows of its seeds ----------------------------------------------------------

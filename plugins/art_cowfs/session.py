@@ -13,13 +13,22 @@ import apsw
 from art_core.history import Ending, NameTaken, Opening, dated
 from art_cowfs import collecting, entries, layers, sessions, squashing
 from art_cowfs.accepting import Accepted
-from art_cowfs.chain import Chain
+from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.connection import BUSY
 from art_cowfs.drift import drift
 from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BRANCH_S, BranchLock, BranchLost, Occupied, Pin
-from art_cowfs.lower import Lower
-from art_cowfs.schema import PAGE, DatabaseError, as_oserror, chain_of, changing, connect
+from art_cowfs.lower import Lower, within
+from art_cowfs.schema import (
+    FIRST_INO,
+    PAGE,
+    CorruptError,
+    DatabaseError,
+    as_oserror,
+    chain_of,
+    changing,
+    connect,
+)
 from art_cowfs.seeds import Seed, Seeds, begin
 from art_cowfs.standing import merge_all
 from art_cowfs.store import companions
@@ -115,7 +124,7 @@ class Session:
             try:
                 know(self._reading, workspace)
                 entries.refuse_replaced(self.chain, [workspace.name], branch)
-                self.tree.place(workspace.name, os.fstat(workspace.fd))
+                self.tree.place(workspace.name, within(os.fstat(workspace.fd)))
                 if seeds:
                     self._seed_notes = begin(self.tree, self.chain, seeds, moved=workspace.moved)
                 self.tree.pending.wait()
@@ -203,6 +212,8 @@ class Session:
         with self._lock.changing(self._reading):
             start: int = self._reading.execute("SELECT value FROM meta WHERE key = 'next_ino'").get
             end = start + NUMBERS_AT_ONCE
+            if not FIRST_INO <= start < end < HOST_NUMBERS:
+                raise CorruptError(f"the next inode number cannot be {start}; `art db check` says more")
             self._reading.execute("UPDATE meta SET value = ? WHERE key = 'next_ino'", (end,))
         return start, end
 

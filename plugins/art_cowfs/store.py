@@ -22,6 +22,12 @@ from art_core.trees import TreeReader, TreeWriter
 
 LIBRARIES = ("apsw", "pyfuse3", "trio")
 _READY_S = 60.0
+_END_S = 600.0
+"""How long it may take to commit everything."""
+_SILENT_S = 20.0
+"""The same of a server that once did not answer in time: it may never."""
+_GONE_S = 10.0
+"""How long a server that has nothing left to do may take to end."""
 
 
 ENDINGS = ("-wal", "-shm", "-journal", "-lock")
@@ -98,6 +104,7 @@ class Server:
     ) -> None:
         """`module` has its `serve`; `kept` says what there is of a run when it was killed."""
         self._kept = kept
+        self._end_s, self._silent = _END_S, False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         keep_private(self._control)
         with theirs:
@@ -115,11 +122,14 @@ class Server:
 
     def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
         """Ask something and return the answer. Raises StoreError."""
+        if self._silent and request.get("ask") != "end":
+            raise StoreError("the file system's server does not answer any more")
         self._control.send(json.dumps(request).encode())
         return self._answer(timeout_s)
 
     def _answer(self, timeout_s: float) -> Mapping[str, Any]:
         if not select.select([self._control], [], [], timeout_s)[0]:
+            self._end_s, self._silent = _SILENT_S, True
             raise StoreError(f"the file system's server did not answer within {timeout_s:.0f} s")
         data = self._control.recv(1 << 16)
         if not data:
@@ -136,7 +146,7 @@ class Server:
         """Wait until everything is committed and the process has ended. Raises StoreError when not
         all of it is in the database."""
         try:
-            self.ask({"ask": "end"}, timeout_s=600.0)
+            self.ask({"ask": "end"}, self._end_s)
         except OSError:
             said: dict[str, Any] = {}
             with suppress(OSError):  # It ended before it was asked: perhaps it told why.
@@ -145,15 +155,26 @@ class Server:
                 return  # Somebody unmounted it.
             why = said.get("error", f"the file system's server was killed during the run; {self._kept}")
             raise StoreError(str(why)) from None
+        except KeyboardInterrupt:
+            self._let_go()  # It commits, and ends by itself.
+            raise
         finally:
             self.abandon()
 
     def abandon(self) -> None:
-        """Let go, and wait for the end of the process."""
+        """Let go, and see that the process ends. Idempotent."""
+        if self.pidfd >= 0:
+            pidfd = self._let_go()
+            if not select.select([pidfd], [], [], _GONE_S)[0]:
+                self.kill()
+            os.close(pidfd)
+            os.waitpid(self.pid, 0)
+
+    def _let_go(self) -> int:
         forget(self._control)
         self._control.close()
-        os.close(self.pidfd)
-        os.waitpid(self.pid, 0)
+        pidfd, self.pidfd = self.pidfd, -1
+        return pidfd
 
 
 class Database:

@@ -147,7 +147,9 @@ class Writer:
         """Batches."""
         self._wishes: list[Callable[[OSError | None], None]] = []
         """To be called when everything taken so far is on the disk."""
-        self._stopping = False
+        self._due: list[Callable[[OSError | None], None]] = []
+        """Those of them that the present transaction may fulfil."""
+        self._stopping = self._ended = False
         self._last = 0.0
         """Until when is tried, at the end, what others keep from being written."""
         self.failure: OSError | None = None
@@ -160,18 +162,24 @@ class Writer:
 
     def take(self, batch: Batch, done: Callable[[], None]) -> None:
         """Write the batch; `done` is called in the writer's thread when it is in, or could not be
-        written yet."""
+        written yet. Once the thread has ended it is called at once."""
         with self._wake:
-            self._queue.append((batch, done))
-            self._taken += 1
-            self._wake.notify()
+            if not self._ended:
+                self._queue.append((batch, done))
+                self._taken += 1
+                self._wake.notify()
+                return
+        done()
 
     def sync(self, done: Callable[[OSError | None], None]) -> None:
         """See that everything that was taken is in the database and on the disk; `done` is called in
         the writer's thread, with what went wrong."""
         with self._wake:
-            self._wishes.append(done)
-            self._wake.notify()
+            if not self._ended:
+                self._wishes.append(done)
+                self._wake.notify()
+                return
+        done(self.failure or OSError(errno.EIO, "nothing is written any more"))
 
     def wait(self) -> None:
         """Wait until everything that was taken is in the database and on the disk. Raises OSError."""
@@ -192,13 +200,31 @@ class Writer:
             self._wal_fd = -1
 
     def _work(self) -> None:
-        wishes: list[Callable[[OSError | None], None]] = []
+        """Whatever ends the work is a failure that those who wait are told, now and later: nothing waits for
+        a thread that has ended."""
+        failure = None
+        try:
+            self._write_all()
+        except BaseException as error:
+            failure = OSError(errno.EIO, f"the thread that writes has failed: {error!r}")
+        with self._wake:
+            self._ended = True
+            if failure is not None:
+                self.failure, self.lost = failure, True
+            told = [done for _, done in self._queue]
+            wishes, self._wishes = [*self._due, *self._wishes], []
+        for done in told:
+            done()
+        _tell(wishes, self.failure or OSError(errno.EIO, "nothing is written any more"))
+
+    def _write_all(self) -> None:
+        wishes = self._due
         due = 0  # the batches that were taken when they were wished
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._queue or self._wishes or self._stopping)
                 if not wishes and self._wishes:
-                    wishes, self._wishes, due = self._wishes, [], self._taken
+                    wishes[:], self._wishes, due = self._wishes, [], self._taken
                 if not self._queue and not wishes:
                     return
                 taken = self._first_in_queue()
@@ -263,6 +289,8 @@ class Writer:
             return as_oserror(error)
         except OSError as error:
             return error
+        except Exception as error:
+            return OSError(errno.EIO, f"what changed cannot be written: {error!r}")
         return None
 
     def _passes(self, failure: OSError | None) -> bool:

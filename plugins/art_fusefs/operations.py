@@ -18,6 +18,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields
 
+from art_core import bounds
 from art_fusefs.answers import BLOCK, NAME_LIMIT, answering
 from art_fusefs.backend import Backend, N
 from art_fusefs.listing import DOTS, Listings
@@ -79,9 +80,9 @@ class Operations(Naming[N]):
         if fields.update_mode:
             node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(attr.st_mode)
         if fields.update_atime:
-            node.atime = attr.st_atime_ns
+            node.atime = bounds.time_ns(attr.st_atime_ns)
         if fields.update_mtime:
-            node.mtime = attr.st_mtime_ns
+            node.mtime = bounds.time_ns(attr.st_mtime_ns)
         node.ctime = now
         self._backend.changed(node)
         return self._attributes(node)

@@ -59,6 +59,15 @@ def test_nothing_is_typed_into_a_terminal() -> None:
     assert decide(base(), X86_64, 16, 0, 0x5413) == ALLOW
 
 
+@pytest.mark.parametrize(("machine", "arch", "ptrace"), [("x86_64", X86_64, 101), ("aarch64", AARCH64, 117)])
+def test_process_1_is_not_traced(machine: str, arch: int, ptrace: int) -> None:
+    for request in (16, 0x4206):  # PTRACE_ATTACH, PTRACE_SEIZE
+        assert decide(base(machine), arch, ptrace, request, 1) == 1
+        assert decide(base(machine), arch, ptrace, request, 1 | 1 << 32) == 1
+        assert decide(base(machine), arch, ptrace, request, 2) == ALLOW
+    assert decide(base(machine), arch, ptrace, 0, 1) == ALLOW  # PTRACE_TRACEME
+
+
 CLONE_NEWUSER, CLONE_NEWNS, SIGCHLD = 0x10000000, 0x20000, 17
 
 

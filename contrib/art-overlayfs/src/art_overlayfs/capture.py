@@ -25,7 +25,7 @@ from art_core.errors import StoreError
 from art_cowfs import agreeing, layers
 from art_cowfs.contents import WHOLE
 from art_cowfs.locks import Bystander
-from art_cowfs.lower import Lower, joined
+from art_cowfs.lower import Lower, joined, within
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing
 from art_cowfs.schema import CHUNK, chain_of, connect
@@ -82,7 +82,7 @@ class Capture:
                     os.close(fd)
 
     def _walk(self, top: int, node: CowNode, fixed: Collection[bytes]) -> None:
-        found = os.fstat(top)
+        found = within(os.fstat(top))
         if (found.st_mode, found.st_mtime_ns) != (node.mode, node.mtime):
             self._dress(node, found, f"/proc/self/fd/{top}")
         waiting = [_Directory(b"", node)]
@@ -119,7 +119,7 @@ class Capture:
 
     def _entry(self, fd: int, directory: _Directory, name: bytes) -> _Directory | None:
         """Take in one name; the directory that it is, if it is one."""
-        found = os.lstat(name, dir_fd=fd)
+        found = within(os.lstat(name, dir_fd=fd))
         node = directory.node
         present = self._tree.lookup(node, name)
         kind = stat.S_IFMT(found.st_mode)
