@@ -47,7 +47,8 @@ def test_it_says_what_it_is(installed: Installed) -> None:
     assert said["Description-Content-Type"] == "text/markdown"
     always = {line for line in said.get_all("Requires-Dist", []) if "extra" not in line}
     assert always == {"pluggy>=1.0", "click>=8.1.3", "pathspec>=0.10"}
-    assert set(said.get_all("Provides-Extra", [])) == {"all", "bwrap", "dev", "network", "overlay", "trace"}
+    extras = {"all", "bwrap", "dev", "docs", "network", "overlay", "trace"}
+    assert set(said.get_all("Provides-Extra", [])) == extras
 
 
 def test_its_licence_comes_along(installed: Installed) -> None:
