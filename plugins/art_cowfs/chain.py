@@ -184,6 +184,21 @@ class Chain:
         )
         return None if row is None else row[0]
 
+    def links(self) -> list[tuple[int, int]]:
+        """Device and number of the host files of several links that were copied up."""
+        rows = self.connection.execute(f"SELECT DISTINCT dev, host_ino FROM origin WHERE {self.chosen}")
+        found: list[Any] = rows.fetchall()
+        return found
+
+    def shown_directories(self) -> list[tuple[bytes, int]]:
+        """The directories that show one of the host's: the path of that, and their number."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT origin, ino FROM inode WHERE origin IS NOT NULL "
+            f"AND (mode & {stat.S_IFDIR | stat.S_IFREG}) = {stat.S_IFDIR} AND {self.chosen}"
+        )
+        found: list[Any] = rows.fetchall()
+        return [(self.origins.shown(path) or b"", ino) for path, ino in found]
+
     def _one(self, statement: str, bindings: tuple[Any, ...]) -> Any:
         for row in self.connection.execute(statement, bindings):
             return row

@@ -164,9 +164,9 @@ def _remains(connection: apsw.Connection, by: Bystander) -> None:
             return
         with turn(connection, by):
             connection.execute("DELETE FROM origin WHERE ino NOT IN (SELECT ino FROM inode)")
-        for table in ("chunk", "xattr"):
+        for table, owner in (("dentry", "parent"), ("chunk", "ino"), ("xattr", "ino")):
             with turn(connection, by):
-                connection.execute(f"DELETE FROM {table} WHERE (ino, layer) IN ({_GONE})")
+                connection.execute(f"DELETE FROM {table} WHERE ({owner}, layer) IN ({_GONE})")
 
 
 def give_back(connection: apsw.Connection, by: Bystander | BranchLock) -> dict[str, str]:

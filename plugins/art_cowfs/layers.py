@@ -7,7 +7,7 @@ merged with its neighbour, so that readers do not make a chain longer for good.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import apsw
@@ -193,8 +193,7 @@ def move(
     if not connection.changes():
         return False
     before = changed(connection)
-    if dead:
-        _bury(connection, upper, lower)
+    _bury(connection, upper, lower, tuple(_OWNED) if dead else ("dentry",))
     _cover(connection, upper, lower)
     for table, (owner, _) in (*_OWNED.items(), ("inode", ("ino", ""))):
         connection.execute(
@@ -217,11 +216,15 @@ def changed(connection: apsw.Connection) -> int:
     return number
 
 
-def _bury(connection: apsw.Connection, upper: int, lower: int) -> None:
-    """Delete what the lower layer has of inodes that are gone in the upper one."""
+def _bury(connection: apsw.Connection, upper: int, lower: int, tables: Sequence[str]) -> None:
+    """Delete what the two layers have of inodes that are gone in the upper one. Names go at once: nothing is
+    in a directory that is gone, also where somebody has it open."""
     gone = "SELECT ino FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging"
-    for table, (owner, _) in _OWNED.items():
-        connection.execute(f"DELETE FROM {table} WHERE layer = ? AND {owner} IN ({gone})", (lower, upper))
+    for table in tables:
+        connection.execute(
+            f"DELETE FROM {table} WHERE layer IN (?, ?) AND {_OWNED[table][0]} IN ({gone})",
+            (upper, lower, upper),
+        )
 
 
 def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:

@@ -204,8 +204,8 @@ class Session:
             self._writing.executemany(f"DELETE FROM inode WHERE ino = ? AND layer = {top}", gone)
             if self.left_by:
                 gone += self._writing.execute(left).fetchall()
-            for table in ("chunk", "xattr"):
-                self._writing.executemany(f"DELETE FROM {table} WHERE ino = ? AND layer = {top}", gone)
+            for table, owner in (("dentry", "parent"), ("chunk", "ino"), ("xattr", "ino")):
+                self._writing.executemany(f"DELETE FROM {table} WHERE {owner} = ? AND layer = {top}", gone)
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""

@@ -58,7 +58,9 @@ class Tree:
         self._copied: set[int] = set()
         """Numbers of host files that were copied up in this session."""
         self._copied_before = chain.has_host_number()
-        self._replaced: dict[bytes, int] = {}
+        self._replaced: dict[bytes | tuple[int, int], int] = {}
+        """Numbers of what only the host has where the one that is derived from it is taken: by path, of files
+        of several links by device and number."""
         self.pending = Pending(writer, wake, free, chain.origins)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
@@ -152,21 +154,21 @@ class Tree:
     # --- the host below ------------------------------------------------------------------------
 
     def _shown_number(self, path: bytes, found: os.stat_result) -> int:
-        return self._replaced.get(path) or derived(found)
+        return self._replaced.get(_several(found) or path) or derived(found)
 
     def _from_host(self, directory: CowNode, name: bytes, found: os.stat_result) -> CowNode:
         """The node of something that only the host has."""
         assert directory.origin is not None
         path = joined(directory.origin, name)
-        several = found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode)
+        several = _several(found)
         ino = self._shown_number(path, found)
         node = self._resident.get(ino)
         if node is None and self._is_copied(ino):
             # Another origin holds the number, or a file of several links was copied up elsewhere.
-            linked = self._chain.linked(found.st_dev, found.st_ino) if several else None
+            linked = self._chain.linked(*several) if several else None
             if linked is not None and (node := self._load(linked)) is not None:
                 return node
-            ino = self._replaced[path] = self._number()
+            ino = self._replaced[several or path] = self._number()
             node = self._resident.get(ino)
         if node is not None and not node.held and node.origin != path and self._moved(node, found):
             node.origin = path
@@ -191,7 +193,7 @@ class Tree:
             if node.changing or node.stale:
                 self.below.refresh(node)
         else:
-            node.changing = several or directory.names_changing
+            node.changing = several is not None or directory.names_changing
             node.stale = False
             node.show(found)
             self.below.uncache(node)
@@ -409,3 +411,8 @@ class Tree:
 
     def space(self) -> Space:
         return Space.at(self._path)
+
+
+def _several(found: os.stat_result) -> tuple[int, int] | None:
+    """Device and number of a host file that has several links, by which its other names are known."""
+    return (found.st_dev, found.st_ino) if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode) else None

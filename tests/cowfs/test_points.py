@@ -8,7 +8,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,16 +22,21 @@ from art_core.errors import StoreError
 from art_core.workspace import open_workspace
 from art_cowfs import points
 from art_cowfs.check import problems
+from art_cowfs.collecting import collect
 from art_cowfs.layers import Named
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import connect
 from art_cowfs.session import Place, Session
+from art_cowfs.squashing import squash
 from art_cowfs.tree import Tree
 from art_cowfs.trees import reading
 
 MIB = 1 << 20
 BIG = os.urandom(1024) * (2 * 1024)
 HOST = {"a": b"host a", "src/x": b"host x", "src/deep/y": b"host y" * 3000, "big": BIG}
+LINKED = {"src/b": "a", "src/deep/b": "a"}
+"""Further names that the host has for a file."""
+_SEVERAL = {os.fsencode(name) for name in (*LINKED, *LINKED.values())}
 NAMES = ["a", "b", "src", "deep", "x", "y", "big"]
 
 
@@ -57,10 +62,13 @@ class State(NamedTuple):
         return [name for name in self.names if name == path or name.startswith(path + "/")]
 
     def show(self) -> dict[str, object]:
-        """What a walk finds: contents and number of links."""
-        numbers = list(self.names.values())
+        """What a walk finds: contents, and by which other names."""
+        names: dict[int, list[str]] = {}
+        for name, number in sorted(self.names.items()):
+            if number is not None:
+                names.setdefault(number, []).append(name)
         return {
-            name: "directory" if number is None else (self.files[number].data, numbers.count(number))
+            name: "directory" if number is None else (self.files[number].data, tuple(names[number]))
             for name, number in self.names.items()
         }
 
@@ -68,6 +76,7 @@ class State(NamedTuple):
 def walked(tree: Tree, top: CowNode) -> dict[str, object]:
     """The same of a tree of the store."""
     found: dict[str, object] = {}
+    files: dict[int, list[tuple[str, CowNode, bytes | None]]] = {}
 
     def go(directory: CowNode, path: str) -> None:
         for name in sorted(tree.names(directory)):
@@ -78,9 +87,16 @@ def walked(tree: Tree, top: CowNode) -> dict[str, object]:
                 go(node, f"{where}/")
             else:
                 data = None if stat.S_ISLNK(node.mode) else tree.read(node, 0, node.size)
-                found[where] = (data, node.nlink)
+                files.setdefault(node.ino, []).append((where, node, data))
 
     go(top, "")
+    for several in files.values():
+        names = tuple(sorted(where for where, _, _ in several))
+        for where, node, data in several:
+            found[where] = (data, names)
+            # Of the host's names one that was covered before the file was copied up is counted still.
+            hosted = node.origin in _SEVERAL
+            assert node.nlink == len(names) or (hosted and node.nlink > len(names)), where
     return found
 
 
@@ -99,6 +115,9 @@ class Work(RuleBasedStateMachine):
             where.write_bytes(data)
             os.utime(where, (1_700_000_000, 1_700_000_000))  # Not so young that it is copied at once.
             self._add(host, path, data)
+        for path, to in LINKED.items():
+            os.link(self.top / "ws" / to, self.top / "ws" / path)
+            host.names[path] = host.names[to]
         host.names.update({"src": None, "src/deep": None})
         self.host = host
         self.workspace: Workspace = open_workspace(str(self.top / "ws"))
@@ -167,8 +186,9 @@ class Work(RuleBasedStateMachine):
                 shown = {} if top is None else walked(reader._tree, top)
                 assert shown == (state.show() if top is not None else {}), name
         connection = connect(self.database)
-        assert list(problems(connection)) == []
+        found = list(problems(connection))
         connection.close()
+        assert found == []
 
     # --- work in a branch ----------------------------------------------------------------------
 
@@ -192,8 +212,10 @@ class Work(RuleBasedStateMachine):
     @rule(data=st.data(), contents=st.binary(max_size=20), kind=st.sampled_from(["file", "dir", "link"]))
     def make(self, data: st.DataObject, contents: bytes, kind: str) -> None:
         path = self._place(data)
-        if path in self.state.names:
-            return
+        if path not in self.state.names:
+            self.made(path, contents, kind)
+
+    def made(self, path: str, contents: bytes = b"", kind: str = "file") -> None:
         directory, name, _ = self._entry(path)
         mode = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}[kind]
         node = self.tree().new(mode | 0o755, time.time_ns())
@@ -217,9 +239,16 @@ class Work(RuleBasedStateMachine):
     )
     def write(self, data: st.DataObject, offset: int, contents: bytes) -> None:
         path = self._some(data, files=True)
-        number = self.state.names[path] if path is not None else None
-        if path is None or number is None or self.state.files[number].data is None:
-            return
+        if path is not None and self._is_regular(path):
+            self.written(path, offset, contents)
+
+    def _is_regular(self, path: str) -> bool:
+        number = self.state.names[path]
+        return number is not None and self.state.files[number].data is not None
+
+    def written(self, path: str, offset: int, contents: bytes) -> None:
+        number = self.state.names[path]
+        assert number is not None
         node = self.at(path)
         self.tree().write(node, offset, contents)
         node.ctime = time.time_ns()
@@ -232,9 +261,10 @@ class Work(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.sampled_from([0, 2, 66_000, 1_200_000]))
     def truncate(self, data: st.DataObject, size: int) -> None:
         path = self._some(data, files=True)
-        number = self.state.names[path] if path is not None else None
-        if path is None or number is None or self.state.files[number].data is None:
+        if path is None or not self._is_regular(path):
             return
+        number = self.state.names[path]
+        assert number is not None
         node = self.at(path)
         self.tree().resize(node, size)
         node.ctime = time.time_ns()
@@ -245,8 +275,10 @@ class Work(RuleBasedStateMachine):
     @rule(data=st.data())
     def link(self, data: st.DataObject) -> None:
         path, to = self._some(data, files=True), self._place(data)
-        if path is None or to in self.state.names:
-            return
+        if path is not None and to not in self.state.names:
+            self.linked(path, to)
+
+    def linked(self, path: str, to: str) -> None:
         node = self.at(path)
         directory, name, _ = self._entry(to)
         self.tree().enter(directory, name, node)
@@ -257,14 +289,18 @@ class Work(RuleBasedStateMachine):
         self.state.names[to] = number
         self._touched(number)
 
-    @rule(data=st.data(), files=st.booleans())
-    def remove(self, data: st.DataObject, files: bool) -> None:
+    @rule(data=st.data(), files=st.booleans(), opened=st.booleans())
+    def remove(self, data: st.DataObject, files: bool, opened: bool) -> None:
         path = self._some(data, files=files)
         if path is not None:
-            for one in sorted(self.state.below(path), reverse=True):
-                self._remove(one)
+            self.removed(path, opened=opened)
 
-    def _remove(self, path: str) -> None:
+    def removed(self, path: str, *, opened: bool = False) -> None:
+        """With all that is below. What is `opened` stays known until the end of the session."""
+        for one in sorted(self.state.below(path), reverse=True):
+            self._remove(one, opened=opened)
+
+    def _remove(self, path: str, *, opened: bool) -> None:
         directory, name, node = self._entry(path)
         assert node is not None
         self.tree().leave(directory, name, node)
@@ -273,7 +309,7 @@ class Work(RuleBasedStateMachine):
         directory.nlink -= is_directory
         self.tree().changed(node)
         self.tree().changed(directory)
-        if node.nlink == 0:
+        if node.nlink == 0 and not opened:
             self.tree().discard(node)
         number = self.state.names.pop(path)
         if number is not None:
@@ -282,8 +318,10 @@ class Work(RuleBasedStateMachine):
     @rule(data=st.data(), files=st.booleans())
     def rename(self, data: st.DataObject, files: bool) -> None:
         path, to = self._some(data, files=files), self._place(data)
-        if path is None or to in self.state.names or to.startswith(f"{path}/"):
-            return
+        if path is not None and to not in self.state.names and not to.startswith(f"{path}/"):
+            self.renamed(path, to)
+
+    def renamed(self, path: str, to: str) -> None:
         source, old, node = self._entry(path)
         target, new, _ = self._entry(to)
         assert node is not None
@@ -309,23 +347,45 @@ class Work(RuleBasedStateMachine):
 
     @rule()
     def snapshot(self) -> None:
+        self.frozen()
+
+    def frozen(self) -> str:
         name = self._name("s")
         assert self.session is not None
         os.close(self.session.freeze(Named(name))[1])
         self.states[name], self.kinds[name] = self.state.copy(), "snapshot"
+        return name
 
     @rule(data=st.data())
     def branch_off(self, data: st.DataObject) -> None:
-        name, at = self._name("b"), data.draw(st.sampled_from(list(self.states)))
+        self.branched(data.draw(st.sampled_from(list(self.states))))
+
+    def branched(self, at: str) -> str:
+        name = self._name("b")
         with self.let_go():
             points.make_branch(self.database, name, at)
         self.states[name], self.kinds[name] = self.states[at].copy(), "branch"
+        return name
 
     @rule(data=st.data())
     def switch(self, data: st.DataObject) -> None:
         branches = [name for name, kind in self.kinds.items() if kind == "branch"]
+        self.switched(data.draw(st.sampled_from(branches)))
+
+    def switched(self, branch: str) -> None:
         with self.let_go():
-            self.branch = data.draw(st.sampled_from(branches))
+            self.branch = branch
+
+    @rule()
+    def squash(self) -> None:
+        with self.let_go():
+            squash(self.database, self.branch)
+
+    @rule(let_go=st.booleans())
+    def collect(self, let_go: bool) -> None:
+        """Also while a branch is held."""
+        with self.let_go() if let_go else nullcontext():
+            collect(self.database)
 
     @precondition(lambda self: len(self.states) > 2)
     @rule(data=st.data())
@@ -333,7 +393,9 @@ class Work(RuleBasedStateMachine):
         others = [name for name in self.states if name not in ("main", self.branch)]
         if not others:
             return
-        name = data.draw(st.sampled_from(others))
+        self.forgotten(data.draw(st.sampled_from(others)))
+
+    def forgotten(self, name: str) -> None:
         points.remove(self.database, name)
         del self.states[name], self.kinds[name]
 
@@ -350,20 +412,31 @@ class Work(RuleBasedStateMachine):
     @rule(data=st.data())
     def restore_path(self, data: st.DataObject) -> None:
         at = data.draw(st.sampled_from([name for name in self.states if name != self.branch]))
+        known = sorted(self.states[at].names.keys() | self.state.names.keys())
+        if known:
+            self.put_back(at, data.draw(st.sampled_from(known)))
+
+    @rule(data=st.data(), files=st.booleans())
+    def restore_what_was_removed(self, data: st.DataObject, files: bool) -> None:
+        path = self._some(data, files=files)
+        if path is not None:
+            name = self.frozen()
+            self.removed(path)
+            self.put_back(name, path)
+
+    def put_back(self, at: str, path: str) -> str:
+        """The name of what was there before, empty for one that is refused."""
         wanted = self.states[at]
-        known = sorted(wanted.names.keys() | self.state.names.keys())
-        if not known:
-            return
-        path = data.draw(st.sampled_from(known))
         above = [path[:end] for end, char in enumerate(path) if char == "/"]
         if any(self.state.names.get(name, None) is not None for name in above):
             with self.let_go(), pytest.raises(StoreError, match="is no directory any more"):
                 points.restore(self.database, self.branch, at, [f"ws/{path}".encode()], self.workspace)
-            return
+            return ""
         with self.let_go():
             kept = points.restore(self.database, self.branch, at, [f"ws/{path}".encode()], self.workspace)
         self.states[kept.name], self.kinds[kept.name] = self.state.copy(), "snapshot"
         self._put_back(path, wanted, above)
+        return kept.name
 
     def _put_back(self, path: str, wanted: State, above: list[str]) -> None:
         placed: dict[int, int] = {}
@@ -400,6 +473,59 @@ class Work(RuleBasedStateMachine):
 
 
 Work.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestPoints = pytest.mark.timeout(300)(pytest.mark.slow(Work.TestCase))
+
+
+@pytest.fixture
+def work() -> Iterator[Work]:
+    """What is done to it is compared with the model at the end."""
+    made = Work()
+    try:
+        yield made
+        made.the_branch_is_the_same()
+    finally:
+        made.teardown()
+
+
+def test_a_restored_name_of_a_host_file_is_another_file_than_its_changed_ones(work: Work) -> None:
+    name = work.frozen()
+    work.written("src/b", 0, b"changed")
+    work.put_back(name, "a")
+    assert work.state.show()["a"] == (b"host a", ("a",))
+    assert work.state.show()["src/deep/b"] == (b"changed", ("src/b", "src/deep/b"))
+
+
+def test_a_host_directory_comes_back_without_what_was_moved_out_of_it(work: Work) -> None:
+    name = work.frozen()
+    work.renamed("src/deep", "y")
+    work.put_back(name, "src")
+    work.written("src/deep/y", 0, b"one")
+    work.written("y/y", 0, b"other")
+
+
+def test_names_in_a_directory_that_is_gone_go_with_it_in_a_merge(work: Work) -> None:
+    name = work.frozen()
+    work.made("x", kind="dir")
+    work.made("x/y", b"data")
+    kept = work.put_back(name, "x")
+    work.forgotten(kept)
+    for _ in range(2):
+        with work.let_go():
+            pass
+
+
+def test_names_of_one_host_file_are_one_where_another_branch_has_copied_it(work: Work) -> None:
+    name = work.branched("main")
+    work.written("a", 0, b"main's")
+    work.switched(name)
+    work.written("src/b", 0, b"its own")
+
+
+def test_a_restored_directory_leaves_other_names_of_its_files_alone(work: Work) -> None:
+    work.linked("big", "src/x2")
+    name = work.frozen()
+    work.removed("src")
+    work.put_back(name, "src")
+    assert work.state.show()["big"] == (BIG, ("big",))

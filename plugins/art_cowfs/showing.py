@@ -1,0 +1,169 @@
+"""What a path leads to in a branch: something of its layers, or of the host; and where it shows the host's.
+
+A directory of the host is shown at one place of a branch only, and a file of the host that was copied up is
+shown under that number at each of its names: the files of the host have one number each.
+"""
+
+from __future__ import annotations
+
+import stat
+from bisect import bisect_left, insort
+from typing import NamedTuple
+
+from art_cowfs.chain import Chain, Inode
+from art_cowfs.lower import Lower, joined
+from art_fusefs.backend import ROOT
+
+
+class Seen(NamedTuple):
+    """What a path leads to: a number of the database, or else a path of the host; neither: nothing."""
+
+    ino: int | None = None
+    host: bytes | None = None
+
+
+NOTHING = Seen()
+
+
+class View:
+    """One chain over the host's directory."""
+
+    def __init__(self, chain: Chain, lower: Lower) -> None:
+        self.chain = chain
+        self._lower = lower
+
+    def row(self, ino: int | None) -> Inode | None:
+        """The newest row of an inode that is not gone."""
+        row = None if ino is None else self.chain.inode(ino)
+        return None if row is None or row.nlink == 0 else row
+
+    def names(self, ino: int) -> dict[bytes, int | None]:
+        """The names of a directory that the layers have, None for a whiteout. One that is gone has none,
+        whatever its layers still say: those rows are whiteouts, too."""
+        names = dict(self.chain.names(ino))
+        return names if self.row(ino) is not None else dict.fromkeys(names)
+
+    def at(self, directory: int, name: bytes) -> Seen:
+        """What a name leads to in a directory of the database."""
+        row = self.row(directory)
+        if row is None:
+            return NOTHING
+        found = self.chain.name(directory, name)
+        if found is not None:
+            return Seen(found[0]) if self.row(found[0]) is not None else NOTHING
+        return NOTHING if row.origin is None else self.on_host(joined(row.origin, name))
+
+    def on_host(self, path: bytes) -> Seen:
+        """What shows where the host's directory does."""
+        found = self._lower.stat(path)
+        if found is None:
+            return NOTHING
+        linked = None
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            linked = self.chain.linked(found.st_dev, found.st_ino)
+        return Seen(linked) if self.row(linked) is not None else Seen(host=path)
+
+    def seen(self, path: bytes) -> Seen:
+        seen = Seen(ROOT)
+        for name in path.split(b"/") if path else ():
+            seen = self.below(seen, name)
+        return seen
+
+    def below(self, seen: Seen, name: bytes) -> Seen:
+        if not self.is_directory(seen):
+            return NOTHING
+        if seen.ino is not None:
+            return self.at(seen.ino, name)
+        return NOTHING if seen.host is None else self.on_host(joined(seen.host, name))
+
+    def is_directory(self, seen: Seen) -> bool:
+        if seen.ino is not None:
+            row = self.row(seen.ino)
+            return row is not None and stat.S_ISDIR(row.mode)
+        found = None if seen.host is None else self._lower.stat(seen.host)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+class Shown:
+    """Where a branch shows what is the host's; `links` are the views whose files of several names on the
+    host are looked for."""
+
+    def __init__(self, branch: View, lower: Lower, links: tuple[View, ...]) -> None:
+        self._branch = branch
+        self._lower = lower
+        self._views = links
+        self._links = {link for view in links for link in view.chain.links()}
+        self._walked: set[bytes] = set()
+        self._linked: list[bytes] = []
+        """Names on the host, in what was walked, of files that were copied up under any of their names."""
+        self._at: dict[bytes, set[int]] = {}
+        """The directories of the branch that show one of the host's, by its path."""
+        for path, ino in self._branch.chain.shown_directories():
+            self._at.setdefault(path, set()).add(ino)
+        self._paths = sorted(self._at)
+
+    def note(self, path: bytes, ino: int) -> None:
+        """A directory of the branch shows one of the host's."""
+        if path not in self._at:
+            insort(self._paths, path)
+        self._at.setdefault(path, set()).add(ino)
+
+    def _directory(self, path: bytes) -> int | None:
+        return next((ino for ino in self._at.get(path, ()) if self._branch.row(ino) is not None), None)
+
+    def shows(self, host: bytes) -> bool:
+        """Whether the branch shows the host's directory somewhere."""
+        parts = host.split(b"/") if host else []
+        for depth in range(len(parts), -1, -1):
+            ino = self._directory(b"/".join(parts[:depth]))
+            if ino is None:
+                continue
+            seen = Seen(ino)
+            for name in parts[depth:]:
+                seen = self._branch.below(seen, name)
+            row = self._branch.row(seen.ino)
+            if seen.host == host or (row is not None and row.origin == host):
+                return True
+        return False
+
+    def apart(self, host: bytes) -> set[bytes]:
+        """The names in a directory of the host with which it cannot show as it is: what is at or below
+        them is shown elsewhere in the branch, or was copied up under another name."""
+        found = set()
+        start = host + b"/" if host else b""
+        for path in self._from(self._paths, start):
+            if path != host and self._directory(path) is not None:
+                found.add(path[len(start) :].split(b"/")[0])
+        for path in self._from(self._linked_below(host), start):
+            if any(view.on_host(path).ino is not None for view in self._views):
+                found.add(path[len(start) :].split(b"/")[0])
+        return found
+
+    @staticmethod
+    def _from(paths: list[bytes], start: bytes) -> list[bytes]:
+        first = bisect_left(paths, start)
+        last = first
+        while last < len(paths) and paths[last].startswith(start):
+            last += 1
+        return paths[first:last]
+
+    def _linked_below(self, host: bytes) -> list[bytes]:
+        if not self._links or host.startswith(b"/"):
+            return []
+        above = host.split(b"/")
+        if not any(b"/".join(above[:depth]) in self._walked for depth in range(len(above) + 1)):
+            self._walked.add(host)
+            self._linked = sorted({*self._linked, *self._walk(host)})
+        return self._linked
+
+    def _walk(self, host: bytes) -> list[bytes]:
+        found, todo = [], [host]
+        while todo:
+            directory = todo.pop()
+            for name, status in self._lower.entries(directory).items():
+                path = joined(directory, name)
+                if stat.S_ISDIR(status.st_mode):
+                    todo.append(path)
+                elif status.st_nlink > 1 and (status.st_dev, status.st_ino) in self._links:
+                    found.append(path)
+        return found
