@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from art_core import openat
-from art_core.contracts import HOME, Mount, MountSource, Origin, Workspace
+from art_core.contracts import HOME, Mount, MountSource, Origin, Run, Workspace
 from art_core.errors import MountError, UsageError
 from art_core.hosttree import within
 
@@ -195,6 +195,15 @@ class Grant(NamedTuple):
     def __str__(self) -> str:
         mode = "read-write" if self.mount.writable else "read-only"
         return f"{self.mount.source} at {self.mount.guest}, {mode}: {self.why} ({self.mount.origin})"
+
+
+def writes_to_host(run: Run) -> bool:
+    """Whether files that the command makes are the host's at once, and not in a home that is kept."""
+    kept = run.home.path if run.home is not None else None
+    return any(
+        mount.writable and not mount.device and (kept is None or not within(mount.source, kept))
+        for mount in run.mounts
+    )
 
 
 def grants(mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str]) -> list[Grant]:

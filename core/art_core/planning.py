@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from art_core import asking, dirs, environment, masks, mounts, protect
 from art_core import settings as settings_module
 from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
-from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError
+from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
 from art_core.interpreter import interpreter_mount
@@ -324,6 +324,12 @@ class Preparation:
             commands_fd=commands_fd,
             seeds_fd=-1 if self.lent is None or hide_values else self.lent.archive(self._mounts, kept=kept),
         )
+        if run.nested and host_ids is None and os.getuid() == 0 and mounts.writes_to_host(run):
+            raise UsageError(
+                "--nested: root of a sandbox in this one could leave files here that run as root, because it "
+                "keeps root's uid (root_as, or a workspace that others may not enter); add --db FILE, or "
+                "call ART as an ordinary user"
+            )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
 

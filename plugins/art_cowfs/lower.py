@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Iterable
 
-from art_core import bounds
+from art_core import bounds, openat
 from art_cowfs.origins import OF_WORKSPACE
 from art_cowfs.seeds import MORE, SEEDS, Seeds, apart
 
@@ -25,6 +25,18 @@ _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _LOOK_S = 1.0
 """How often the database's files are looked for; they are there before anything else is opened."""
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _walked(top: int, path: bytes, flags: int) -> int:
+    """The same without that call, which sandboxes may not have: directory by directory, through no link."""
+    above, _, name = path.rpartition(b"/")
+    directory = openat.pin_beneath(top, openat.parts_of(os.fsdecode(above)))
+    try:
+        if name == b"..":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+        return os.open(name or b".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
 
 
 class Lower:
@@ -50,6 +62,8 @@ class Lower:
         fd: int = _libc.syscall(_SYS_OPENAT2, top, ctypes.c_char_p(path or b"."), how, len(how))
         if fd < 0:
             number = ctypes.get_errno()
+            if number == errno.ENOSYS:
+                return _walked(top, path, flags)
             raise OSError(number, os.strerror(number), path)
         return fd
 

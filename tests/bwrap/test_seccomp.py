@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from art_bwrap import setid
 from art_bwrap.seccomp import IO_URING, REFUSED, SOCKET_FAMILIES, filter_for
 from art_core import bpf
 from tests.deciding import ALLOW, decide
@@ -84,3 +85,40 @@ def test_the_filter_can_stand_in_for_the_ban_of_namespaces() -> None:
 def test_otherwise_namespaces_are_left_to_bwrap() -> None:
     assert decide(base(), X86_64, 272, CLONE_NEWUSER) == ALLOW
     assert decide(base(), X86_64, 435) == ALLOW
+
+
+SETTERS = [
+    (machine, arch, setter)
+    for machine, arch in (("x86_64", X86_64), ("aarch64", AARCH64), ("i386", I386), ("arm", 0x40000028))
+    for setter in setid.SETTERS[machine]
+]
+
+
+@pytest.mark.parametrize(("machine", "arch", "setter"), SETTERS)
+def test_no_mode_gives_the_rights_of_owner_or_group(machine: str, arch: int, setter: setid.Setter) -> None:
+    program = filter_for(NATIVE.get(machine, machine), foreign=True, namespaces=True, set_ids=False)
+    assert program is not None
+    for number in (setter.number, setter.number | bpf.X32_BIT) if machine == "x86_64" else (setter.number,):
+        for flags in (0o100, 0o1101, 0o20200002):
+            arguments = [0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF]
+            if setter.flags >= 0:
+                arguments[setter.flags] = flags
+            for mode, expected in ((0o4755, 1), (0o2644, 1), (0o1777, ALLOW), ((1 << 40) | 0o755, ALLOW)):
+                arguments[setter.mode] = mode
+                assert decide(program, arch, number, *arguments) == expected
+        if setter.flags >= 0:  # What is no file's mode is not looked at.
+            arguments[setter.flags], arguments[setter.mode] = 0o2000, 0o6755
+            assert decide(program, arch, number, *arguments) == ALLOW
+    assert decide(program, arch, setid.OPENAT2) == 38
+
+
+NATIVE = {"i386": "x86_64", "arm": "aarch64"}
+
+
+def test_no_file_gets_attributes() -> None:
+    program = filter_for("x86_64", foreign=True, namespaces=True, set_ids=False, attributes=False)
+    assert program is not None
+    for arch, numbers in ((X86_64, (188, 189, 190, 463)), (I386, (226, 227, 228, 463))):
+        assert {decide(program, arch, number) for number in numbers} == {95}
+    assert decide(program, X86_64, bpf.X32_BIT | 188) == 95
+    assert decide(program, X86_64, 191) == ALLOW
