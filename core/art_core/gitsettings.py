@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from collections.abc import Iterator, Mapping
 
@@ -59,6 +58,8 @@ def _path(value: str, base: str, home: str) -> str:
 
 def _files(command: str, top: str, home: str) -> Iterator[str]:
     """What of a command line is a file."""
+    import shlex
+
     try:
         words = shlex.split(command.removeprefix("!"))
     except ValueError:

@@ -1,15 +1,21 @@
 """What of a workspace on the host programs obey, found by looking: names, git directories of any name, and
-what links and git's settings lead to."""
+what links and git's settings lead to.
+
+Looking at all of a large tree takes too long for the start of a run: then only its top is looked at, and
+what an earlier listing knew.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from time import monotonic
 from typing import NamedTuple
 
+from art_core import openat
 from art_core.gitsettings import named
 from art_core.holding import is_repository
 from art_core.hosttree import within
@@ -20,6 +26,14 @@ DIRECTORIES_LIMIT = 50_000
 _INNER_LIMIT = 2_000
 """Files that are listed of one protected directory."""
 _LINKS_LIMIT = 16
+_REPOSITORIES_LIMIT = 64
+"""Git directories whose settings are read, the upper ones first."""
+
+
+_AT_FDCWD = -100
+"""openat(2)."""
+_POINTER = "gitdir: "
+_SAMPLE = ".sample"
 
 
 class Found(NamedTuple):
@@ -33,7 +47,7 @@ class Found(NamedTuple):
 
 
 class Listing:
-    """All that was found. `complete` is False when a bound was met before everything was looked at."""
+    """All that was found in a workspace whose resolved path is `root`."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -42,14 +56,27 @@ class Listing:
         """Git directories, relative to the workspace; the empty text is the workspace itself."""
         self.led: dict[str, Match] = {}
         """What links and git's settings lead to, whether it is there or not."""
+        self.top: dict[str, int] = {}
+        """Everything at the top, with its inode number."""
         self.complete = True
+        """Whether everything was looked at."""
 
 
-def listed(root: str, names: Names, env: Mapping[str, str], *, within_s: float | None = None) -> Listing:
-    """Look at a workspace whose resolved path is `root`, for `within_s` seconds at most."""
+def listed(
+    root: str,
+    names: Names,
+    env: Mapping[str, str],
+    *,
+    known: Listing | None = None,
+    entries: int | None = None,
+) -> Listing:
+    """Look at a workspace: at `entries` files and directories at most, or at its top and what was `known`."""
     listing = Listing(root)
     looking = _Looking(listing, names)
-    looking.walk(None if within_s is None else monotonic() + within_s)
+    if known is None:
+        looking.walk(entries)
+    else:
+        looking.again(known)
     looking.follow_links()
     if names.git_parts:
         looking.follow_settings(env)
@@ -64,24 +91,43 @@ class _Looking:
         self._links: list[Found] = []
         self._boring: set[str] = set()
         """Names that were seen and protect nothing, for speed."""
+        self._seen = 0
 
-    def walk(self, deadline: float | None) -> None:
+    def walk(self, entries: int | None) -> None:
         todo = deque([""])
         directories = 0
         while todo:
-            if directories >= DIRECTORIES_LIMIT or (deadline is not None and monotonic() > deadline):
+            if directories >= DIRECTORIES_LIMIT or (entries is not None and self._seen > entries):
                 self._listing.complete = False
                 return
             directories += 1
             self._directory(todo.popleft(), todo)
+
+    def again(self, known: Listing) -> None:
+        """The top, git directories right below it, and what was known."""
+        todo: deque[str] = deque()
+        self._directory("", todo)
+        for path in todo:
+            if self._exists(f"{path}/HEAD"):
+                self._directory(path, deque())
+        self._listing.led.update(known.led)
+        for one in known.found.values():
+            try:
+                self._take(one.path, os.lstat(f"{self._root}/{one.path}"), one.match)
+            except (OSError, ValueError):
+                continue
+        self._listing.complete = False
 
     def _directory(self, below: str, todo: deque[str]) -> None:
         inner: list[str] = []
         present: set[str] = set()
         boring = self._boring
         prefix = f"{below}/" if below else ""
-        for entry in _entries(f"{self._root}/{below}"):
+        for entry in self._entries(below):
             name = entry.name
+            self._seen += 1
+            if not below:
+                self._listing.top[name] = entry.inode()
             if name not in boring:
                 self._look(name, prefix + name, present)
             if name != ".git" and entry.is_dir(follow_symlinks=False):
@@ -124,29 +170,53 @@ class _Looking:
             pointer = not last and stat.S_ISREG(found.st_mode) and folded(path.rpartition("/")[2]) == ".git"
             if last or link or pointer:
                 self._take(path, found, self._names.made(path, pattern, leads=not last))
+                further = "/".join(rest[index:])
                 if link and not last:
-                    self._lead("/".join((path, *rest[index:])), self._names.made(path, pattern))
+                    self._lead(f"{path}/{further}", self._names.made(path, pattern))
+                elif pointer:
+                    self._point(path, further, self._names.made(path, pattern))
                 return
             path = f"{path}/{rest[index]}" if path else rest[index]
 
-    def _take(self, path: str, found: os.stat_result, match: Match, room: int = _INNER_LIMIT) -> int:
-        """Take a path, and what is in it; what is left of the room."""
-        if path in self._listing.found:
-            return room
-        one = Found(path, match, found.st_mode, found.st_ino, found.st_ctime_ns)
-        self._listing.found[path] = one
-        if stat.S_ISLNK(found.st_mode):
-            self._links.append(one)
-        elif stat.S_ISDIR(found.st_mode):
-            for entry in _entries(f"{self._root}/{path}"):
-                if not room:
-                    break
-                try:
-                    inner = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-                room = self._take(f"{path}/{entry.name}", inner, match, room - 1)
-        return room
+    def _take(self, top: str, found: os.stat_result, match: Match) -> None:
+        """Take a path, and what is in it."""
+        todo = deque([(top, found)])
+        room = _INNER_LIMIT
+        while todo and room:
+            path, found = todo.popleft()
+            if path in self._listing.found:
+                continue
+            room -= 1
+            one = Found(path, match, found.st_mode, found.st_ino, found.st_ctime_ns)
+            self._listing.found[path] = one
+            if stat.S_ISLNK(found.st_mode) and not match.leads:
+                self._links.append(one)
+            elif stat.S_ISDIR(found.st_mode):
+                todo.extend(self._inner(path, match))
+        if todo:
+            self._listing.complete = False
+
+    def _inner(self, path: str, match: Match) -> Iterator[tuple[str, os.stat_result]]:
+        for entry in self._entries(path):
+            if entry.name.endswith(_SAMPLE) and match.pattern == ".git/hooks":
+                continue  # What git puts there and does not run.
+            with contextlib.suppress(OSError):
+                yield f"{path}/{entry.name}", entry.stat(follow_symlinks=False)
+
+    def _entries(self, path: str) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(f"{self._root}/{path}") as listing:
+                yield from listing
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                self._listing.complete = False
+
+    def _point(self, path: str, further: str, match: Match) -> None:
+        """Take what a `.git` that is a file leads to (gitrepository-layout(5))."""
+        line = openat.first_line(_AT_FDCWD, f"{self._root}/{path}") or ""
+        if line.startswith(_POINTER):
+            top = os.path.join(self._root, os.path.dirname(path), line.removeprefix(_POINTER))
+            self._target(f"{os.path.normpath(top)}/{further}", match)
 
     # --- what leads elsewhere ------------------------------------------------------------------
 
@@ -156,7 +226,7 @@ class _Looking:
             self._lead(link.path, link.match)
 
     def follow_settings(self, env: Mapping[str, str]) -> None:
-        for repository in self._listing.repositories[:_LINKS_LIMIT]:
+        for repository in self._listing.repositories[:_REPOSITORIES_LIMIT]:
             parent, _, name = repository.rpartition("/")
             top = parent if folded(name) == ".git" else repository
             directory = os.path.join(self._root, repository)
@@ -190,11 +260,3 @@ class _Looking:
 
 
 _PIECES = {"head": "HEAD", "objects": "objects", "refs": "refs", "commondir": "commondir"}
-
-
-def _entries(path: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(path) as listing:
-            yield from listing
-    except OSError:
-        return

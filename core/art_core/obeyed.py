@@ -23,12 +23,14 @@ class Rule(NamedTuple):
 
 
 class Match(NamedTuple):
-    """`place` is the whole of what is protected: `a/.vscode` for anything in it."""
+    """`place` is the whole of what is protected: `a/.vscode` for anything in it. `leads`: it is on the way
+    there, as a link or a file that points there."""
 
     place: str
     pattern: str
     by: str
     does: str
+    leads: bool = False
 
 
 RULES = (
@@ -257,7 +259,7 @@ class Names:
     def made(self, place: str, pattern: str, *, leads: bool = False) -> Match:
         rule = self._rules[pattern]
         does = f"finds {pattern} where this leads" if leads else rule.does
-        return Match(place, pattern, rule.by, does)
+        return Match(place, pattern, rule.by, does, leads)
 
 
 def matched(rest: Sequence[str], names: Sequence[str], *, leads: bool = False) -> int | None:
@@ -274,6 +276,17 @@ def matched(rest: Sequence[str], names: Sequence[str], *, leads: bool = False) -
 @lru_cache
 def names_of(patterns: tuple[str, ...]) -> Names:
     return Names(patterns)
+
+
+@lru_cache
+def watched_names(patterns: tuple[str, ...]) -> Names:
+    """These, and what agents read."""
+    return Names((*patterns, *INSTRUCTIONS.paths), (*RULES, INSTRUCTIONS))
+
+
+def is_read(match: Match) -> bool:
+    """Whether agents read it, and nothing more."""
+    return match.pattern in INSTRUCTIONS.paths
 
 
 @lru_cache

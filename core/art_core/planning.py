@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core import asking, dirs, environment, masks, mounts, protect
+from art_core import asking, dirs, environment, masks, mounts
 from art_core import settings as settings_module
 from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from art_core.overlay import Overlay
     from art_core.recording import Recording
     from art_core.spawn import Launcher
+    from art_core.watch import Watch
 
 
 class Prepared(NamedTuple):
@@ -58,6 +59,7 @@ class Preparation:
         self._ask = ask
         self._fds: list[int] = []
         self.overlay: Overlay | None = None
+        self._watch: Watch | None = None
         self._caller_env: Mapping[str, str] = os.environ
         self.settings = settings if settings is not None else settings_module.load(self._caller_env)
         for override in options.overrides:
@@ -127,9 +129,17 @@ class Preparation:
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
         self.workdir = asking.workdir(self.options, self.settings, self.guest, self.aliases)
         self._gather()
-        patterns = self.settings.protect if self.database is None else ()  # Nothing reaches the host.
-        self._protected = protect.selected(patterns, self.options.unprotected, self.workspace)
-        self._watch = protect.Watch.start(self.workspace, self._protected)
+        if self.database is None and self.settings.protect:  # With a database nothing reaches the host.
+            self._watch = self._watched()
+
+    def _watched(self) -> Watch:
+        from art_core.remembered import Remembered
+        from art_core.watch import Watch
+
+        seen = not self.options.masks or within(self.state_dir, self.workspace.real)
+        remembered = None if seen else Remembered(f"{self.state_dir}/obeyed", self.workspace)
+        settings, options = self.settings, self.options
+        return Watch(self.workspace, settings.protect, options.unprotected, self._caller_env, remembered)
 
     # --- what may be asked for -----------------------------------------------------------------
 
@@ -212,7 +222,7 @@ class Preparation:
             shown = [mounts.of_workspace(self.workspace, top) for top in tops]
         else:
             shown = self.overlay.shown(self.aliases)
-        protected = protect.protections(self.workspace, self._protected, tops)
+        protected = [] if self._watch is None else self._watch.protections(tops)
         opened = [mounts.opened(mount) for mount in needed]
         self._fds += {mount.fd for mount in (*opened, *protected)}
         together = [*opened, *shown, *protected, *explicit]
@@ -297,6 +307,8 @@ class Preparation:
         what the isolation listens on; for `commands_fd` see `contracts.Run`."""
         if terminal:
             self.require_capabilities({"terminal": "a terminal"})
+        if self._watch is not None and not hide_values:
+            self._watch.begin()
         env = self.variables()
         if hide_values:
             plain = self.variables(plain=True)
@@ -391,11 +403,12 @@ class Preparation:
             if os.path.lexists(f"{self.workspace.real}/{file}"):
                 missed = self.plugins.absence("mount_source", name)
                 lines.append(f"{file} of the workspace is not read: {missed}")
-        protects_git = any(mount.guest.startswith(f"{self.guest}/.git/") for mount in self._mounts)
-        return [*lines, *self._watch.notices(git_failed=failed and protects_git)]
+        return lines if self._watch is None else [*lines, *self._watch.notices(failed=failed)]
 
     def close(self) -> None:
         """Commit a mounted home and close all descriptors. Idempotent."""
+        if self._watch is not None:
+            self._watch.close()
         if self.recording is not None:
             self.recording.close()
         if self.lent is not None:

@@ -1,81 +1,101 @@
-"""Files of a workspace that run by themselves on the host later: hooks, editor tasks, agents' rules.
+"""Files of a workspace that programs of the host obey (`art_core.obeyed`), read-only in direct mode.
 
-In direct mode they are read-only inside, and what appeared or changed among them is named at the
-end. A directory on the way to one is mounted on itself, because renaming it away and putting a
-copy in its place would go around the protection (rename(2), EBUSY).
+A directory on the way to one is mounted on itself, because renaming it away and putting a copy in its
+place would go around the protection (rename(2), EBUSY). That is done at the top of the workspace, in git
+directories there, and for what links and git's settings lead to. Deeper down mounts would be in the way of
+ordinary work (EXDEV, EBUSY when a tree is removed): what appears there is told at the end
+(`art_core.watch`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from art_core import openat
 from art_core.contracts import Mount, Origin, Workspace
 from art_core.hosttree import within
+from art_core.listing import Listing
+from art_core.obeyed import is_read
 
-WALK_LIMIT = 50_000
-"""Directories that are looked at for new files at the end of a run."""
-_NAMED_LIMIT = 20
-_CLOCK_OF_INODES = 5
-"""CLOCK_REALTIME_COARSE (clock_gettime(2)), which Python has no name for."""
+_ONLY_WATCHED = (".git/rebase-merge/git-rebase-todo",)
+"""git replaces it while it works."""
+_PLACES_LIMIT = 256
 
 
-def selected(patterns: Sequence[str], unprotected: Sequence[str], workspace: Workspace) -> list[str]:
-    """The relative paths to protect, less those given up (`--no-protect`, relative to the
-    workspace or absolute). What holds for `.git` holds for the directory that it names, too."""
-    repository = _repository(workspace)
-    if repository is not None:
-        patterns = [*patterns, *(repository + p[4:] for p in patterns if p.startswith(".git/"))]
-    given_up = []
+class Protected(NamedTuple):
+    """A path to protect, relative to the workspace, and whether the directories above it stay in place."""
+
+    path: str
+    pinned: bool = True
+
+
+def selected(patterns: Sequence[str], listing: Listing, given_up: Sequence[str]) -> list[Protected]:
+    """What to protect of what was found, and what has to be held in place for it."""
+    literal = [pattern.strip("/") for pattern in patterns if "*" not in pattern]
+    chosen = {path: True for path in literal if path and path not in _ONLY_WATCHED}
+    for found in listing.found.values():
+        if is_read(found.match):
+            continue
+        place, pattern = found.match.place, found.match.pattern
+        part = pattern.removeprefix(".git/")
+        above = place.removesuffix(f"/{part}") if part != pattern else place
+        if pattern not in _ONLY_WATCHED and "/" not in above:
+            chosen.setdefault(place, True)
+    for place, match in listing.led.items():
+        if is_read(match):
+            continue
+        chosen.setdefault(place, match.pattern.startswith(".git/"))
+    kept = [Protected(path, pinned) for path, pinned in chosen.items() if not is_given_up(path, given_up)]
+    return kept[: len(literal) + _PLACES_LIMIT]
+
+
+def given_up(unprotected: Sequence[str], workspace: Workspace, listing: Listing) -> list[str]:
+    """What `--no-protect` names, relative to the workspace; what it names in `.git` is meant where that
+    leads, too."""
+    paths = []
     for path in unprotected:
         full = os.path.normpath(os.path.join(workspace.path, os.path.expanduser(path)))
-        given_up.append(os.path.relpath(full, workspace.path))
-    return [
-        pattern
-        for pattern in (p.strip("/") for p in patterns)
-        if not any(pattern == path or pattern.startswith(path + "/") or path == "." for path in given_up)
-    ]
+        relative = os.path.relpath(full, workspace.path)
+        paths.append(relative)
+        if relative == ".git" or relative.startswith(".git/"):
+            paths += [
+                place
+                for place, match in listing.led.items()
+                if match.place and within(match.pattern, relative)
+            ]
+    return paths
 
 
-def _repository(workspace: Workspace) -> str | None:
-    """The git directory that `.git` leads to as a link or a file (gitrepository-layout(5)), relative
-    to the workspace; None where it is a directory or leads elsewhere."""
-    try:
-        target = os.readlink(".git", dir_fd=workspace.fd)
-    except OSError:
-        line = openat.first_line(workspace.fd, ".git") or ""
-        target = line.removeprefix("gitdir: ") if line.startswith("gitdir: ") else ""
-    real = os.path.realpath(os.path.join(workspace.real, target))
-    inside = target and real != workspace.real and within(real, workspace.real)
-    return os.path.relpath(real, workspace.real) if inside else None
+def is_given_up(path: str, given_up: Sequence[str]) -> bool:
+    return any(one == "." or within(path, one) for one in given_up)
 
 
-def protections(workspace: Workspace, paths: Sequence[str], tops: Sequence[str]) -> list[Mount]:
-    """Read-only mounts of what exists of `paths`, and of their ancestors on themselves, for each
-    guest directory in `tops` that shows the workspace.
+def protections(workspace: Workspace, protected: Sequence[Protected], tops: Sequence[str]) -> list[Mount]:
+    """Read-only mounts of what exists of them, and of the directories that are held in place, for each guest
+    directory in `tops` that shows the workspace.
 
     The descriptors in them pin what was found; they are the caller's to close. A path that is a
     symlink, or leads through one, is not mounted: it is only watched.
     """
     found: dict[str, Mount] = {}
-    for path in paths:
+    for path, pinned in sorted(protected, key=lambda one: one.path.count("/")):
         parts = path.split("/")
-        for depth in range(1, len(parts) + 1):
-            relative = "/".join(parts[:depth])
+        steps = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+        if any(step in found and not found[step].writable for step in steps):
+            continue  # All that is in a protected directory is read-only.
+        for relative in steps if pinned else steps[-1:]:
             if relative in found:
                 continue
-            fd = _pin(workspace.fd, parts[:depth])
+            fd = _pin(workspace.fd, relative.split("/"))
             if fd < 0:
                 break
             directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             found[relative] = Mount(
                 source=f"{workspace.real}/{relative}",
                 guest="",
-                writable=directory and depth < len(parts),
+                writable=directory and relative != path,
                 origin=Origin("protected"),
                 fd=fd,
                 directory=directory,
@@ -102,87 +122,3 @@ def _pin(top: int, parts: Sequence[str]) -> int:
         return fd
     os.close(fd)
     return -1
-
-
-class Watch(NamedTuple):
-    """Knows what of the protected kinds was made or changed since it was made.
-
-    It goes by the change time of inodes, which a process inside cannot set (inode(7)).
-    """
-
-    root: str
-    paths: Sequence[str]
-    since_ns: int
-
-    @classmethod
-    def start(cls, workspace: Workspace, paths: Sequence[str]) -> Watch:
-        return cls(workspace.real, paths, time.clock_gettime_ns(_CLOCK_OF_INODES))
-
-    def changes(self) -> list[str]:
-        """Paths relative to the workspace, in it and in any directory below; a last entry says so
-        when there was more than could be looked at."""
-        by_first: dict[str, list[str]] = {}
-        for path in self.paths:
-            first, _, rest = path.partition("/")
-            by_first.setdefault(first, []).append(rest)
-        named: list[str] = []
-        directories = 0
-        todo = [""]
-        while todo:
-            below = todo.pop()
-            directories += 1
-            if directories > WALK_LIMIT or len(named) > _NAMED_LIMIT:
-                return [*named[:_NAMED_LIMIT], "... and perhaps more"]
-            for entry in self._listing(below):
-                relative = f"{below}/{entry.name}" if below else entry.name
-                for rest in by_first.get(entry.name, ()):
-                    named += self._changed(f"{relative}/{rest}" if rest else relative)
-                if entry.name == ".git":
-                    if not entry.is_dir(follow_symlinks=False):
-                        named += self._changed(relative)
-                elif entry.is_dir(follow_symlinks=False):
-                    todo.append(relative)
-        return sorted(set(named))
-
-    def _listing(self, relative: str) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(f"{self.root}/{relative}") as listing:
-                return list(listing)
-        except OSError:
-            return []
-
-    def _changed(self, relative: str) -> Iterator[str]:
-        """The path itself, or for a directory the entries in it that changed."""
-        try:
-            found = os.lstat(f"{self.root}/{relative}")
-        except OSError:
-            return
-        if not stat.S_ISDIR(found.st_mode):
-            if found.st_ctime_ns >= self.since_ns:
-                yield relative
-            return
-        inner = list(self._listing(relative))
-        before = 0
-        for entry in inner[:_NAMED_LIMIT]:
-            for path in self._changed(f"{relative}/{entry.name}"):
-                before += 1
-                yield path
-        if not before and found.st_ctime_ns >= self.since_ns:
-            yield relative + "/"
-
-    def notices(self, *, git_failed: bool) -> list[str]:
-        """What a user should be told at the end; `git_failed`: the command did, and git is protected."""
-        lines = []
-        if changed := self.changes():
-            shown = ", ".join(repr(path) if not path.isprintable() else path for path in changed)
-            lines.append(f"new or changed in the workspace, and run by programs of the host: {shown}")
-        if git_failed and self.touched_git():
-            lines.append("git's config and hooks are read-only inside; to allow it: --no-protect .git/config")
-        return lines
-
-    def touched_git(self) -> bool:
-        """Whether git worked in the workspace's own repository."""
-        try:
-            return os.stat(f"{self.root}/.git").st_ctime_ns >= self.since_ns
-        except OSError:
-            return False

@@ -47,8 +47,8 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "masks": Key("[PATH, ...]", "more paths that are hidden in a sandbox", "masks"),
         "protect": Key(
             "[PATH, ...]",
-            "paths of a workspace that programs of the host run or obey by themselves: read-only inside, "
-            "and told when they appear",
+            "what programs of the host run or obey by themselves, as ends of paths (*.x, .git/config): "
+            "read-only inside, and told when they appear",
             "protect",
         ),
     },

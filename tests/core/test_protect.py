@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from art_core.contracts import Mount, Workspace
-from art_core.protect import Watch, protections, selected
+from art_core.listing import listed
+from art_core.obeyed import watched_names
+from art_core.protect import given_up, protections, selected
 from art_core.workspace import open_workspace
 
 PATHS = (".git/hooks", ".git/config", ".gitmodules", ".envrc", ".vscode", ".art")
@@ -24,8 +25,13 @@ def ws(tmp_path: Path) -> Iterator[Workspace]:
     os.close(space.fd)
 
 
-def mounted(ws: Workspace, *tops: str) -> dict[str, bool]:
-    found = protections(ws, PATHS, tops or (TOP,))
+def chosen(ws: Workspace, *unprotected: str, patterns: tuple[str, ...] = PATHS) -> list[Mount]:
+    listing = listed(ws.real, watched_names(patterns), {})
+    return protections(ws, selected(patterns, listing, given_up(unprotected, ws, listing)), [TOP])
+
+
+def mounted(ws: Workspace, *unprotected: str) -> dict[str, bool]:
+    found = chosen(ws, *unprotected)
     for fd in {mount.fd for mount in found}:
         os.close(fd)
     return {mount.guest: mount.writable for mount in found}
@@ -62,18 +68,72 @@ def test_a_git_file_of_a_worktree_is_read_only(ws: Workspace, tmp_path: Path) ->
 
 def test_each_place_that_shows_the_workspace_is_protected(ws: Workspace, tmp_path: Path) -> None:
     (tmp_path / ".envrc").write_text("")
-    assert set(mounted(ws, TOP, "/srv/ws")) == {f"{TOP}/.envrc", "/srv/ws/.envrc"}
+    listing = listed(ws.real, watched_names(PATHS), {})
+    found = protections(ws, selected(PATHS, listing, []), [TOP, "/srv/ws"])
+    assert {mount.guest for mount in found} == {f"{TOP}/.envrc", "/srv/ws/.envrc"}
+    os.close(found[0].fd)
 
 
-def test_a_link_is_not_followed(ws: Workspace, tmp_path: Path) -> None:
+def test_a_link_is_not_mounted(ws: Workspace, tmp_path: Path) -> None:
     (tmp_path / ".vscode").symlink_to("/etc")
     (tmp_path / ".git").symlink_to("/srv")
     assert mounted(ws) == {}
 
 
+def test_what_a_link_leads_to_is_protected(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "conf/editor").mkdir(parents=True)
+    (tmp_path / "env.sh").write_text("")
+    (tmp_path / "AGENTS.md").write_text("")
+    (tmp_path / ".vscode").symlink_to("conf/editor")
+    (tmp_path / ".envrc").symlink_to("env.sh")
+    (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
+    assert mounted(ws) == {f"{TOP}/conf/editor": False, f"{TOP}/env.sh": False}
+    assert mounted(ws, "conf", "env.sh") == {}
+
+
+def repository(top: Path) -> None:
+    for name in ("objects", "refs", "hooks"):
+        (top / name).mkdir(parents=True)
+    (top / "HEAD").write_text("")
+    (top / "config").write_text("")
+
+
+def test_a_git_directory_of_any_name_at_the_top_is_protected(ws: Workspace, tmp_path: Path) -> None:
+    repository(tmp_path / "gd")
+    repository(tmp_path / "deep/er")
+    assert mounted(ws) == {f"{TOP}/gd": True, f"{TOP}/gd/config": False, f"{TOP}/gd/hooks": False}
+
+
+def test_a_workspace_that_is_a_git_directory_is_protected(ws: Workspace, tmp_path: Path) -> None:
+    repository(tmp_path)
+    assert mounted(ws) == {f"{TOP}/config": False, f"{TOP}/hooks": False}
+
+
+@pytest.mark.parametrize("pointer", ["gitdir: store/gd", ""])
+def test_where_git_is_led_to_is_protected_and_given_up_by_the_same_name(
+    ws: Workspace, tmp_path: Path, pointer: str
+) -> None:
+    repository(tmp_path / "store/gd")
+    if pointer:
+        (tmp_path / ".git").write_text(pointer)
+    else:
+        (tmp_path / ".git").symlink_to("store/gd")
+    held = {f"{TOP}/store": True, f"{TOP}/store/gd": True, f"{TOP}/store/gd/hooks": False}
+    held |= {f"{TOP}/.git": False} if pointer else {}
+    assert mounted(ws) == {**held, f"{TOP}/store/gd/config": False}
+    assert mounted(ws, ".git/config") == held
+
+
+def test_nothing_in_a_protected_directory_is_mounted_writable(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / ".vscode/sub").mkdir(parents=True)
+    (tmp_path / ".vscode/sub/env.sh").write_text("")
+    (tmp_path / ".envrc").symlink_to(".vscode/sub/env.sh")
+    assert mounted(ws) == {f"{TOP}/.vscode": False}
+
+
 def test_sources_are_pinned(ws: Workspace, tmp_path: Path) -> None:
     (tmp_path / ".envrc").write_text("pinned")
-    found: list[Mount] = protections(ws, [".envrc"], [TOP])
+    found = chosen(ws, patterns=(".envrc",))
     (tmp_path / ".envrc").unlink()
     (tmp_path / ".envrc").symlink_to("/etc/passwd")
     assert os.fstat(found[0].fd).st_size == len("pinned")
@@ -81,92 +141,18 @@ def test_sources_are_pinned(ws: Workspace, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_up", "left"),
+    ("path", "left"),
     [
-        ([], [".git/hooks", ".git/config", ".envrc"]),
-        ([".git/config"], [".git/hooks", ".envrc"]),
-        ([".git"], [".envrc"]),
-        (["./.git/"], [".envrc"]),
-        (["."], []),
-        ([".gi"], [".git/hooks", ".git/config", ".envrc"]),
+        (".git/config", {".git", ".git/hooks", ".envrc"}),
+        (".git", {".envrc"}),
+        ("./.git/", {".envrc"}),
+        (".", set()),
+        (".gi", {".git", ".git/hooks", ".git/config", ".envrc"}),
     ],
 )
-def test_protection_can_be_given_up_by_path(ws: Workspace, given_up: list[str], left: list[str]) -> None:
-    assert selected([".git/hooks", ".git/config", ".envrc"], given_up, ws) == left
-
-
-def test_protection_can_be_given_up_by_absolute_path(ws: Workspace, tmp_path: Path) -> None:
-    assert selected([".git/config"], [str(tmp_path / ".git")], ws) == []
-
-
-def start(ws: Workspace) -> Watch:
-    time.sleep(0.02)  # more than a tick of the clock that stamps inodes
-    return Watch.start(ws, PATHS)
-
-
-def test_nothing_that_was_there_before_is_named(ws: Workspace, tmp_path: Path) -> None:
+def test_protection_can_be_given_up_by_path(ws: Workspace, tmp_path: Path, path: str, left: set[str]) -> None:
     (tmp_path / ".git/hooks").mkdir(parents=True)
-    (tmp_path / ".git/hooks/pre-commit").write_text("")
-    (tmp_path / ".envrc").write_text("")
-    assert start(ws).changes() == []
-
-
-def test_a_new_file_is_named(ws: Workspace, tmp_path: Path) -> None:
-    watch = start(ws)
-    (tmp_path / ".envrc").write_text("")
-    assert watch.changes() == [".envrc"]
-
-
-def test_a_changed_file_is_named_although_its_times_were_set_back(ws: Workspace, tmp_path: Path) -> None:
-    (tmp_path / ".envrc").write_text("a")
-    watch = start(ws)
-    (tmp_path / ".envrc").write_text("b")
-    os.utime(tmp_path / ".envrc", (0, 0))
-    assert watch.changes() == [".envrc"]
-
-
-def test_a_file_in_a_watched_directory_is_named(ws: Workspace, tmp_path: Path) -> None:
-    (tmp_path / ".vscode").mkdir()
-    watch = start(ws)
-    (tmp_path / ".vscode/tasks.json").write_text("")
-    assert watch.changes() == [".vscode/tasks.json"]
-
-
-def test_a_file_that_was_removed_is_named_by_its_directory(ws: Workspace, tmp_path: Path) -> None:
-    (tmp_path / ".vscode").mkdir()
-    (tmp_path / ".vscode/tasks.json").write_text("")
-    watch = start(ws)
-    (tmp_path / ".vscode/tasks.json").unlink()
-    assert watch.changes() == [".vscode/"]
-
-
-def test_nested_repositories_are_looked_at(ws: Workspace, tmp_path: Path) -> None:
-    watch = start(ws)
-    (tmp_path / "a/b/.git/hooks").mkdir(parents=True)
-    (tmp_path / "a/b/.git/hooks/post-checkout").write_text("")
-    assert "a/b/.git/hooks/post-checkout" in watch.changes()
-
-
-def test_ordinary_files_are_not_named(ws: Workspace, tmp_path: Path) -> None:
-    watch = start(ws)
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src/main.py").write_text("")
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git/index").write_text("")
-    assert watch.changes() == []
-
-
-def test_a_link_in_place_of_a_watched_file_is_named_and_not_followed(ws: Workspace, tmp_path: Path) -> None:
-    watch = start(ws)
-    (tmp_path / ".vscode").symlink_to("/etc")
-    assert watch.changes() == [".vscode"]
-
-
-def test_too_many_to_name_are_said_to_be_more(ws: Workspace, tmp_path: Path) -> None:
-    watch = start(ws)
-    for number in range(40):
-        (tmp_path / f"d{number:02}").mkdir()
-        (tmp_path / f"d{number:02}/.envrc").write_text("")
-    found = watch.changes()
-    assert found[-1] == "... and perhaps more"
-    assert len(found) == 21
+    for name in (".git/config", ".envrc"):
+        (tmp_path / name).write_text("")
+    assert set(mounted(ws, path)) == {f"{TOP}/{name}" for name in left}
+    assert set(mounted(ws, str(tmp_path / path))) == {f"{TOP}/{name}" for name in left}
