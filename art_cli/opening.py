@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from art_cli.commands.sharing import given, settings_with
 from art_cli.console import note
+from art_core import dirs, known
 from art_core.contracts import Store, Stores, Workspace
 from art_core.errors import PluginError, UsageError, WorkspaceError
 from art_core.files import Files
@@ -64,6 +65,8 @@ def opened(
     stores: Stores = plugins.create("store", name)
     with plugins.guard("store", name):
         store = stores.open(locator, mode)
+        for line in known.remember(dirs.state_dir(os.environ), store.hidden()):
+            note(line)
         try:
             yield Opened(
                 store,

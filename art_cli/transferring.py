@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
-from art_cli.console import complain, printable
+from art_cli.console import complain, note, printable
 from art_cli.opening import sides
 from art_cli.progress import Progress
+from art_core import dirs, known
 from art_core.contracts import MAIN, Store, Stores, Workspace
 from art_core.obeyed import is_instruction
 from art_core.transfer import Action, Totals, Wishes
@@ -174,6 +175,8 @@ def carry(
     with plugins.guard("store", name):
         stores: Stores = plugins.create("store", name)
         store = stores.open(locator, mode)
+        for line in known.remember(dirs.state_dir(os.environ), store.hidden()):
+            note(line)
         defaults = settings.for_workspace(absolute(directory))
         named = options.get("name") or defaults.name
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))

@@ -206,8 +206,11 @@ def writes_to_host(run: Run) -> bool:
     )
 
 
-def grants(mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str]) -> list[Grant]:
-    """The mounts that write to the host outside the workspace, or show something that is hidden.
+def grants(
+    mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str], files: Sequence[str] = ()
+) -> list[Grant]:
+    """The mounts that write to the host outside the workspace, or show something that is hidden: what holds
+    that, too, but for `files`, which are hidden in what holds them.
 
     `--expose` is typed to show what is hidden, so it is its own approval.
     """
@@ -218,6 +221,9 @@ def grants(mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str])
             found.append(Grant(mount, "writes to the host"))
         elif mount.origin == EXPOSE or inside:
             continue
-        elif any(within(mount.source, path) or within(path, mount.source) for path in hidden):
+        elif (
+            any(within(mount.source, path) or within(path, mount.source) for path in hidden)
+            or mount.source in files
+        ):
             found.append(Grant(mount, "shows what is hidden"))
     return found

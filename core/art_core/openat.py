@@ -48,6 +48,18 @@ def pin_beneath(top: int, parts: Sequence[str]) -> int:
     return fd
 
 
+def is_file(top: int, parts: Sequence[str]) -> bool:
+    """Whether a regular file lies there, without a link on the way."""
+    try:
+        fd = pin_beneath(top, parts)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+
+
 def pin_directory(top: int, path: str) -> int:
     """The same for a directory by its relative path. Raises OSError: ENOTDIR for what is none."""
     fd = pin_beneath(top, parts_of(path))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core import asking, dirs, environment, masks, mounts
+from art_core import asking, dirs, environment, known, masks, mounts
 from art_core import settings as settings_module
 from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
@@ -127,6 +127,7 @@ class Preparation:
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []
+        self._hide_databases(hidden)
         self.workdir = asking.workdir(self.options, self.settings, self.guest, self.aliases)
         self._gather()
         if self.database is None and self.settings.protect:  # With a database nothing reaches the host.
@@ -140,6 +141,15 @@ class Preparation:
         remembered = None if seen else Remembered(f"{self.state_dir}/obeyed", self.workspace)
         settings, options = self.settings, self.options
         return Watch(self.workspace, settings.protect, options.unprotected, self._caller_env, remembered)
+
+    def _hide_databases(self, own: Sequence[str]) -> None:
+        """Leave out those that other sandboxes keep their homes in, wherever they lie."""
+        self.notes = known.remember(self.state_dir, own)
+        outside = [*self.hidden, *self.aliases]
+        self._databases = known.others(self.state_dir, own) if self.options.masks else []
+        left_out, covered = known.masks(self._databases, outside)
+        self.masks = [*self.masks, *left_out]
+        self._covered = [known.cover(path) for path in covered]
 
     # --- what may be asked for -----------------------------------------------------------------
 
@@ -198,9 +208,10 @@ class Preparation:
         )
         self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
         self.evidence = self.gathered.evidence
+        secret = [path for one in self._databases for path in one.paths]
         self.grants = [
             grant
-            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden)
+            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden, secret)
             if grant.mount.origin not in approved
         ]
         self._offered = {offer.origin for offer in offers}
@@ -225,7 +236,7 @@ class Preparation:
         protected = [] if self._watch is None else self._watch.protections(tops)
         opened = [mounts.opened(mount) for mount in needed]
         self._fds += {mount.fd for mount in (*opened, *protected)}
-        together = [*opened, *shown, *protected, *explicit]
+        together = [*opened, *shown, *protected, *explicit, *self._over_databases([*shown, *explicit])]
         if self.recording is not None:
             writable = [mount for mount in explicit if mount.writable]
             self.recording.check_log([self.workspace.real, self.workspace.path], writable)
@@ -233,6 +244,18 @@ class Preparation:
             if mount.fd < 0 and not mount.device:  # A path may lead elsewhere by the time it is used.
                 raise IsolationError(f"{mount.origin}: {mount.source} was not opened before it is mounted")
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
+
+    def _over_databases(self, shown: Sequence[Mount]) -> list[Mount]:
+        """What covers them where they stand, and in host directories that are shown. A store hides them in
+        the workspace that it merges itself."""
+        if "devices" not in self.plugins.provider("isolation", self._isolation_name).capabilities:
+            return []
+        if self.overlay is not None:
+            shown = [mount for mount in shown if mount.fd != self.overlay.workspace_fd]
+        return [
+            *self._covered,
+            *(cover for mount in shown for cover in known.covers(mount, self._databases)),
+        ]
 
     def _settle_grants(self) -> None:
         from art_core import trust

@@ -120,7 +120,7 @@ class Sandbox:
         """What a user should be told before a run: what a store found out when it opened the home,
         and how a limit is held when that is not as one would think."""
         overlay, held = self._preparation.overlay, self._preparation.held
-        notes = [] if held is None else held.notes
+        notes = [*self._preparation.notes, *([] if held is None else held.notes)]
         if (lent := self._preparation.lent) is not None:
             notes = [*notes, *lent.greetings(kept=overlay is not None)]
         return notes if overlay is None else [*notes, *overlay.mounted.notes]

@@ -179,6 +179,7 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
         watching=watching.set,
         growth=wish["growth"],
         seeds=seeds,
+        hidden=[os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]],
     ) as session:
         committer.tree, committer.session = session.tree, session
         operations = _operations(session, shares, committer.room, receiver.pass_on, invalidation.tell)

@@ -79,10 +79,12 @@ class Session:
         watching: Callable[[], None] = lambda: None,
         growth: int = 0,
         seeds: Sequence[Seed] = (),
+        hidden: Sequence[str] = (),
     ) -> None:
         """`growth` is how many bytes the database may take more than now, 0 for any. `seeds` show through
-        beside the workspace; their descriptors become the session's. For the others see `Tree`."""
-        self.path = os.path.abspath(path)
+        beside the workspace; their descriptors become the session's. `hidden` are files of the host that do
+        not show, besides the database's own. For the others see `Tree`."""
+        self.path = os.path.realpath(path)
         self._branch = branch
         self._place = workspace
         self._lower: Lower | None = None
@@ -101,7 +103,7 @@ class Session:
             self._sweep()
             self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
             if workspace is not None:
-                self._lower = Lower(workspace.fd, companions(self.path), Seeds(seeds))
+                self._lower = Lower(workspace.fd, [*companions(self.path), *hidden], Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock)
         except BaseException:
             self._lock.close()

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from art_core import channel
+from art_core import channel, dirs, known
 from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
+from art_core.hosttree import within
 from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import forget, keep_private, start_process
 from art_core.trees import TreeReader, TreeWriter
@@ -86,7 +87,8 @@ class Databases:
         return "://" not in locator
 
     def open(self, locator: str, mode: Literal["read", "write", "create"]) -> Database:
-        path = os.path.abspath(os.path.expanduser(locator))
+        # As SQLite does: its files lie beside what a link leads to, and so do the locks.
+        path = os.path.realpath(os.path.expanduser(locator))
         if os.path.isdir(path):
             raise StoreError(f"--db {locator}: this is a directory; name a database file")
         if mode != "create" and not os.path.exists(path):
@@ -195,6 +197,11 @@ class Database:
 
         return is_ours(head)
 
+    def others(self, shown: Sequence[str]) -> list[str]:
+        """The files of other databases of the user's in these directories, which do not show them."""
+        found = known.others(dirs.state_dir(os.environ), self.hidden())
+        return [path for one in found for path in one.paths if any(within(path, top) for top in shown)]
+
     def mount(
         self,
         branch: str,
@@ -233,10 +240,12 @@ class Database:
             namespace = make_namespace()
             path, fuse_fd = namespace.mount_fuse("art")
             uid, gid = namespace.owner
+            shown = [seed.source for seed in seeds] + ([workspace.real] if workspace is not None else [])
             wish: dict[str, object] = {
                 "database": os.fsencode(self.path).hex(),
                 "branch": at,
                 "state": os.fsencode(self._state).hex(),
+                "hidden": [os.fsencode(one).hex() for one in self.others(shown)],
                 "seeds": [_told(seed) for seed in seeds],
                 "shares": [_told(share) for share in shares],
                 "uid": uid,

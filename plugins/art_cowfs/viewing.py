@@ -64,7 +64,8 @@ def _opened(wish: Mapping[str, Any], workspace_fd: int, tell: Tell, watching: tr
         if workspace_fd >= 0:
             place = bytes.fromhex(wish["path"])
             know(connection, Place(name, place, workspace_fd, wish["moved"]))
-            lower = Lower(workspace_fd, companions(path))
+            hidden = [os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]]
+            lower = Lower(workspace_fd, [*companions(path), *hidden])
         yield Tree(
             Chain(connection, at, still.layer, workspace=name),
             None,

@@ -1,4 +1,4 @@
-"""The database's own files, where they lie in the workspace: they are not seen there."""
+"""Files of databases, where they lie in the workspace: they are not seen there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cover(session: str, place: Place, files: Sequence[str], owner: tuple[int, in
     if not hidden:
         return []
     made = f"{session}/cover"
-    directories = _above(hidden[0])
+    directories = sorted({one for path in hidden for one in _above(path)}, key=len, reverse=True)
     for directory in reversed(directories):
         os.mkdir(os.path.join(made, directory), 0o700)
     for path in hidden:

@@ -41,6 +41,8 @@ class Wish(NamedTuple):
     path: str
     moved: bool
     owner: tuple[int, int]
+    hidden: Sequence[str]
+    """Files of other databases, which a workspace that holds them does not show."""
 
 
 class Running:
@@ -96,7 +98,9 @@ class Running:
         below = f"{self.upper.path}/below"
         if os.geteuid() == 0:
             os.chown(f"{below}/{wish.name}", *wish.owner)
-        covers = covering.cover(self.upper.path, self._place, companions(wish.database), wish.owner)
+        covers = covering.cover(
+            self.upper.path, self._place, [*companions(wish.database), *wish.hidden], wish.owner
+        )
         shows_host = workspace.origin == b""
         inner = [*covers, *self._cache.paths(stack, WORKSPACE)]
         if not shows_host:
@@ -109,7 +113,7 @@ class Running:
     @contextmanager
     def _tree(self, layer: int) -> Iterator[Tree]:
         """What a layer shows, to be read."""
-        lower = Lower(os.dup(self._place.fd), companions(self._wish.database))
+        lower = Lower(os.dup(self._place.fd), [*companions(self._wish.database), *self._wish.hidden])
         with closing(connect(self._wish.database)) as connection, closing(lower):
             chain = Chain(connection, "", layer, workspace=self._place.name)
             numbers = (HOST_NUMBERS >> 1, HOST_NUMBERS)

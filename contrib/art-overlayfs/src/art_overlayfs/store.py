@@ -134,6 +134,7 @@ class Database:
                 "path": workspace.real,
                 "moved": workspace.moved,
                 "owner": namespace.owner,
+                "hidden": self._kept.others([workspace.real]),
             }
             notes = server.start(wish, fds, _READY_S)
         except BaseException:
