@@ -67,6 +67,9 @@ class RealHost:
     def kind(self, path: str) -> Kind | None:
         try:
             found = os.lstat(path)
+        except PermissionError:  # A file system of another user's, perhaps: its place can be listed.
+            directory, name = os.path.split(path)
+            return next((entry.kind for entry in self.entries(directory) if entry.name == name), None)
         except OSError:
             return None
         return "other" if stat.S_ISREG(found.st_mode) and not found.st_nlink else _kind_of(found.st_mode)

@@ -137,15 +137,20 @@ class MountLine(NamedTuple):
     device: str
     root: str
     point: str
+    type: str = ""
+    options: str = ""
+    """Those of the file system, not of the mount."""
 
 
 def parse_mountinfo(text: str) -> list[MountLine]:
     """The mounts of a namespace, in the order they were made."""
     mounts = []
     for line in text.splitlines():
-        fields = line.split(" ", 5)
+        first, _, rest = line.partition(" - ")
+        fields, more = first.split(" ", 5), [*rest.split(" "), "", "", ""]
         if len(fields) >= 5:
-            mounts.append(MountLine(fields[2], _unescaped(fields[3]), _unescaped(fields[4])))
+            root, point = map(_unescaped, fields[3:5])
+            mounts.append(MountLine(fields[2], root, point, more[0], more[2]))
     return mounts
 
 
@@ -187,6 +192,17 @@ def mount_aliases(masks: Sequence[str], mounts: Sequence[MountLine]) -> list[str
                 continue
             if not within(alias, mask) and not _is_system(alias) and os.path.lexists(alias):
                 found.append(alias)
+    return found
+
+
+def closed_mounts(uid: int, mounts: Sequence[MountLine] | None = None) -> list[str]:
+    """Where FUSE file systems of other users are mounted that only those may look at (fuse(8), allow_other):
+    nothing can be shown of them, and even asking what is there fails."""
+    found = []
+    for mount in _mounts() if mounts is None else mounts:
+        options = mount.options.split(",")
+        if mount.type.startswith("fuse") and "allow_other" not in options and f"user_id={uid}" not in options:
+            found.append(mount.point)
     return found
 
 

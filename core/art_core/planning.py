@@ -379,13 +379,15 @@ class Preparation:
         return None if worker is None else worker.pidfd
 
     def _all_masks(self) -> Sequence[str]:
-        """The masks, and directories that the sandbox may not enter but something is mounted in.
+        """The masks, directories that the sandbox may not enter but something is mounted in, and file systems
+        that are not for it.
 
         With root's own uid the kernel hides nothing that others may not read: it is masked.
         """
         places = [*(mount.guest for mount in self._mounts), *self.masks]
         closed = {closed_directory(path, self.identity) for path in places}
         found = [*self.masks, *sorted(path for path in closed if path is not None)]
+        found += masks.closed_mounts((self.identity.host_ids or (os.getuid(),))[0])
         if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
             found += masks.private_paths()
         return found

@@ -119,3 +119,18 @@ def test_in_a_container_the_sandbox_still_starts_and_says_what_shows(anybody: At
     said = on_host(attacker, CONTAINER, "true", script=doctor).stdout.decode()
     (line,) = [line for line in said.splitlines() if line[9:].startswith("/proc ")]
     assert line.startswith("warning") and "read-only" in line
+
+
+def test_a_file_system_of_another_user_keeps_nobody_from_starting(anybody: Attacker) -> None:
+    """One that only its owner may look at (fuse(8)): even asking what is at its place fails."""
+    parent = anybody.workspace.parent
+    rearrange = f"""
+        mkdir {parent}/foreign
+        exec 3<>/dev/fuse
+        mount -i -t fuse -o fd=3,rootmode=40000,user_id=12345,group_id=12345 none {parent}/foreign
+    """
+    script = f"cat {parent}/made; ls -A {parent}/foreign; mountpoint -q {parent}/foreign || echo hidden"
+    options = ["--bind", f"/etc/hostname:{parent}/made"]
+    done = on_host(anybody, rearrange, "sh", "-c", script, options=options)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines() == [Path("/etc/hostname").read_bytes().strip(), b"hidden"]
