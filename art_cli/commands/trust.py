@@ -46,7 +46,7 @@ def command(context: click.Context, /, yes: bool, listing: bool, forget: bool, *
 def _approve(options: dict[str, Any], *, yes: bool) -> None:
     preparation = Preparation(Options(**sandbox_options(options), allow_home=True))
     try:
-        workspace, grants = preparation.workspace, preparation.grants
+        workspace, grants = preparation.workspace, preparation.grants_when_kept
         approvals = approvals_of(preparation)
         agent = options.get("agent")
         where = printable(f"{workspace.path} with --agent {agent}" if agent else workspace.path)

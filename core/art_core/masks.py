@@ -90,7 +90,7 @@ def host_masks(homes: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
             masks.append(real)
     masks = _outermost(masks)
     masks += socket_masks(masks)
-    found = _outermost([*masks, *mount_aliases(masks, _mounts())])
+    found = _outermost([*masks, *mount_aliases(masks, host_mounts())])
     return [path for path in found if not any(within(path, top) for top in OWN_INSIDE)]
 
 
@@ -160,7 +160,8 @@ def _unescaped(path: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), path)
 
 
-def _mounts() -> list[MountLine]:
+def host_mounts() -> list[MountLine]:
+    """The mounts of this process."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             return parse_mountinfo(file.read())

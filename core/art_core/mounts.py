@@ -186,6 +186,9 @@ def _check_mount_point(mount: Mount, shown: Sequence[Mount]) -> None:
 # --- what needs approval -----------------------------------------------------------------------
 
 
+_WRITES_KEPT = "writes to the host's workspace, which a database keeps as it is"
+
+
 class Grant(NamedTuple):
     """A mount that gives more than the sandbox has, and what it gives."""
 
@@ -207,18 +210,24 @@ def writes_to_host(run: Run) -> bool:
 
 
 def grants(
-    mounts: Sequence[Mount], workspace: Workspace, hidden: Sequence[str], files: Sequence[str] = ()
+    mounts: Sequence[Mount],
+    workspace: Workspace,
+    hidden: Sequence[str],
+    files: Sequence[str] = (),
+    *,
+    kept: bool = False,
 ) -> list[Grant]:
     """The mounts that write to the host outside the workspace, or show something that is hidden: what holds
-    that, too, but for `files`, which are hidden in what holds them.
+    that, too, but for `files`, which are hidden in what holds them. With a home that is `kept`, writing to
+    the host's workspace is more than the sandbox has, too.
 
     `--expose` is typed to show what is hidden, so it is its own approval.
     """
     found = []
     for mount in mounts:
         inside = within(mount.source, workspace.real)
-        if mount.writable and not inside:
-            found.append(Grant(mount, "writes to the host"))
+        if mount.writable and (kept or not inside):
+            found.append(Grant(mount, _WRITES_KEPT if inside else "writes to the host"))
         elif mount.origin == EXPOSE or inside:
             continue
         elif (

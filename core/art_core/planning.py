@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core import asking, dirs, environment, known, masks, mounts
+from art_core import asking, dirs, environment, known, masks, mounts, views
 from art_core import settings as settings_module
 from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
@@ -24,6 +24,7 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 if TYPE_CHECKING:
     from art_core.contracts import Stores
     from art_core.lending import Lent
+    from art_core.mounts import Grant
     from art_core.overlay import Overlay
     from art_core.recording import Recording
     from art_core.spawn import Launcher
@@ -130,7 +131,8 @@ class Preparation:
         self._hide_databases(hidden)
         self.workdir = asking.workdir(self.options, self.settings, self.guest, self.aliases)
         self._gather()
-        if self.database is None and self.settings.protect:  # With a database nothing reaches the host.
+        # With a database nothing reaches the host but through a view of the workspace.
+        if (self.database is None or self._views) and self.settings.protect:
             self._watch = self._watched()
 
     def _watched(self) -> Watch:
@@ -208,12 +210,17 @@ class Preparation:
         )
         self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
         self.evidence = self.gathered.evidence
+        self._views = views.views(self.gathered.mounts, self.workspace)
+        database = () if self.overlay is None else self.overlay.store.hidden()
+        views.refuse_database(self.gathered.mounts, database, self.workspace)
         secret = [path for one in self._databases for path in one.paths]
-        self.grants = [
-            grant
-            for grant in mounts.grants(self.gathered.mounts, self.workspace, self.hidden, secret)
-            if grant.mount.origin not in approved
-        ]
+
+        def granted(*, kept: bool) -> list[Grant]:
+            found = mounts.grants(self.gathered.mounts, self.workspace, self.hidden, secret, kept=kept)
+            return [grant for grant in found if grant.mount.origin not in approved]
+
+        self.grants = granted(kept=self.database is not None)
+        self.grants_when_kept = granted(kept=True)
         self._offered = {offer.origin for offer in offers}
         self.left_out: str | None = None
 
@@ -233,9 +240,10 @@ class Preparation:
             shown = [mounts.of_workspace(self.workspace, top) for top in tops]
         else:
             shown = self.overlay.shown(self.aliases)
-        protected = [] if self._watch is None else self._watch.protections(tops)
         opened = [mounts.opened(mount) for mount in needed]
-        self._fds += {mount.fd for mount in (*opened, *protected)}
+        self._fds += {mount.fd for mount in opened}
+        own = tops if self.overlay is None else []
+        protected = self._protections(own, explicit)
         together = [*opened, *shown, *protected, *explicit, *self._over_databases([*shown, *explicit])]
         if self.recording is not None:
             writable = [mount for mount in explicit if mount.writable]
@@ -244,6 +252,18 @@ class Preparation:
             if mount.fd < 0 and not mount.device:  # A path may lead elsewhere by the time it is used.
                 raise IsolationError(f"{mount.origin}: {mount.source} was not opened before it is mounted")
         self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
+
+    def _protections(self, tops: Sequence[str], explicit: Sequence[Mount]) -> list[Mount]:
+        """What protects the workspace at its own places and in every other view of it."""
+        if self._watch is None:
+            return []
+        shown = [view for view in self._views if view.mount in explicit]
+        protected = self._watch.protections([""])
+        self._fds += {mount.fd for mount in protected}
+        views.refuse_protected(self._views, protected)
+        above = views.held_in_place(shown)
+        self._fds += [mount.fd for mount in above]
+        return [*above, *views.placed(protected, tops, shown, explicit)]
 
     def _over_databases(self, shown: Sequence[Mount]) -> list[Mount]:
         """What covers them where they stand, and in host directories that are shown. A store hides them in
@@ -266,6 +286,7 @@ class Preparation:
                 self.workspace,
                 self.evidence,
                 self.grants,
+                self.grants_when_kept,
                 mode=self.options.trust,
                 ask=self._ask,
                 agent=self.options.agent,

@@ -134,15 +134,18 @@ def settle(
     workspace: Workspace,
     evidence: Mapping[str, bytes],
     grants: Sequence[Grant],
+    more: Sequence[Grant] = (),
     *,
     mode: Literal["refuse", "ask", "trust"],
     ask: Callable[[str], bool] | None = None,
     agent: str | None = None,
 ) -> None:
     """Return when every grant is approved: "trust" approves for this run alone, "ask" asks and
-    remembers a yes. Raises ApprovalNeeded otherwise, with the command that approves; `agent` is the preset
-    that was typed."""
+    remembers a yes. An approval of `more`, which has all of them, holds as well. Raises ApprovalNeeded
+    otherwise, with the command that approves; `agent` is the preset that was typed."""
     if not grants or mode == "trust" or approvals.holds(workspace, evidence, grants):
+        return
+    if more and approvals.holds(workspace, evidence, more):
         return
     if mode == "ask" and ask is not None and ask(question(workspace, grants, agent)):
         approvals.record(workspace, evidence, grants)
@@ -152,8 +155,8 @@ def settle(
     typed = any(str(grant.mount.origin).startswith("--") for grant in grants)
     preset = f"--agent {shlex.quote(agent)} " if agent else ""
     cure = "--trust-binds" if typed else f"art trust {preset}-m {shlex.quote(workspace.path)}"
-    more = f" (and {len(grants) - 1} more)" if len(grants) > 1 else ""
-    raise ApprovalNeeded(f"not approved: {grants[0]}{more}; to approve: {cure}")
+    others = f" (and {len(grants) - 1} more)" if len(grants) > 1 else ""
+    raise ApprovalNeeded(f"not approved: {grants[0]}{others}; to approve: {cure}")
 
 
 def question(workspace: Workspace, grants: Sequence[Grant], agent: str | None = None) -> str:
