@@ -33,6 +33,8 @@ def named(repository: str, top: str, env: Mapping[str, str]) -> Iterator[tuple[s
     home = env.get("HOME", "")
     own = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
     todo = [f"{repository}/config", f"{repository}/config.worktree"]
+    if common := _text(f"{repository}/commondir").strip():
+        todo.append(f"{_path(common, repository, home)}/config")
     todo += ["/etc/gitconfig", f"{own}/git/config", f"{home}/.gitconfig"]
     seen: set[str] = set()
     while todo and len(seen) < _FILES_LIMIT:

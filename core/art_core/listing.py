@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections import deque
@@ -89,6 +90,8 @@ class _Looking:
         self._root = listing.root
         self._names = names
         self._links: list[Found] = []
+        self._pointed: dict[str, str] = {}
+        """Git directories that a `.git` leads to, and the work tree of each."""
         self._boring: set[str] = set()
         """Names that were seen and protect nothing, for speed."""
         self._seen = 0
@@ -215,8 +218,10 @@ class _Looking:
         """Take what a `.git` that is a file leads to (gitrepository-layout(5))."""
         line = openat.first_line(_AT_FDCWD, f"{self._root}/{path}") or ""
         if line.startswith(_POINTER):
-            top = os.path.join(self._root, os.path.dirname(path), line.removeprefix(_POINTER))
-            self._target(f"{os.path.normpath(top)}/{further}", match)
+            top = os.path.join(self._root, os.path.dirname(path))
+            directory = os.path.normpath(os.path.join(top, line.removeprefix(_POINTER)))
+            self._pointed[directory] = top.rstrip("/")
+            self._target(f"{directory}/{further}", match)
 
     # --- what leads elsewhere ------------------------------------------------------------------
 
@@ -226,11 +231,13 @@ class _Looking:
             self._lead(link.path, link.match)
 
     def follow_settings(self, env: Mapping[str, str]) -> None:
+        found = dict(itertools.islice(self._pointed.items(), _REPOSITORIES_LIMIT))
         for repository in self._listing.repositories[:_REPOSITORIES_LIMIT]:
             parent, _, name = repository.rpartition("/")
             top = parent if folded(name) == ".git" else repository
-            directory = os.path.join(self._root, repository)
-            for path, key in named(directory, os.path.join(self._root, top).rstrip("/"), env):
+            found[os.path.join(self._root, repository)] = os.path.join(self._root, top).rstrip("/")
+        for directory, top in found.items():
+            for path, key in named(directory, top, env):
                 self._target(path, Match("", key, "git", f"finds it by {key}"))
         self.follow_links()
 

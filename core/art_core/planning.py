@@ -141,8 +141,19 @@ class Preparation:
 
         seen = not self.options.masks or within(self.state_dir, self.workspace.real)
         remembered = None if seen else Remembered(f"{self.state_dir}/obeyed", self.workspace)
-        settings, options = self.settings, self.options
-        return Watch(self.workspace, settings.protect, options.unprotected, self._caller_env, remembered)
+        beside: Sequence[str] = ()
+        if os.path.isfile(f"{self.workspace.real}/.git"):
+            from art_core import worktree
+
+            beside = worktree.directories(self.workspace) or ()
+        return Watch(
+            self.workspace,
+            self.settings.protect,
+            self.options.unprotected,
+            self._caller_env,
+            remembered,
+            beside,
+        )
 
     def _hide_databases(self, own: Sequence[str]) -> None:
         """Leave out those that other sandboxes keep their homes in, wherever they lie."""

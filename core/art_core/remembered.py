@@ -101,6 +101,7 @@ class Remembered:
                 return None
             listing = Listing(self._root)
             listing.complete = bool(kept["complete"])
+            listing.repositories = [str(path) for path in kept["repositories"]]
             listing.top = {str(path): int(number) for path, number in kept["top"].items()}
             listing.led = {str(path): _match(match) for path, match in kept["led"].items()}
             for path, match, mode, number, ctime_ns in kept["found"]:
@@ -118,6 +119,7 @@ class Remembered:
             "root": self._root,
             "since": before.since_ns,
             "complete": listing.complete and len(some) == len(listing.found),
+            "repositories": listing.repositories[:_FOUND_LIMIT],
             "top": dict(itertools.islice(listing.top.items(), _FOUND_LIMIT)),
             "led": dict(itertools.islice(listing.led.items(), _FOUND_LIMIT)),
             "found": some,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from art_core.contracts import Mount, Workspace
 from art_core.listing import DIRECTORIES_LIMIT, Found, Listing, listed
@@ -27,6 +27,8 @@ _NAMES_LIMIT = 3
 _MOVED = ("HEAD", "ORIG_HEAD")
 """What git writes when it goes to another commit."""
 _MODULES = "modules"
+_WORKTREES = ".git/worktrees"
+"""What a command in a worktree writes by itself, in its own directory there."""
 _CLOCK_OF_INODES = 5
 """CLOCK_REALTIME_COARSE (clock_gettime(2)), which Python has no name for."""
 
@@ -41,7 +43,9 @@ class Watch:
         unprotected: Sequence[str],
         env: Mapping[str, str],
         remembered: Remembered | None = None,
+        beside: Sequence[str] = (),
     ) -> None:
+        """`beside` are git directories elsewhere that the sandbox may write."""
         self._workspace = workspace
         self._root = workspace.real
         self._names = watched_names(tuple(patterns))
@@ -55,6 +59,9 @@ class Watch:
         known = told if untold is None else untold.listing
         listing = listed(self._root, self._names, env, known=known, entries=_ENTRIES_AT_START)
         self._before = Before(since_ns, listing) if untold is None else untold
+        others = tuple(pattern for pattern in patterns if pattern != _WORKTREES)
+        self._names_beside = watched_names(others)
+        self._beside = [Before(since_ns, self._look_beside(root)) for root in beside]
         self._given_up = given_up(unprotected, workspace, listing)
         self._protected: list[Protected] = selected(patterns, listing, self._given_up)
         self._there = {one.path for one in self._protected if os.path.lexists(f"{self._root}/{one.path}")}
@@ -80,7 +87,8 @@ class Watch:
         since_ns = time.clock_gettime_ns(_CLOCK_OF_INODES)
         after = listed(self._root, self._names, self._env)
         found = [one for one in changes(self._before, after) if not is_given_up(one.path, self._given_up)]
-        lines = told([one for one in found if not is_read(one.match)])
+        obeyed = [one for one in found if not is_read(one.match)]
+        lines = told([*obeyed, *self._changes_beside()])
         if read := [one.path for one in found if is_read(one.match)]:
             lines.append(f"new or changed, and agents read it as instructions: {_some(read)}")
         if not after.complete:
@@ -93,6 +101,16 @@ class Watch:
             self._remembered.end(Before(since_ns, after))
         self._told = True
         return lines
+
+    def _look_beside(self, root: str) -> Listing:
+        return listed(root, self._names_beside, self._env, known=Listing(root))
+
+    def _changes_beside(self) -> Iterator[Found]:
+        for before in self._beside:
+            root = before.listing.root
+            for one in changes(before, self._look_beside(root)):
+                place = os.path.join(root, one.match.place)
+                yield one._replace(path=os.path.join(root, one.path), match=one.match._replace(place=place))
 
     def _held(self, found: Sequence[Found], after: Listing, *, failed: bool) -> list[str]:
         """What git may have failed at. When it cannot replace a file at a checkout, or add a submodule to its
@@ -136,6 +154,8 @@ def _is_changed(one: Found, before: Before, after: Listing) -> bool:
     if before.listing.complete or one.ctime_ns >= before.since_ns:
         return True
     first, *further = one.path.split("/")
+    if _top(one) == "" and "" in after.repositories and "" not in before.listing.repositories:
+        return True  # What was there became obeyed.
     if before.listing.top.get(first) != after.top.get(first):
         return True
     above = ["/".join((first, *further[:depth])) for depth in range(len(further))]
@@ -168,8 +188,8 @@ def told(found: Sequence[Found]) -> list[str]:
 def _top(one: Found) -> str:
     """The directory of a kind: the git directory, `.vscode` for what is in it, else where a file stands."""
     place, part = one.match.place, one.match.pattern.removeprefix(".git/")
-    if part != one.match.pattern and place.endswith(f"/{part}"):
-        return place.removesuffix(f"/{part}")
+    if part != one.match.pattern and f"/{place}".endswith(f"/{part}"):
+        return place.removesuffix(part).rstrip("/")
     return place if one.path != place else place.rpartition("/")[0]
 
 

@@ -15,31 +15,33 @@ from art_core.contracts import Mount, Origin, Workspace
 from art_core.hosttree import within
 
 _ORIGIN = Origin("the workspace is a linked git worktree")
-_READ_ONLY = ("hooks", "config", "config.worktree", "modules", "info/attributes")
+_READ_ONLY = ("hooks", "config", "config.worktree", "commondir", "modules", "worktrees", "info/attributes")
+_OWN = ("commondir", "gitdir", "config.worktree")
 
 
 def offer(workspace: Workspace) -> list[Mount]:
     """The mounts that git in a linked worktree needs; empty for any other workspace."""
-    found = _directories(workspace)
+    found = directories(workspace)
     if found is None:
         return []
     common, own = found
     top = Mount(source=common, guest=common, writable=True, origin=_ORIGIN)
     mounts = [top]
     fixed = [os.path.join(common, name) for name in _READ_ONLY]
-    fixed += [os.path.join(own, name) for name in ("commondir", "gitdir", "config.worktree")]
+    fixed += [os.path.join(own, name) for name in _OWN]
     present = [path for path in fixed if os.path.lexists(path) and not os.path.islink(path)]
     mounts += [top._replace(source=path, guest=path, writable=False) for path in present]
-    # Renaming a directory away and putting a copy in its place would go around what lies in it.
-    if within(own, common):
-        step = own
-        while step != common:
+    # Of the other worktrees nothing is written: git takes settings from where their commondir leads. Renaming
+    # a directory away and putting a copy in its place would go around what lies in it.
+    step = own
+    while step != common:
+        if step not in present:
             mounts.append(top._replace(source=step, guest=step))
-            step = os.path.dirname(step)
+        step = os.path.dirname(step)
     return mounts
 
 
-def _directories(workspace: Workspace) -> tuple[str, str] | None:
+def directories(workspace: Workspace) -> tuple[str, str] | None:
     """The common directory and the worktree's own, when both sides point at each other."""
     pointer = openat.first_line(workspace.fd, ".git")
     if pointer is None or not pointer.startswith("gitdir: "):

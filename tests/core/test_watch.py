@@ -147,6 +147,15 @@ def test_a_git_directory_that_was_completed_is_named(ws: Workspace, top: Path, k
     assert named(watch) == ["s/g/config"]
 
 
+def test_a_workspace_that_became_a_git_directory_is_told(ws: Workspace, top: Path, kept: Remembered) -> None:
+    repository(top)
+    (top / "HEAD").unlink()
+    assert named(start(ws, kept)) == []
+    watch = start(ws, kept)
+    write(top / "HEAD")
+    assert named(watch) == ["config"]
+
+
 def test_what_is_deep_in_a_tree_too_large_for_the_start_is_not_named(
     ws: Workspace, top: Path, kept: Remembered, monkeypatch: pytest.MonkeyPatch
 ) -> None:

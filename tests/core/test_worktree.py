@@ -47,9 +47,9 @@ def test_the_common_directory_is_offered_writable_with_hooks_and_config_on_top(
     assert found[f"{git_dir}/worktrees/linked/commondir"] is False
 
 
-def test_what_holds_a_read_only_part_is_pinned(linked: Workspace, repository: Path) -> None:
+def test_of_the_worktrees_only_its_own_is_writable(linked: Workspace, repository: Path) -> None:
     found = {mount.guest: mount.writable for mount in offer(linked)}
-    assert found[f"{repository}/.git/worktrees"]
+    assert found[f"{repository}/.git/worktrees"] is False
     assert found[f"{repository}/.git/worktrees/linked"]
 
 

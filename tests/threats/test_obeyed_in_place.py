@@ -198,3 +198,47 @@ def test_agents_instructions_are_work_and_named(plain: Caller, tmp_path: Path) -
         )
         assert done.returncode == 0
         assert b"agents read it as instructions: AGENTS.md, CLAUDE.md" in done.stderr
+
+
+def test_a_worktree_does_not_reach_the_settings_of_another(anybody: Attacker) -> None:
+    """git takes settings from where a worktree's commondir leads; what can be made anew there is named."""
+    repository = anybody.workspace.parent / "repository"
+    repository.mkdir()
+    os.chown(repository, anybody.caller.uid, anybody.caller.gid)
+    of = Attacker(anybody.caller, repository, anybody.options, anybody.variables)
+    git(of, "init", "--quiet")
+    git(of, "commit", "-q", "--allow-empty", "-m", "first")
+    git(of, "config", "core.hooksPath", "hooks")
+    for name in ("one", "two"):
+        git(of, "worktree", "add", "-q", f"../{name}")
+    one = Attacker(anybody.caller, repository.parent / "one", anybody.options, anybody.variables)
+    (one.workspace / "hooks").mkdir()
+    own(one)
+    script = (
+        WORK.replace("set -e", "")
+        + """
+        common=$(git rev-parse --git-common-dir); mine=$(git rev-parse --git-dir)
+        git init -q --bare evil; mv $common/worktrees/two x
+        python3 -c 'import os, sys; os.rename(*sys.argv[1:])' $common/worktrees $common/x
+        echo "$PWD/evil" >$common/worktrees/two/commondir; echo planted >hooks/pre-commit
+        echo x >$common/config.worktree; echo y >$mine/config.worktree; echo "$PWD/evil" >$common/commondir
+        git commit -q --allow-empty -m second && git log --oneline | wc -l
+    """
+    )
+    done = one.shell(script, options=["--trust-binds"])
+    assert (repository / ".git/worktrees/two/commondir").read_text() == "../..\n"
+    assert os.listdir(one.workspace / "hooks") == []
+    for name in ("config.worktree", "worktrees/one/config.worktree", "commondir"):
+        assert f"{repository}/.git/{name}" in done.stderr.decode()
+
+
+def test_work_in_a_worktree_is_not_named(anybody: Attacker) -> None:
+    committed(anybody)
+    tree = anybody.workspace.parent / "tree"
+    git(anybody, "worktree", "add", "-q", tree)
+    done = Attacker(anybody.caller, tree, anybody.options, anybody.variables).shell(
+        WORK + "echo x >new; git add new; git commit -qm second; git log --oneline | wc -l",
+        options=["--trust-binds"],
+    )
+    assert done.stdout == b"2\n", done.stderr
+    assert b"new or changed" not in done.stderr
