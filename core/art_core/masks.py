@@ -200,7 +200,7 @@ def closed_mounts(uid: int, mounts: Sequence[MountLine] | None = None) -> list[s
     """Where FUSE file systems of other users are mounted that only those may look at (fuse(8), allow_other):
     nothing can be shown of them, and even asking what is there fails."""
     found = []
-    for mount in _mounts() if mounts is None else mounts:
+    for mount in host_mounts() if mounts is None else mounts:
         options = mount.options.split(",")
         if mount.type.startswith("fuse") and "allow_other" not in options and f"user_id={uid}" not in options:
             found.append(mount.point)
