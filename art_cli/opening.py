@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 from art_cli.commands.sharing import given, settings_with
 from art_cli.console import note
-from art_core import dirs, known
+from art_core import dirs, known, masks, planted
 from art_core.contracts import Store, Stores, Workspace
 from art_core.errors import PluginError, UsageError, WorkspaceError
 from art_core.files import Files
+from art_core.hosttree import within
 from art_core.plugins import Plugins
 from art_core.settings import Settings
 from art_core.workspace import absolute, open_workspace
@@ -46,7 +47,16 @@ def sides(options: Mapping[str, Any]) -> tuple[Settings, Plugins, str, str]:
     locator = chosen.get("database") or defaults.database or settings.database
     if locator is None:
         raise UsageError("name the database: -d FILE")
+    if "://" not in locator:
+        planted.refuse("--db", locator, workspaces(directory))
     return settings, plugins, directory, locator
+
+
+def workspaces(directory: str) -> list[str]:
+    """The host directory, where it may be one that sandboxes wrote to: not the user's own home."""
+    real = os.path.realpath(absolute(directory))
+    homes = masks.home_directories(os.environ.get("HOME"))
+    return [] if any(within(home, real) for home in homes) else [real]
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import click
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.console import note, printable
 from art_cli.grouping import Group, all_given
-from art_cli.opening import Opened, opened, workspace_of
+from art_cli.opening import Opened, opened, workspace_of, workspaces
 from art_cli.progress import sized
-from art_core import archive
+from art_core import archive, planted
 from art_core.contracts import MAIN
 from art_core.errors import UsageError
 from art_core.files import Files
@@ -100,6 +100,8 @@ def check(as_json: bool, repair: bool, backup: str | None, **options: Any) -> in
             if not as_json:
                 print(f"{number} found" if number else "nothing is wrong")
             return 1 if number else 0
+        if backup is not None:
+            planted.refuse("--backup", backup, workspaces(found.directory), last=True)
         kept = backup or time.strftime(f"{found.locator}-backup-%Y-%m-%dT%H-%M-%S")
         number = _tell(store.repair(os.path.abspath(os.path.expanduser(kept))), as_json)
         left = list(store.check())

@@ -17,6 +17,7 @@ from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.console import complain, note, printable
 from art_cli.grouping import Group, all_given
 from art_cli.opening import Opened, opened, workspace_of
+from art_core import planted
 from art_core.contracts import MAIN, Workspace
 from art_core.errors import UsageError
 from art_core.files import File, Files, HomeReader, guest_path, resolve
@@ -190,7 +191,10 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
     if not inwards:
         if len(sources) > 1 and not os.path.isdir(target):
             raise UsageError(f"{target}: several files go into a directory, and this is none")
-        with _home(chosen) as (home, found, _):
+        with _home(chosen) as (home, found, workspace):
+            if workspace is not None:
+                led_by = target if os.path.isdir(target) else os.path.dirname(target) or "."
+                planted.refuse("TARGET", led_by, [workspace.real])
             for source in sources:
                 copy_out(found.store, home, _guest(source), target, telling.report, recursive=recursive)
         return telling.status
@@ -203,6 +207,9 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
         ):
             if len(sources) > 1 and resolve(writer, path).kind != "dir":
                 raise UsageError(f"{target}: several files go into a directory, and this is none")
+            if workspace is not None:
+                for source in sources:
+                    planted.refuse("SOURCE", source, [workspace.real])
             for source in sources:
                 copy_in(found.store, writer, source, path, telling.report, recursive=recursive)
             writer.commit()

@@ -14,6 +14,7 @@ from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
 from art_cli.comparing import selection
 from art_cli.patterns import both, chooser
 from art_cli.transferring import Telling, carry
+from art_core import planted
 from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError, UsageError
 from art_core.exporting import export
@@ -96,6 +97,7 @@ def command(
         if into is None:
             confirm = Choosing(telling) if patch else None
             return pull(store, at, opened, wishes, telling.report, telling.moved, confirm)
+        planted.refuse("--into", into, [opened.real])
         with empty_directory(into, opened, make=not dry_run) as fd:
             return export(store, at, opened, fd, wishes, telling.report, telling.moved)
 

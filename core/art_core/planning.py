@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core import asking, dirs, environment, known, masks, mounts, views
+from art_core import asking, dirs, environment, known, masks, mounts, planted, views
 from art_core import settings as settings_module
 from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
@@ -82,6 +82,7 @@ class Preparation:
         self._fds.append(self.workspace.fd)
         self.lent: Lent | None = None
         try:
+            self._refuse_links()
             self.lent = asking.lent(self, self.workspace, self._caller_env)
             if self.lent is not None:
                 self.require_capabilities(self.lent.needs(kept=database is not None))
@@ -91,6 +92,21 @@ class Preparation:
         except BaseException:
             self.close()
             raise
+
+    def _refuse_links(self) -> None:
+        """A link in the workspace does not decide what an option opens. Raises UsageError."""
+        options, tops = self.options, [self.workspace.real]
+        if options.trace_log is not None:
+            planted.refuse("--trace-log", options.trace_log, tops, last=True)
+        if self.database is not None and "://" not in self.database:
+            planted.refuse("--db", self.database, tops)
+        for path in options.env_files:
+            planted.refuse("--env-file", path, tops)
+        for option, texts in (("--seed", options.seeds), ("--share", options.shares)):
+            for text in texts:
+                planted.refuse(option, text.partition(":")[0], tops)
+        for path in options.expose:
+            planted.refuse("--expose", path, tops)
 
     def _mounted_home(self, locator: str) -> Overlay:
         from art_core.history import keeps_history

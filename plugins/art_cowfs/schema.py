@@ -47,6 +47,8 @@ FORMAT = 2
 PAGE = 16384
 CHUNK = 65536
 FIRST_INO = 2
+_NO_LINKS = 0x01000000
+"""SQLITE_OPEN_NOFOLLOW: the path was resolved when the store was opened, and no link is in it since."""
 _JOURNAL_TRIES, _JOURNAL_TRY_S = 10, 0.05
 
 TABLES = """
@@ -119,7 +121,7 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
         make_private(path)
     connection = None
     try:
-        connection = Connection(path, flags=flags)
+        connection = Connection(path, flags=flags | _NO_LINKS)
         _prepare(connection, shown, write=write)
         return connection
     except apsw.Error as error:

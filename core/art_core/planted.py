@@ -1,0 +1,50 @@
+"""Links that a sandbox may have put into a workspace, in the way of a path that a user types.
+
+What a workspace holds was written by sandboxes, in direct mode or by a pull: a link in it must not
+decide which file of the host an option opens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from art_core import openat
+from art_core.errors import UsageError
+from art_core.hosttree import within
+
+_LINKS_LIMIT = 40
+"""Links in one path (path_resolution(7))."""
+_OF_THE_KERNEL = ("/dev", "/proc")
+"""/dev/stderr and /dev/fd/N are links that no sandbox can make."""
+
+
+def refuse(option: str, typed: str, tops: Sequence[str], *, last: bool = False) -> None:
+    """Refuse a path that leads through a link which lies in one of the directories; with `last` also one
+    that is a link itself, wherever it lies. Raises UsageError with the way on."""
+    reals = [os.path.realpath(top) for top in tops]
+    todo = openat.parts_of(os.path.abspath(os.path.expanduser(typed)))[::-1]
+    here = "/"
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            here = os.path.dirname(here)
+            continue
+        path = os.path.join(here, part)
+        try:
+            target = os.readlink(path)
+        except OSError:
+            here = path
+            continue
+        links += 1
+        if links > _LINKS_LIMIT:
+            return  # Whoever opens it is told.
+        is_planted = any(within(here, real) for real in reals)
+        is_last = last and not todo and not any(within(here, top) for top in _OF_THE_KERNEL)
+        last = last and bool(todo)
+        if is_planted or is_last:
+            where = ", in a workspace, where a sandbox can put one" if is_planted else ""
+            raise UsageError(f"{option} {typed}: {path} is a link to {target}{where}; name the file itself")
+        todo += openat.parts_of(target)[::-1]
+        here = "/" if target.startswith("/") else here
