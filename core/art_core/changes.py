@@ -6,17 +6,19 @@ and only what changed is held in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from art_core.blocks import Blocks, equal
 from art_core.companions import Databases, databases_beside
 from art_core.contracts import Store, Workspace
-from art_core.deciding import Deciding, Decision, Lost, Verdict, holding
+from art_core.deciding import Decision, Verdict, holding
+from art_core.holding import Holding
 from art_core.hostside import HostTree, checked, same
+from art_core.intending import Intent
 from art_core.transfer import Wishes
-from art_core.trees import Agreed, Entry, TreeReader
+from art_core.trees import Entry, TreeReader
 from art_core.walking import place, together
 
 
@@ -34,7 +36,8 @@ class Change(NamedTuple):
     paths differ for what was renamed.
 
     `what` says it in words: `added`, `deleted`, or any of `renamed`, `type`, `modified` (the contents, or
-    where a link points), `mode`, `attributes` (extended ones) and, alone, `times`. `verdict` and `why` are
+    where a link points), `mode`, `attributes` (extended ones) and, alone, `times`, or `links` where the names
+    of one file became those of several files, or the other way round. `verdict` and `why` are
     what a pull decides: see `deciding.Decision`."""
 
     before: Entry | None
@@ -77,9 +80,7 @@ def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) ->
     """What a pull of `at` would change on the host. Raises ArtError."""
     with store.reader(at, workspace) as tree, HostTree(workspace.fd, databases_beside(store, tree)) as host:
         found = _Found(host_and_point(host, tree))
-        moved_on = _ask(
-            found, tree, host, Deciding(host, wishes, holding(host, tree, workspace, wishes)), wishes
-        )
+        moved_on = _ask(found, tree, host, wishes, holding(host, tree, workspace, wishes))
         yield Compared(found.sides, found.sorted(), moved_on)
 
 
@@ -111,42 +112,25 @@ def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
     return Sides(_Host(host), _Point(tree, host))
 
 
-def _ask(
-    found: _Found, tree: TreeReader, host: HostTree, deciding: Deciding, wishes: Wishes
-) -> list[MovedOn]:
+def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes, held: Holding) -> list[MovedOn]:
     """What a pull would decide; what only the host changed is returned."""
     moved_on = []
-    gone: list[tuple[bytes, Agreed | None, bool]] = []
-    lost = Lost()
-    walk = ((checked(entry.path), entry) for entry in tree.walk())
-    removed = _with_what_is_below(tree.removed(), host)
-    for path, entry, agreed, is_removed in together(walk, tree.agreed(), removed):
-        if entry is None:
-            gone.append((checked(path), agreed, lost.is_lost(path, removed=bool(is_removed))))
-            continue
-        lost.there(entry)
-        if wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
-            decision = deciding.on(entry, agreed)
-            if decision.verdict == "agreed" and agreed is not None:
-                present = host.find(path)
-                if not same(present, agreed):
-                    moved_on.append(MovedOn(path, "removed" if present is None else "changed"))
-            elif decision.verdict != "alike":
-                found.add(decision.present, entry, decision=decision)
-    for path, agreed, is_lost in reversed(gone):
-        decision = deciding.on_removal(path, agreed, lost=is_lost)
-        present = decision.present
-        if present is not None and (wishes.chosen is None or wishes.chosen(path, present.kind == "dir")):
-            number = 0 if agreed is None else agreed.ino
-            found.add(present, None, number, path, decision)
+
+    def unchanged(decision: Decision) -> None:
+        present, agreed = host.find(decision.path), decision.agreed
+        if agreed is not None and not same(present, agreed):
+            moved_on.append(MovedOn(decision.path, "removed" if present is None else "changed"))
+
+    with Intent(tree, host, wishes, held, unchanged=unchanged) as intent:
+        intent.decide(tree.agreed())
+        for decision in intent.puts():
+            if decision.verdict != "alike":
+                found.add(decision.present, decision.entry, decision=decision)
+        for decision in intent.removals():
+            number = 0 if decision.agreed is None else decision.agreed.ino
+            if decision.present is not None:
+                found.add(decision.present, None, number, decision.path, decision)
     return moved_on
-
-
-def _with_what_is_below(removed: Iterable[bytes], host: HostTree) -> Iterator[tuple[bytes, bool]]:
-    for path in removed:
-        yield path, True
-        for below, _ in host.below(checked(path)):
-            yield below, True
 
 
 def all_of(tree: TreeReader, host: HostTree) -> Iterator[tuple[bytes, Entry]]:
@@ -187,6 +171,8 @@ class _Found:
     ) -> None:
         """`number` and `lower` tell what was deleted when it is found again under another name."""
         what = what_changed(before, after, self.sides)
+        if not what and decision is not None and decision.verdict != "alike":
+            what = ("links",)  # The names of one file became those of two, or the other way round.
         if not what:
             return
         change = Change(before, after, what)

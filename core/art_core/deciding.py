@@ -6,17 +6,20 @@ import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from art_core.blocks import equal
 from art_core.companions import told
 from art_core.contracts import Workspace
 from art_core.holding import Holding
-from art_core.hostside import HostTree, alike, same
+from art_core.hostside import SETUID, HostTree, Unreadable, same
 from art_core.obeyed import Match, names_of
+from art_core.surveying import Above, Found
 from art_core.transfer import Wishes
 from art_core.trees import Agreed, Entry, Kind, TreeReader
 
-Verdict = Literal["agreed", "alike", "carry", "accept", "remove", "gone", "protected", "conflict"]
+Verdict = Literal["agreed", "alike", "carry", "accept", "remove", "gone", "unseen", "protected", "conflict"]
 """`agreed`: the sandbox did not change it since both sides were the same. `alike`: both have the same by
-now. `accept`: carry it, with what the host has now for the rest of it. `gone`: removed on both sides."""
+now. `accept`: carry it, with what the host has now for the rest of it. `gone`: removed on both sides.
+`unseen`: the host made it where the sandbox could not see it, and it stays."""
 
 
 class Decision(NamedTuple):
@@ -35,49 +38,68 @@ MOVED_ON = (
     "the host changed it or removed it after the sandbox had changed a part of it; --accept-host takes "
     "what the host has now for the rest"
 )
+NOT_CHOSEN = "renamed in the sandbox; left, because the new name was not chosen"
+NOT_CARRIED = "renamed in the sandbox; left, because the new name could not be carried"
+_LATER = "made on the host after the sandbox had removed the directory"
 
 
 class Deciding:
     """Decides for one pull: first on what the store holds, then on what was removed."""
 
-    def __init__(self, host: HostTree, wishes: Wishes, holding: Holding) -> None:
+    def __init__(self, tree: TreeReader, host: HostTree, wishes: Wishes, holding: Holding) -> None:
+        self._tree = tree
         self._host = host
         self._wishes = wishes
         self._holding = holding
-        self.incomplete = False
-        """Whether something is not carried that may need a file which is to be removed: what a partial
-        file has of the host's can lie at another name."""
-        self._needed: set[bytes] = set()
-        """Paths of the host where what was not chosen came from."""
         self._kept_out: tuple[bytes, str] = b"", ""
         """A directory that may not stand in the place of something, and why."""
+        self.readers: dict[bytes, set[bytes]] = {}
+        """Paths of the host, and what has its contents from there at another path of the store."""
+        self._needed: dict[bytes, str] = {}
+        """Paths of the host that what is not carried comes from, and why it is not."""
+        self._of_number: dict[int, tuple[int, int]] = {}
+        self._of_identity: dict[tuple[int, int], int] = {}
+        """Which file of the host, by device and number, has the names of which file of the store."""
 
-    def left(self, entry: Entry, agreed: Agreed | None) -> None:
-        """The entry was not chosen: what it was before its rename stays on the host."""
+    def left(self, entry: Entry, agreed: Agreed | None, why: str = NOT_CHOSEN) -> None:
+        """The entry is not carried: what it was before its rename stays on the host."""
         unchanged = agreed is not None and _is_agreed(entry, agreed)
-        if entry.lower is not None and entry.lower != entry.path and not unchanged:
-            self._needed.add(entry.lower)
+        if entry.lower is not None and entry.lower != entry.path and entry.kind != "dir" and not unchanged:
+            self._needed.setdefault(entry.lower, why)
+            self.reads(entry)
 
-    def on(self, entry: Entry, agreed: Agreed | None) -> Decision:
-        """On what the store holds."""
+    def reads(self, entry: Entry) -> None:
+        """Where it comes from has to stay until it was read."""
+        if entry.partial and entry.lower is not None and entry.lower != entry.path:
+            self.readers.setdefault(entry.lower, set()).add(entry.path)
+
+    def on(self, entry: Entry, agreed: Agreed | None, hidden: Above | None = None) -> Decision:
+        """On what the store holds; `hidden` by a directory that hides what the host has there."""
         if agreed is not None and _is_agreed(entry, agreed):
-            return Decision(entry.path, entry, agreed, None, "agreed")
+            if not entry.partial or entry.lower == entry.path:
+                return Decision(entry.path, entry, agreed, None, "agreed")
+            present = self._host.find(entry.path)
+            is_same = present is not None and same(present, agreed)
+            return Decision(entry.path, entry, agreed, present, "alike" if is_same else "agreed")
         present = self._host.find(entry.path)
-        verdict, why = self._verdict(entry, present, agreed)
-        self.incomplete = self.incomplete or (verdict == "conflict" and entry.partial)
+        verdict, why = self._verdict(entry, present, agreed, hidden)
+        if verdict in ("conflict", "protected"):
+            self.left(entry, agreed, NOT_CARRIED)
         return Decision(entry.path, entry, agreed, present, verdict, why)
 
-    def _verdict(self, entry: Entry, present: Entry | None, agreed: Agreed | None) -> tuple[Verdict, str]:
+    def _verdict(
+        self, entry: Entry, present: Entry | None, agreed: Agreed | None, hidden: Above | None
+    ) -> tuple[Verdict, str]:
         owner = self._host.database_of(entry.path)
         if owner is not None:
             return "protected", told(owner)
         if held := self._held(entry.path, entry.kind, present):
             return "protected", f"{held}; --protected carries it, too"
+        if present is not None and self._is_alike(entry, present):
+            return "alike", ""
         if _has_moved_on(entry, present):
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
-        if not self._wishes.force and (why := _why_not(entry, present, agreed)):
-            if present is not None and alike(present, entry):
-                return "alike", ""
+        if not self._wishes.force and (why := _why_not(entry, present, agreed, hidden)):
             return "conflict", why
         return "carry", ""
 
@@ -97,56 +119,77 @@ class Deciding:
         self._kept_out = path, f"{held.by} {held.does}"
         return self._kept_out[1]
 
-    def on_removal(self, path: bytes, agreed: Agreed | None, *, lost: bool = False) -> Decision:
-        """On what the sandbox removed, or lost: see `Lost`."""
-        present = self._host.find(path)
-        verdict: Verdict = "remove"
-        why = ""
+    def _is_alike(self, entry: Entry, present: Entry) -> bool:
+        """Whether both sides have the same file by now."""
+        mode = entry.mode if self._wishes.keep_setuid else entry.mode & ~SETUID
+        if entry.kind != present.kind:
+            return False
+        if entry.kind == "dir":
+            return mode == present.mode
+        if entry.kind == "link":
+            return (entry.target, entry.mtime_ns) == (present.target, present.mtime_ns)
+        if (entry.size, entry.mtime_ns, mode) != (present.size, present.mtime_ns, present.mode):
+            return False
+        if not self._has_the_names(entry, present):
+            return False
+        if _has_moved_on(entry, present):
+            return True  # A pull that was killed had carried it: what the rest was is nowhere else any more.
+        try:
+            same_contents = equal(self._tree.blocks(entry), self._host.blocks(present))
+        except OSError:
+            return False
+        return same_contents and dict(entry.xattrs) == self._host.xattrs(entry.path)
+
+    def _has_the_names(self, entry: Entry, present: Entry) -> bool:
+        """Whether the host's file has the further names that the store's has."""
+        if (entry.nlink > 1) != (present.nlink > 1):
+            return False
+        identity = self._host.links.get(entry.path)
+        if identity is None:
+            return True
+        as_numbered = self._of_number.setdefault(entry.ino, identity) == identity
+        return self._of_identity.setdefault(identity, entry.ino) == entry.ino and as_numbered
+
+    def on_hidden(self, found: Found) -> Decision:
+        """On what the store does not hold, and nothing of the host's shows there either."""
+        path, agreed = found.path, found.agreed
+        present = self._host.find(path) if found.present is None else found.present
+        if isinstance(present, Unreadable):
+            why = "removed in the sandbox; it is no file, directory or link"
+            return Decision(path, None, agreed, None, "conflict", why)
         if present is None:
-            verdict = "gone"
-        elif (owner := self._host.database_of(path)) is not None:
-            verdict, why = "protected", told(owner)
-        elif self.incomplete:
-            why = "removed in the sandbox; left, because not everything else could be carried"
-        elif path in self._needed:
-            why = "renamed in the sandbox; left, because the new name was not chosen"
-        elif held := self._held(path, present.kind, present):
+            return Decision(path, None, agreed, None, "gone")
+        if (owner := self._host.database_of(path)) is not None:
+            return Decision(path, None, agreed, present, "protected", told(owner))
+        verdict, why = self._verdict_on_hidden(found, present)
+        if verdict == "remove" and path in self._needed:
+            verdict, why = "conflict", self._needed[path]
+        if verdict != "unseen" and (held := self._held(path, present.kind, present)):
             verdict, why = "protected", f"{held}; --protected removes it, too"
-        elif lost and not self._wishes.force:
-            why = "gone in the sandbox, because the host removed what was renamed to it there"
-        elif not self._wishes.force and (agreed is None or not same(present, agreed)):
-            unknown = "never pushed" if agreed is None else "changed on the host"
-            why = f"removed in the sandbox, and {unknown}"
-        if why and verdict == "remove":
-            verdict = "conflict"
         return Decision(path, None, agreed, present, verdict, why)
 
+    def _verdict_on_hidden(self, found: Found, present: Entry) -> tuple[Verdict, str]:
+        agreed, hidden, force = found.agreed, found.hidden, self._wishes.force
+        if hidden is None and not found.removed:
+            return "unseen", ""  # It shows.
+        if hidden is not None and hidden.elsewhere and not found.removed and agreed is not None:
+            why = "gone in the sandbox, because the host removed what was renamed to it there"
+            return ("remove", "") if force else ("conflict", why)
+        if agreed is not None:
+            is_same = same(present, agreed)
+            why = "removed in the sandbox, and changed on the host"
+            return ("remove", "") if is_same or force else ("conflict", why)
+        if hidden is not None and not _was_seen(present, hidden):
+            return ("conflict", _LATER) if hidden.gone else ("unseen", "")
+        return ("remove", "") if force else ("conflict", "removed in the sandbox, and never pushed")
 
-class Lost:
-    """Tells what the sandbox removed from what it cannot show any more: a directory that it renamed shows
-    the host's at the old place, and that goes when the host removes it there."""
 
-    def __init__(self) -> None:
-        self._above: list[tuple[bytes, bool]] = []
-        """The directories above the present path, and whether they show another place of the host."""
-
-    def there(self, entry: Entry) -> None:
-        """Go on to what the store holds."""
-        self._leave(entry.path)
-        if entry.kind == "dir":
-            self._above.append((entry.path, entry.lower not in (None, entry.path)))
-
-    def is_lost(self, path: bytes, *, removed: bool) -> bool:
-        """Go on to what it does not hold. `removed`: the store says that it was."""
-        self._leave(path)
-        lost = not removed and (path.rpartition(b"/")[0], True) in self._above[-1:]
-        if lost:
-            self._above.append((path, True))
-        return lost
-
-    def _leave(self, path: bytes) -> None:
-        while self._above and not path.startswith(self._above[-1][0] + b"/"):
-            self._above.pop()
+def _was_seen(present: Entry, hidden: Above) -> bool:
+    """Whether the sandbox removed it with the directory that hides it. What is in a directory decides on
+    that; a file was there before when nothing changed it since."""
+    if not hidden.seen_ns:
+        return False
+    return present.kind == "dir" or present.version < hidden.seen_ns
 
 
 class _Both:
@@ -187,9 +230,11 @@ def _is_agreed(entry: Entry, agreed: Agreed) -> bool:
     return (entry.ino, entry.version) == (agreed.ino, agreed.version)
 
 
-def _why_not(entry: Entry, present: Entry | None, agreed: Agreed | None) -> str:
+def _why_not(entry: Entry, present: Entry | None, agreed: Agreed | None, hidden: Above | None) -> str:
     """Why the store's entry must not cover the host's; empty when it may."""
     if agreed is not None:
+        if present is not None and present.kind == entry.kind == agreed.kind == "dir":
+            return "" if present.mode == agreed.mode else "its mode changed on the host and in the sandbox"
         if same(present, agreed) or (present is not None and present.kind == entry.kind == "dir"):
             return ""
         gone = "removed" if present is None else "changed"
@@ -197,5 +242,9 @@ def _why_not(entry: Entry, present: Entry | None, agreed: Agreed | None) -> str:
     if present is None or present.kind == entry.kind == "dir":
         return ""
     if entry.origin == (present.size, present.mtime_ns):
+        return ""
+    if present.kind == "dir" and entry.seen_ns:
+        return ""  # What is in it decides.
+    if hidden is not None and _was_seen(present, hidden):
         return ""
     return "made or changed on the host and in the sandbox"

@@ -12,7 +12,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from art_core import bounds, openat
 from art_core.companions import Databases, told
@@ -21,7 +22,7 @@ from art_core.trees import Agreed, Entry, Kind
 
 _BLOCK = 1 << 20
 _TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")
-_SETUID = stat.S_ISUID | stat.S_ISGID
+SETUID = stat.S_ISUID | stat.S_ISGID
 
 
 def checked(path: bytes) -> bytes:
@@ -50,6 +51,20 @@ def same(found: Entry | None, agreed: Agreed) -> bool:
     return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
 
 
+class Changed(OSError):
+    """The host has something else at a path than what was decided on."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EBUSY, "the host changed it meanwhile")
+
+
+class Staged(NamedTuple):
+    """A whole file under a temporary name, and the directory that it is in."""
+
+    directory: bytes
+    name: bytes
+
+
 def alike(host: Entry, kept: Entry) -> bool:
     """Whether both sides have the same file already, by size and time to the nanosecond: a transfer that
     was killed had carried it."""
@@ -62,13 +77,21 @@ def _temporary(name: bytes) -> bytes:
     return b".art-pull-%d-%s" % (os.getpid(), name[:200])
 
 
-def _clear(directory: int) -> None:
+def _clear(directory: int, kept: Collection[bytes] = ()) -> None:
     """Remove what a pull that was killed has left."""
     for name in os.listdir(f"/proc/self/fd/{directory}"):
         left = _TEMPORARY.match(os.fsencode(name))
-        if left and (int(left[1]) == os.getpid() or not os.path.exists(f"/proc/{int(left[1])}")):
+        if (
+            left
+            and os.fsencode(name) not in kept
+            and (int(left[1]) == os.getpid() or not os.path.exists(f"/proc/{int(left[1])}"))
+        ):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=directory)
+
+
+def _state(entry: Entry) -> tuple[object, ...]:
+    return entry.size, entry.mtime_ns, entry.mode, entry.target
 
 
 class Unreadable:
@@ -90,6 +113,8 @@ class HostTree:
         """The directory that was worked in last, and a descriptor of it."""
         self._cleared: list[bytes] = []
         """The directories above the last one, and it, where nothing is left of a killed pull."""
+        self._staged: set[bytes] = set()
+        """Temporary names of files that are whole."""
 
     def __enter__(self) -> HostTree:
         return self
@@ -148,6 +173,7 @@ class HostTree:
             mtime_ns=bounds.time_ns(found.st_mtime_ns),
             target=os.readlink(name, dir_fd=fd) if kind == "link" else b"",
             nlink=found.st_nlink,
+            version=found.st_ctime_ns,
         )
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
@@ -166,7 +192,7 @@ class HostTree:
         while self._cleared and not (above + b"/").startswith(self._cleared[-1] + b"/") and self._cleared[-1]:
             self._cleared.pop()
         if above not in self._cleared[-1:]:
-            _clear(fd)
+            _clear(fd, self._staged)
             self._cleared.append(above)
         return fd, name
 
@@ -217,22 +243,27 @@ class HostTree:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False) -> Entry:
-        """Make the path this entry, in the place of what is there; return it as it is now. Raises OSError."""
+    def put(
+        self,
+        entry: Entry,
+        blocks: Iterator[tuple[int, bytes]],
+        *,
+        keep_setuid: bool = False,
+        ready: Callable[[], None] = lambda: None,
+    ) -> Entry:
+        """Make the path this entry, in the place of what is there; return it as it is now. `ready` is called
+        when it is whole, just before it appears. Raises OSError."""
         self._refuse_databases(entry.path)
-        mode = entry.mode if keep_setuid else entry.mode & ~_SETUID
+        mode = entry.mode if keep_setuid else entry.mode & ~SETUID
         fd, name = self._cleared_parent(entry.path)
         if entry.kind == "dir":
+            ready()
             self._put_directory(fd, name, mode)
         else:
             temporary = _temporary(name)
             try:
-                if entry.kind == "link":
-                    os.symlink(entry.target, temporary, dir_fd=fd)
-                    times = entry.mtime_ns, entry.mtime_ns
-                    os.utime(temporary, ns=times, dir_fd=fd, follow_symlinks=False)
-                else:
-                    self._write(fd, temporary, entry, mode, blocks)
+                self._make(fd, temporary, entry, mode, blocks)
+                ready()
                 self._take_place(fd, temporary, name)
             except BaseException:
                 with contextlib.suppress(FileNotFoundError):
@@ -241,6 +272,62 @@ class HostTree:
         made = self._entry(fd, name, entry.path, os.lstat(name, dir_fd=fd))
         assert made is not None
         return made
+
+    def _make(
+        self, fd: int, name: bytes, entry: Entry, mode: int, blocks: Iterator[tuple[int, bytes]]
+    ) -> None:
+        if entry.kind == "link":
+            os.symlink(entry.target, name, dir_fd=fd)
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
+        else:
+            self._write(fd, name, entry, mode, blocks)
+
+    def stage(
+        self, entry: Entry, blocks: Iterator[tuple[int, bytes]], *, keep_setuid: bool = False
+    ) -> Staged:
+        """Write a file under a temporary name, as near to its path as the host can. Raises OSError."""
+        above, _, name = entry.path.rpartition(b"/")
+        while above and ((found := self.find(above)) is None or found.kind != "dir"):
+            above = above.rpartition(b"/")[0]
+        fd, _ = self._cleared_parent(above + b"/x" if above else b"x")
+        temporary = _temporary(b"%d-%s" % (len(self._staged), name))
+        self._staged.add(temporary)
+        try:
+            mode = entry.mode if keep_setuid else entry.mode & ~SETUID
+            self._make(fd, temporary, entry, mode, blocks)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=fd)
+            raise
+        return Staged(above, temporary)
+
+    def place(self, path: bytes, staged: Staged, ready: Callable[[], None] = lambda: None) -> Entry:
+        """Give a staged file its place. Raises OSError."""
+        found, _ = self._parent(staged.directory + b"/x" if staged.directory else b"x")
+        source = os.dup(found)
+        try:
+            fd, name = self._cleared_parent(path)
+            ready()
+            try:
+                self._take_place(fd, staged.name, name, source)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(staged.name, dir_fd=source)
+                raise
+        finally:
+            os.close(source)
+        made = self._entry(fd, name, path, os.lstat(name, dir_fd=fd))
+        assert made is not None
+        return made
+
+    def expect(self, path: bytes, present: Entry | None) -> None:
+        """See that there is still what was seen. Raises Changed."""
+        found = self.find(path)
+        if found is None or present is None:
+            if found is not present:
+                raise Changed
+        elif found.kind != present.kind or (found.kind != "dir" and _state(found) != _state(present)):
+            raise Changed
 
     def _put_directory(self, fd: int, name: bytes, mode: int) -> None:
         try:
@@ -276,15 +363,16 @@ class HostTree:
             os.fchmod(file.fileno(), mode)
             os.utime(file.fileno(), ns=(entry.mtime_ns, entry.mtime_ns))
 
-    def _take_place(self, fd: int, temporary: bytes, name: bytes) -> None:
+    def _take_place(self, fd: int, temporary: bytes, name: bytes, source: int = -1) -> None:
         """An empty directory gives way to a file; a full one does not (ENOTEMPTY)."""
+        source = fd if source < 0 else source
         try:
-            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+            os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=fd)
         except IsADirectoryError:
             os.rmdir(name, dir_fd=fd)
-            os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+            os.rename(temporary, name, src_dir_fd=source, dst_dir_fd=fd)
 
-    def link(self, path: bytes, to: bytes) -> Entry:
+    def link(self, path: bytes, to: bytes, ready: Callable[[], None] = lambda: None) -> Entry:
         """Make the path a further name of another one. Raises OSError."""
         self._refuse_databases(path)
         found, first = self._parent(to)
@@ -296,6 +384,7 @@ class HostTree:
         finally:
             os.close(source)
         try:
+            ready()
             self._take_place(fd, temporary, name)
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -314,6 +403,15 @@ class HostTree:
             sync_file_system(top)
         finally:
             os.close(top)
+
+    def set_mode(self, path: bytes, mode: int) -> None:
+        """A directory's mode, once all that is in it was written. Raises OSError."""
+        parent, name = self._parent(path)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        try:
+            os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
 
     def set_time(self, path: bytes, mtime_ns: int) -> None:
         """A directory's time, once all that is in it was written."""

@@ -1,20 +1,29 @@
-"""Pull: carrying a store's workspace to the host."""
+"""Pull: carrying a store's workspace to the host.
+
+First all is decided, from what was agreed on, what the store has and what the host has. Then the store gets
+names of its own for what it only shows, what changes no other part's source is carried, then what does, then
+what the sandbox removed is removed; and what is the same on both sides is agreed on as it goes.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 
 from art_core.companions import databases_beside
 from art_core.contracts import Store, Workspace
-from art_core.deciding import MOVED_ON, Deciding, Decision, Lost, holding
-from art_core.hostside import HostTree, checked
+from art_core.deciding import MOVED_ON, Decision, holding
+from art_core.hostside import SETUID, Changed, HostTree, Staged
+from art_core.intending import Confirm, Intent
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
-from art_core.trees import Agreed, Entry, TreeReader
-from art_core.walking import Backwards, together
+from art_core.trees import Entry
+from art_core.untangling import Tangle, above_all
+from art_core.walking import Backwards
+from art_core.workspace import alone_with
 
-Confirm = Callable[[Decision, HostTree, TreeReader], bool]
-"""Asked before something is carried or removed, with both sides of it."""
+_AT_ONCE = 1000
+_WRITABLE = 0o700
 
 
 def pull(
@@ -27,205 +36,300 @@ def pull(
     confirm: Confirm | None = None,
 ) -> Totals:
     """Carry the store's workspace to the host. Raises ArtError; conflicts are counted."""
-    with (
-        store.reader(branch, workspace) as tree,
-        HostTree(workspace.fd, databases_beside(store, tree)) as host,
-        Backwards[tuple[bytes, Agreed | None, bool]]() as gone,
-        Backwards[tuple[bytes, int]]() as times,
-        Transfer(tree, wishes, report, moved, host.sync) as transfer,
-    ):
-        deciding = Deciding(host, wishes, holding(host, tree, workspace, wishes))
-        pulling = _Pulling(transfer, host, deciding, confirm)
-        walk = ((checked(entry.path), entry) for entry in tree.walk())
-        removed = ((path, True) for path in tree.removed())
-        lost = Lost()
-        for path, entry, agreed, is_removed in together(walk, transfer.agreed(), removed):
-            if entry is None:
-                gone.put((path, agreed, lost.is_lost(path, removed=bool(is_removed))))
-                continue
-            lost.there(entry)
-            if pulling.one(entry, agreed) and entry.kind == "dir":
-                times.put((path, entry.mtime_ns))
-        pulling.end()
-        for path, agreed, is_lost in gone:
-            pulling.removal(checked(path), agreed, lost=is_lost)
+    with ExitStack() as opened:
         if not wishes.dry_run:
-            for path, mtime_ns in times:
-                host.set_time(path, mtime_ns)
+            opened.enter_context(alone_with(workspace))
+        tree = opened.enter_context(store.reader(branch, workspace))
+        host = opened.enter_context(HostTree(workspace.fd, databases_beside(store, tree)))
+        transfer = opened.enter_context(Transfer(tree, wishes, report, moved, host.sync))
+
+        def unchanged(decision: Decision) -> None:
+            assert decision.entry is not None
+            transfer.unchanged(decision.entry)
+
+        held = holding(host, tree, workspace, wishes)
+        intent = opened.enter_context(Intent(tree, host, wishes, held, confirm, unchanged))
+        intent.decide(transfer.agreed())
+        transfer.totals.left = intent.not_taken
+        pulling = _Pulling(transfer, host, intent)
+        if wishes.dry_run:
+            pulling.tell()
+        else:
+            with pulling:
+                pulling.run()
         return transfer.totals
 
 
-class _Above:
-    """A directory that is made when something in it is carried, or when it is empty and chosen."""
-
-    def __init__(self, entry: Entry, agreed: Agreed | None, decision: Decision | None) -> None:
-        """`decision` is there when the directory itself may be asked for."""
-        self.entry = entry
-        self.agreed = agreed
-        self.decision = decision
-
-
 class _Pulling:
-    """Does what was decided, to what was chosen."""
+    """Does what was decided."""
 
-    def __init__(
-        self, transfer: Transfer, host: HostTree, deciding: Deciding, confirm: Confirm | None
-    ) -> None:
+    def __init__(self, transfer: Transfer, host: HostTree, intent: Intent) -> None:
         self._transfer = transfer
         self._wishes = transfer.wishes
         self._host = host
-        self._confirm = confirm
-        self._deciding = deciding
-        self._names: dict[int, bytes] = {}
-        """Where a file of several names stands on the host already, by its number."""
-        self._above: list[_Above] = []
-        """The directories above the present path that were not carried."""
-        self._left = self._gone = b""
-        """The last paths that were to be removed: one that was left, and one that was removed."""
+        self._intent = intent
+        self._readers = intent.readers
+        self._sources = frozenset(intent.readers)
+        """What is not carried yet from a path of the host to elsewhere."""
+        self._names = intent.names
+        self._secured: dict[bytes, Entry] = {}
+        """What was loose, as the store has it now."""
+        self._unsecured: set[bytes] = set()
+        """Directories in which something is loose."""
+        self._staged: dict[bytes, Staged | OSError] = {}
+        """What was read before its turn, or why it was not."""
+        self._fresh: set[bytes] = set()
+        """Paths of the host that the store may still read from, until what was done is remembered."""
+        self._made = Backwards[tuple[Entry, bool]]()
+        """Directories that were carried or are alike; whether their modes are still to be set."""
 
-    def one(self, entry: Entry, agreed: Agreed | None) -> bool:
-        """Carry one entry; False when there was nothing to do, or it was not chosen, or is a conflict."""
-        self._leave_above(entry.path)
-        directory = entry.kind == "dir"
-        if not self._is_chosen(entry.path, directory):
-            if directory:
-                self._above.append(_Above(entry, agreed, None))
-            else:
-                self._deciding.left(entry, agreed)
+    def __enter__(self) -> _Pulling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.__exit__()
+
+    def tell(self) -> None:
+        """What would be done."""
+        for decision in self._intent.puts():
+            if not self._is_told(decision):
+                assert decision.entry is not None
+                self._transfer.carried(decision.entry)
+        for decision in self._intent.removals():
+            if not self._is_told(decision) and decision.verdict == "remove":
+                self._transfer.removed(decision.path)
+
+    def run(self) -> None:
+        turned = frozenset(self._intent.turned)
+        tangled = []
+        self._secure()
+        for decision in self._intent.puts():
+            if self._is_tangled(decision, turned):
+                tangled.append(decision)
+            elif not self._is_told(decision):
+                self._put(decision)
+        if tangled:
+            tangled += (one for one in self._intent.removals() if self._is_tangled(one, turned))
+            self._untangle(tangled)
+        for decision in self._intent.removals():
+            if not self._is_tangled(decision, turned) and not self._is_told(decision):
+                self._remove(decision)
+        self._finish()
+
+    def _is_tangled(self, decision: Decision, turned: frozenset[bytes]) -> bool:
+        """Whether it has to wait, or others for it."""
+        if decision.verdict not in ("carry", "accept", "remove"):
             return False
-        decision = self._deciding.on(entry, agreed)
-        if decision.verdict in ("carry", "accept"):
-            if directory and self._confirm is not None and not _changes_mode(decision):
-                self._above.append(_Above(entry, agreed, decision))
-                return False
-            if not self._is_confirmed(decision):
-                if directory:
-                    self._above.append(_Above(entry, agreed, None))
-                return False
-            self._make_above()
-        return self._do(decision, entry)
-
-    def _is_chosen(self, path: bytes, directory: bool) -> bool:
-        return self._wishes.chosen is None or self._wishes.chosen(path, directory)
-
-    def _is_confirmed(self, decision: Decision) -> bool:
-        if self._confirm is None or self._confirm(decision, self._host, self._transfer.tree):
+        path = decision.path
+        if decision.entry is not None and (path in self._sources or path in turned):
             return True
-        self._transfer.totals.left += 1
-        if decision.entry is not None:
-            self._deciding.left(decision.entry, decision.agreed)
-        return False
+        return bool(turned) and any(above in turned for above in above_all(path))
 
-    def _leave_above(self, path: bytes) -> None:
-        """Go on to a path: what it is not in was empty, when nothing was asked of it meanwhile."""
-        while self._above and not path.startswith(self._above[-1].entry.path + b"/"):
-            decision = self._above[-1].decision
-            if decision is not None and decision.present is None and self._is_confirmed(decision):
-                self._make_above()
-            else:
-                self._above.pop()
-        if self._above:
-            self._above[-1].decision = None
-
-    def end(self) -> None:
-        """Everything was walked."""
-        self._leave_above(b"\0")
-
-    def _make_above(self) -> None:
-        """The directories that something chosen is to be in, where the host lacks them."""
-        for above in self._above:
-            decision = self._deciding.on(above.entry, above.agreed)
-            is_there = decision.present is not None and decision.present.kind == "dir"
-            if decision.verdict == "carry" and not is_there:
-                self._do(decision, above.entry)
-        self._above.clear()
-
-    def _do(self, decision: Decision, entry: Entry) -> bool:
-        transfer = self._transfer
-        several = entry.nlink > 1 and entry.kind == "file"
-        if decision.verdict in ("agreed", "alike"):
-            if decision.verdict == "alike":
-                transfer.agree(entry.path, decision.present, entry)
-            elif several:
-                self._names.setdefault(entry.ino, entry.path)
-            transfer.unchanged(entry)
+    def _is_told(self, decision: Decision) -> bool:
+        """Tell what nothing is to be done for; whether it is that."""
+        transfer, path = self._transfer, decision.path
+        if decision.verdict == "alike":
+            assert decision.entry is not None
+            self._agree(decision, decision.present)
+            transfer.unchanged(decision.entry)
+        elif decision.verdict == "protected":
+            transfer.skipped(path, decision.why)
+        elif decision.verdict == "conflict":
+            transfer.conflict(path, decision.why)
+        elif decision.verdict == "gone":
+            transfer.agree(path, None, None)
+        else:
             return False
-        if decision.verdict == "protected":
-            transfer.skipped(entry.path, decision.why)
-            return False
-        if decision.verdict == "conflict":
-            transfer.conflict(entry.path, decision.why)
-            return False
-        if self._wishes.dry_run:
-            transfer.carried(entry)
-            return True
-        if decision.verdict == "accept" and decision.present is not None:
-            transfer.tree.accept(entry, decision.present.size, decision.present.mtime_ns)
+        return True
+
+    # --- what the store holds ------------------------------------------------------------------
+
+    def _secure(self) -> None:
+        """The store gets names for what it shows of the host elsewhere."""
+        part: list[Entry] = []
+        for entry in self._intent.loose:
+            part.append(entry)
+            if len(part) >= _AT_ONCE:
+                self._secure_some(part)
+                part = []
+        self._secure_some(part)
+        elsewhere = [one for one in self._intent.opaque if one.lower is not None]
+        self._join((one for one in elsewhere if one.path not in self._unsecured), shows=False)
+
+    def _join(self, directories: Iterable[Entry], *, shows: bool) -> None:
+        known = [self._secured.get(one.path, one) for one in directories]
+        if known:
+            self._transfer.tree.join(known, shows=shows)
+
+    def _secure_some(self, part: list[Entry]) -> None:
+        found = self._transfer.tree.secure(part, contents=False) if part else {}
+        self._secured |= found
+        for entry in part:
+            if entry.path not in found:
+                self._unsecured.add(entry.path.rpartition(b"/")[0])
+
+    def _put(self, decision: Decision) -> None:
+        entry = decision.entry
+        assert entry is not None
         try:
-            if several and entry.ino in self._names:
-                made = self._host.link(entry.path, self._names[entry.ino])
-            else:
-                blocks = transfer.counted(transfer.tree.blocks(entry))
-                made = self._host.put(entry, blocks, keep_setuid=self._wishes.keep_setuid)
+            self._make_free(decision.path)
+            made = self._made_of(decision, entry)
+        except Changed:
+            self._decide_again(decision)
+            return
         except OSError as error:
             self._not_written(entry, error)
-            return False
-        if several:
+            return
+        if entry.nlink > 1 and entry.kind == "file":
             self._names.setdefault(entry.ino, entry.path)
-        transfer.agree(entry.path, made, entry)
-        transfer.carried(entry)
-        return True
+        self._agree(decision, made)
+        self._was_read(entry)
+        self._transfer.carried(entry)
+
+    def _made_of(self, decision: Decision, entry: Entry) -> Entry:
+        transfer, path = self._transfer, decision.path
+
+        def ready() -> None:
+            self._host.expect(path, decision.present)
+
+        if decision.verdict == "accept" and decision.present is not None:
+            transfer.tree.accept(entry, decision.present.size, decision.present.mtime_ns)
+        if entry.nlink > 1 and entry.kind == "file" and entry.ino in self._names:
+            return self._host.link(path, self._names[entry.ino], ready)
+        if path in self._staged:
+            staged = self._staged.pop(path)
+            if isinstance(staged, OSError):
+                raise staged
+            return self._host.place(path, staged, ready)
+        wanted = entry._replace(mode=entry.mode | _WRITABLE) if entry.kind == "dir" else entry
+        return self._host.put(wanted, self._blocks(entry), keep_setuid=self._wishes.keep_setuid, ready=ready)
+
+    def _blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        return self._transfer.counted(self._transfer.tree.blocks(entry))
+
+    def _agree(self, decision: Decision, present: Entry | None) -> None:
+        entry = decision.entry
+        assert entry is not None
+        if entry.kind == "dir":
+            self._made.put((entry, decision.verdict != "alike"))
+        else:
+            self._transfer.agree(entry.path, present, self._secured.get(entry.path, entry))
+
+    def _was_read(self, entry: Entry) -> None:
+        """What it was carried from may change when that is remembered."""
+        source = entry.lower
+        waiting = self._readers.get(source) if source is not None else None
+        if source is not None and waiting is not None:
+            waiting.discard(entry.path)
+            self._fresh.add(source)
+            if not waiting:
+                del self._readers[source]
+
+    def _make_free(self, path: bytes) -> None:
+        """See that nothing is still to be read from a path of the host. Raises OSError."""
+        waiting = [one for one in self._readers.get(path, ()) if one not in self._staged and one != path]
+        if len(self._kept(waiting, path)) < len(waiting):
+            raise OSError(errno.EBUSY, "what the sandbox has of it elsewhere cannot be kept")
+        if path in self._fresh:
+            self._transfer.remember()
+            self._fresh.clear()
+
+    def _kept(self, paths: Iterable[bytes], source: bytes) -> Mapping[bytes, Entry]:
+        """What the store could take in whole, of what it has from a path of the host."""
+        some = [Entry(path, "file", 0, 0, 0, lower=source) for path in paths]
+        return self._transfer.tree.secure(some, contents=True) if some else {}
+
+    def _decide_again(self, decision: Decision) -> None:
+        """The host has changed it meanwhile: perhaps to the same."""
+        entry = decision.entry
+        assert entry is not None
+        again = self._intent.decide_again(entry, decision.agreed)
+        if again.verdict == "alike":
+            self._was_read(entry)
+            self._is_told(again)
+        else:
+            self._transfer.conflict(decision.path, "the host changed it during the pull")
 
     def _not_written(self, entry: Entry, error: OSError) -> None:
         if error.errno in (errno.ESTALE, errno.ENOENT) and entry.partial:
             self._transfer.conflict(entry.path, MOVED_ON)
         elif error.errno in _IN_THE_WAY:
             self._transfer.conflict(entry.path, f"it cannot be written: {error.strerror}")
-            self._deciding.incomplete = self._deciding.incomplete or entry.partial
-            return
         else:
             self._transfer.failed(entry.path, f"it cannot be written: {error.strerror}")
-        self._deciding.incomplete = True
 
-    def removal(self, path: bytes, agreed: Agreed | None, *, lost: bool) -> None:
-        """What the sandbox removed."""
-        decision = self._deciding.on_removal(path, agreed, lost=lost)
-        transfer = self._transfer
-        if decision.verdict == "gone":
-            transfer.agree(path, None, None)
-            return
-        is_directory = decision.present is not None and decision.present.kind == "dir"
-        if is_directory and self._left.startswith(path + b"/"):
-            self._left = path  # What is left in it keeps it.
-        elif not self._is_chosen(path, is_directory):
-            self._left = path
-        elif decision.verdict == "conflict":
-            transfer.conflict(path, decision.why)
-        elif decision.verdict == "protected":
-            transfer.skipped(path, decision.why)
-        elif (is_directory and self._gone.startswith(path + b"/")) or self._is_confirmed(decision):
-            self._remove(path)
-        else:
-            self._left = path
+    # --- what waits for each other -------------------------------------------------------------
 
-    def _remove(self, path: bytes) -> None:
+    def _untangle(self, tangled: Iterable[Decision]) -> None:
+        steps = {one.path: one for one in tangled}
+        for ready, first in Tangle(steps.values(), self._readers).rounds():
+            self._stage([steps[path] for path in first])
+            for decision in ready:
+                if decision.entry is None:
+                    self._remove(decision)
+                else:
+                    self._put(decision)
+
+    def _stage(self, decisions: Iterable[Decision]) -> None:
+        """Read files before what they are read from changes: into the store, for them to be there when the
+        pull is killed, and under temporary names."""
+        entries = [decision.entry for decision in decisions if decision.entry is not None]
+        if entries:
+            self._transfer.tree.secure(entries, contents=True)
+        for entry in entries:
+            try:
+                self._staged[entry.path] = self._host.stage(
+                    entry, self._blocks(entry), keep_setuid=self._wishes.keep_setuid
+                )
+            except OSError as error:
+                self._staged[entry.path] = error
+
+    def _remove(self, decision: Decision) -> None:
+        path = decision.path
         try:
-            if not self._wishes.dry_run:
-                self._host.remove(path)
+            self._make_free(path)
+            self._host.expect(path, decision.present)
+            self._host.remove(path)
         except OSError as error:
             self._transfer.conflict(path, f"it cannot be removed: {error.strerror}")
             return
-        self._gone = path
         self._transfer.agree(path, None, None)
         self._transfer.removed(path)
 
+    # --- the end -------------------------------------------------------------------------------
 
-def _changes_mode(decision: Decision) -> bool:
-    """Whether a directory is there already, with another mode."""
-    entry, present = decision.entry, decision.present
-    if entry is None or present is None or present.kind != "dir":
-        return False
-    return entry.mode != present.mode
+    def _finish(self) -> None:
+        """What directories are is set when all that is in them was done."""
+        for entry, carried in self._made:
+            mode = entry.mode if self._wishes.keep_setuid else entry.mode & ~SETUID
+            try:
+                if carried and mode & _WRITABLE != _WRITABLE:
+                    self._host.set_mode(entry.path, mode)
+            except OSError as error:
+                self._transfer.failed(entry.path, f"its mode cannot be set: {error.strerror}")
+                continue
+            self._host.set_time(entry.path, entry.mtime_ns)
+            present = self._host.find(entry.path)
+            if present is not None and present.kind == "dir":
+                self._transfer.agree(entry.path, present, self._secured.get(entry.path, entry))
+        self._transfer.remember()
+        self._join(self._joinable(), shows=True)
+
+    def _joinable(self) -> Iterator[Entry]:
+        for entry in self._intent.opaque:
+            if entry.path not in self._unsecured and self._intent.may_join(entry):
+                present = self._host.find(entry.path)
+                if present is not None and present.kind == "dir":
+                    yield entry
 
 
-_IN_THE_WAY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOENT)
+_IN_THE_WAY = (
+    errno.ENOTEMPTY,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENOENT,
+    errno.EBUSY,
+)
+"""Something else of the host's stands there, or nothing where a directory should."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TypeVar
 
 from art_core.companions import Databases, told
@@ -14,6 +14,7 @@ from art_core.hostside import HostTree, Unreadable, alike, same
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Agreed, Entry, TreeWriter
 from art_core.walking import Backwards, together
+from art_core.workspace import alone_with
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,7 @@ def push(
             _keep(store, branch)
     try:
         with (
+            nullcontext() if wishes.dry_run else alone_with(workspace),
             store.writer(branch, workspace) as tree,
             HostTree(workspace.fd, Databases(store)) as host,
             Backwards[tuple[bytes, Agreed]]() as gone,
@@ -65,7 +67,7 @@ def _push_all(
     transfer: Transfer, tree: TreeWriter, host: HostTree, gone: Backwards[tuple[bytes, Agreed]]
 ) -> None:
     """Carry what the host has; what it does not have any more is put into `gone`."""
-    removed = ((path, True) for path in tree.removed())
+    removed = ((gone.path, True) for gone in tree.removed())
     first: dict[tuple[int, int], Entry] = {}
     blocked = unreadable = b"\0"
     for path, entry, agreed, is_removed in together(_of_the_host(host.walk()), transfer.agreed(), removed):

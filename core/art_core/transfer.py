@@ -124,8 +124,9 @@ class Transfer:
         if host is not None and kept is not None:
             agreed = Agreed(host.kind, host.size, host.mtime_ns, host.mode, kept.ino, kept.version)
         self._news[path] = agreed
-        # The contents that a partial file has of the host's have just been given another place.
-        if len(self._news) >= self._at_once or (kept is not None and kept.partial):
+        # What a partial file has of the host's was just replaced.
+        at_once = kept is not None and kept.partial and kept.lower == path
+        if len(self._news) >= self._at_once or at_once:
             self.remember()
 
     def remember(self) -> None:

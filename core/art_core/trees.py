@@ -5,7 +5,7 @@ A store never touches the host's directory: core walks it, and carries entries b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["file", "dir", "link"]
@@ -16,10 +16,15 @@ class Entry(NamedTuple):
 
     `version` changes whenever the entry changes in the store. `origin` is the size and the mtime of the
     host's file that a store's file was changed from or put in the place of; None for one that the host
-    never had. `partial`: some of its contents are still the host's; they are gone (ESTALE) when that file
-    changes. `lower` is the path of the host's file or directory that the store's came from, also where it
-    was renamed since; None for one that the host never had. `shown`: only the host has it; its extended
-    attributes are left out.
+    never had. `partial`: some of its contents, or all, are still the host's at `lower`; they are gone
+    (ESTALE) when that file changes. `lower` is the path of the host's file or directory that the store's came
+    from, also where it was renamed since; None for one that the host never had. `shown`: only the host has
+    it; its extended attributes are left out.
+
+    `loose`: the store has no name of its own for it: it shows it as a part of a directory of the host's that
+    it has at another place, or as a further name of a file of the host's. `opaque`: a directory that shows
+    nothing of the host's directory at its path. `seen_ns`: the sandbox removed the host's directory at this
+    path, or gave it another name, at this time (ns since the epoch); 0 when it did not.
     """
 
     path: bytes
@@ -36,6 +41,17 @@ class Entry(NamedTuple):
     partial: bool = False
     lower: bytes | None = None
     shown: bool = False
+    loose: bool = False
+    opaque: bool = False
+    seen_ns: int = 0
+
+
+class Removed(NamedTuple):
+    """A path that shows nothing of the host any more, and when the sandbox removed a directory there, or gave
+    it another name (ns since the epoch); 0 where that is not known."""
+
+    path: bytes
+    seen_ns: int = 0
 
 
 class Agreed(NamedTuple):
@@ -61,7 +77,7 @@ class TreeReader(Protocol):
     def shows(self, path: bytes) -> Entry | None:
         """What stands at a path, the host's where it shows through; None when nothing does."""
 
-    def removed(self) -> Iterator[bytes]:
+    def removed(self) -> Iterator[Removed]:
         """Paths that show nothing of the host any more, in directories that show one of the host's; what was
         in such a path is left out."""
 
@@ -77,6 +93,16 @@ class TreeReader(Protocol):
 
     def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
         """Take what a partial file has of the host's from there as it is now, with this size and time."""
+
+    def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
+        """See that the store has names of its own for entries that are loose, and with `contents` all that
+        is in partial ones, before the host's places that they come from change. They are given as they are
+        then, with their numbers and versions, by their paths; one that has become something else meanwhile,
+        or cannot be changed, is left out."""
+
+    def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
+        """These directories show the host's of the same path from now on, and no other, or nothing of the
+        host's. Nothing that is loose is in them."""
 
 
 class TreeWriter(TreeReader, Protocol):

@@ -20,6 +20,8 @@ B = TypeVar("B")
 C = TypeVar("C")
 _IN_MEMORY = 1 << 20
 _SIZE = 4
+_FEW = 5000
+"""Records that are held as they are."""
 
 
 def place(path: bytes) -> bytes:
@@ -44,6 +46,38 @@ def together(
 def _marked(stream: Iterable[tuple[bytes, T]], number: int) -> Iterator[tuple[bytes, int, T]]:
     for path, value in stream:
         yield place(path), number, value
+
+
+class Spooled(Generic[T]):
+    """Records (anything pickle takes) that are read again in order; a file holds them where they are many."""
+
+    def __init__(self) -> None:
+        self._first: list[T] = []
+        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+
+    def put(self, record: T) -> None:
+        if len(self._first) < _FEW:
+            self._first.append(record)
+            return
+        data = pickle.dumps(record, pickle.HIGHEST_PROTOCOL)
+        self._file.write(len(data).to_bytes(_SIZE, "big") + data)
+
+    def __iter__(self) -> Iterator[T]:
+        yield from self._first
+        end, at = self._file.tell(), 0
+        while at < end:
+            self._file.seek(at)
+            size = int.from_bytes(self._file.read(_SIZE), "big")
+            record: T = pickle.loads(self._file.read(size))
+            at += _SIZE + size
+            yield record
+        self._file.seek(end)
+
+    def __enter__(self) -> Spooled[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 class Backwards(Generic[T]):

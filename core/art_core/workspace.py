@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from art_core.contracts import HOME, Workspace
 from art_core.errors import WorkspaceError
 from art_core.hosttree import within
 from art_core.masks import SYSTEM_DIRECTORIES
+
+_PATIENCE_S = 60.0
+_AGAIN_S = 0.05
 
 
 def open_workspace(directory: str, name: str | None = None, *, moved: bool = False) -> Workspace:
@@ -35,6 +41,31 @@ def open_workspace(directory: str, name: str | None = None, *, moved: bool = Fal
     except BaseException:
         os.close(fd)
         raise
+
+
+@contextmanager
+def alone_with(workspace: Workspace) -> Iterator[None]:
+    """Nobody else pushes or pulls this workspace meanwhile (flock(2) of its directory, where it has locks).
+    Raises WorkspaceError when another one goes on for a minute."""
+    top = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=workspace.fd)
+    until = time.monotonic() + _PATIENCE_S
+    try:
+        while True:
+            try:
+                fcntl.flock(top, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise WorkspaceError(
+                        f"another art push or pull works on {workspace.path!r}; wait for it, or end it"
+                    ) from None
+                time.sleep(_AGAIN_S)
+                continue
+            except OSError:
+                pass
+            break
+        yield
+    finally:
+        os.close(top)
 
 
 def absolute(directory: str) -> str:

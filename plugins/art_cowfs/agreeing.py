@@ -29,6 +29,17 @@ def agreed(chain: Chain, workspace: bytes) -> Iterator[tuple[bytes, Agreed]]:
         last = rows[-1][0]
 
 
+def places(chain: Chain, workspace: bytes, layer: int = 0) -> list[bytes]:
+    """Where both sides had something, in order; of one layer, or of all."""
+    only = f"AND layer = {layer}" if layer else ""
+    rows = chain.connection.execute(
+        f"SELECT place FROM (SELECT place, kind, max(layer) FROM base WHERE workspace = ? AND {chain.chosen} "
+        f"{only} GROUP BY place) WHERE kind IS NOT NULL ORDER BY place",
+        (workspace,),
+    )
+    return [place for (place,) in rows]
+
+
 def _page(chain: Chain, workspace: bytes, after: bytes) -> list[Any]:
     rows: list[Any] = chain.connection.execute(
         "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime, max(layer) FROM base "

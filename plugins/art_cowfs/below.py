@@ -187,6 +187,16 @@ class Below:
         self._notices.append(NameChanged(above.ino, name))
         self._send()
 
+    def show(self, directory: CowNode, origin: bytes | None) -> None:
+        """A directory shows the host's at another path from now on, or none."""
+        if directory.origin == origin:
+            return
+        self.forget(directory)
+        self._unwatched(directory)
+        directory.origin = origin
+        directory.names_changing = origin is not None
+        self._send()
+
     def forget(self, directory: CowNode) -> None:
         """The directory is gone from the branch. What is shown elsewhere of what is below it is not."""
         path = directory.origin

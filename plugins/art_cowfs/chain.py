@@ -152,8 +152,28 @@ class Chain:
         return {name: value for name, value in rows if value is not None}
 
     def has_xattrs(self) -> bool:
-        """Whether the database has any extended attribute, but for those of the top directory."""
-        return bool(self._one("SELECT 1 FROM xattr WHERE ino > 1 LIMIT 1", ()))
+        """Whether the database has any extended attribute of the user, but for those of the top directory."""
+        return bool(
+            self._one(
+                "SELECT 1 FROM xattr WHERE ino > 1 AND name > ? AND name < ? LIMIT 1", (b"user.", b"user/")
+            )
+        )
+
+    def has_marks(self, first: bytes) -> bool:
+        """Whether the database has any attribute whose name begins so."""
+        return bool(
+            self._one("SELECT 1 FROM xattr WHERE substr(name, 1, ?) = ? LIMIT 1", (len(first), first))
+        )
+
+    def marks(self, ino: int, first: bytes) -> dict[bytes, bytes]:
+        """The attributes whose names begin so, by the rest of their names."""
+        after = first[:-1] + bytes([first[-1] + 1])
+        rows = self.connection.execute(
+            "SELECT name, value FROM (SELECT name, value, max(layer) FROM xattr "
+            f"WHERE ino = ? AND name >= ? AND name < ? AND {self.chosen} GROUP BY name)",
+            (ino, first, after),
+        )
+        return {name[len(first) :]: value for name, value in rows if value is not None}
 
     def comes_from(self, origin: bytes) -> bool:
         """Whether a layer has anything that shows what is at or below a path of the host."""

@@ -1,5 +1,5 @@
-"""What a server answers to other processes of its user: `commit`, `freeze` for a long read or a
-snapshot, and `accept` for what a pull did to the host."""
+"""What a server answers to other processes of its user: `commit`, `freeze` for a long read or a snapshot,
+`secure` for what a pull is about to do to the host, and `accept` for what it did."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ import trio
 
 from art_core.errors import ArtError
 from art_cowfs import asking
-from art_cowfs.accepting import Accepted
+from art_cowfs.accepting import accepted_of
+from art_cowfs.copyup import Securing
 from art_cowfs.layers import Named
+from art_cowfs.securing import answer, wanted_of
 from art_cowfs.session import Session
 
 _LIMIT = 1 << 16
@@ -74,13 +76,17 @@ class Others:
     async def _do(self, request: Mapping[str, Any]) -> Answer:
         ask = request.get("ask")
         try:
-            if ask not in ("commit", "freeze", "accept"):
+            if ask not in ("commit", "freeze", "accept", "secure"):
                 return {"error": f"the server knows nothing of {ask!r}"}, -1
+            answer: dict[str, object] = {"committed": True}
             if ask == "accept":
-                self._session.accept(Accepted.of(request))
+                for one in accepted_of(request):
+                    self._session.accept(one)
+            elif ask == "secure":
+                answer = await self._secure(request)
             await self._durable()
             if ask != "freeze":
-                return {"committed": True}, -1
+                return answer, -1
             name = request.get("name")
             named = Named(str(name), str(request.get("note", ""))) if name is not None else None
             layer, pin = self._session.freeze(named)
@@ -91,6 +97,13 @@ class Others:
             return {"error": f"what was answered cannot be committed: {error.strerror}"}, -1
         except ArtError as error:
             return {"error": str(error)}, -1
+
+    async def _secure(self, request: Mapping[str, Any]) -> dict[str, object]:
+        """A little at a time, as the file system is answered by the same thread."""
+        securing = Securing(self._session, wanted_of(request), contents=bool(request["contents"]))
+        for _ in securing.steps():
+            await trio.sleep(0)
+        return answer(securing.found)
 
     def _merge(self) -> None:
         with contextlib.suppress(apsw.Error, ArtError):  # It is done another time.

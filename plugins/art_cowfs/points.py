@@ -19,6 +19,7 @@ from art_core.contracts import MAIN, Workspace
 from art_core.history import NameTaken, Point, checked_name, dated
 from art_cowfs import agreeing, entries, layers
 from art_cowfs.chain import Chain
+from art_cowfs.hiding import hide
 from art_cowfs.layers import Named
 from art_cowfs.locks import BRANCH_S, BranchLock, Bystander, Pin, holders
 from art_cowfs.lower import Lower
@@ -133,6 +134,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
                 connection.execute("UPDATE point SET parent = ? WHERE name = ?", (at, branch))
             connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
             connection.execute("DELETE FROM layer WHERE id = ?", (begun,))  # It is empty.
+    hide(path, branch, workspace, paths, new)
     return _point(path, kept)
 
 

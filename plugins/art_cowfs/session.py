@@ -275,12 +275,7 @@ class Session:
     def accept(self, accepted: Accepted) -> None:
         """The rest of a partial file is what the host has now; a file that is gone is left as it is."""
         with suppress(OSError):
-            node = self.tree.node(accepted.ino)
-            if node.origin is not None and (node.base_size, node.base_mtime) == accepted.was:
-                node.origin = self.chain.origins.shown(accepted.path)
-                node.base_size, node.base_mtime = accepted.now
-                self.tree.contents.reopen(node)
-                self.tree.changed(node)
+            self.tree.accept(accepted)
 
     def reachable(self, at: str) -> None:
         """Tell others the socket on which this session can be asked."""

@@ -4,66 +4,90 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs import asking, layers
+from art_cowfs import accepting, asking, layers, securing
 from art_cowfs.accepting import Accepted, accept
 from art_cowfs.layers import Named
 from art_cowfs.locks import BranchLock, Held, Pin
 from art_cowfs.schema import DatabaseError, Found, changing, connect, found
+from art_cowfs.securing import Secured, Wanted, found_of
 
 _PATIENCE_S = 2.0
 """How long to wait for a holder that cannot be asked: another reader needs a moment only."""
 _ANSWER_S = 60.0
+Here = Callable[[], Mapping[str, Any]]
+"""Does what a server would answer to, where nobody holds the branch. Raises Held."""
 
 
 class Standing(NamedTuple):
     """What is read: a layer, and how to change what it was taken of."""
 
     layer: int
-    change: Callable[[Mapping[str, Any]], None]
-    """Does what is asked of a server to the branch as it is by then. Raises DatabaseError."""
+    stays: bool
+    """It is a snapshot, which shows what it shows."""
+    accept: Callable[[Sequence[Accepted]], None]
+    """Records where something of the branch comes from by then. Raises DatabaseError."""
+    secure: Callable[[Sequence[Wanted], bool, Here], list[Secured | None]]
+    """Keeps what the branch shows of the host. Raises DatabaseError."""
 
 
-def _change(path: str, branch: str, request: Mapping[str, Any]) -> None:
+def _change(path: str, branch: str, request: Mapping[str, Any], here: Here) -> Mapping[str, Any]:
     """Do it to the branch as it is now; whoever holds it is asked. Raises DatabaseError."""
     until = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            with alone(path, branch) as lock, writing_to(path) as connection, lock.changing(connection):
-                accept(connection, branch, Accepted.of(request))
-            return
+            return here()
         except Held as held:
-            if held.at and _asked(held.at, request):
-                return
+            if held.at and (answer := _asked(held.at, request)) is not None:
+                return answer
             if time.monotonic() > until:
                 raise
             time.sleep(0.02)
 
 
-def _change_frozen(path: str, layer: int, request: Mapping[str, Any]) -> None:
-    with writing_to(path) as connection, changing(connection):
-        accept(connection, "", Accepted.of(request), layer)
-
-
-def _asked(at: str, request: Mapping[str, Any]) -> bool:
-    """Whether the server was there to be asked."""
+def _asked(at: str, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the server answers; None when it was not there to be asked."""
     try:
         server = asking.Asking(at, _ANSWER_S)
     except asking.Unreachable:
-        return False
+        return None
     try:
-        _told(server.ask(request)[0])
+        return _told(server.ask(request)[0])
     except asking.Unreachable:
-        return False
+        return None
     finally:
         server.close()
-    return True
+
+
+def _accept(path: str, branch: str, accepted: Sequence[Accepted]) -> None:
+    def here() -> Mapping[str, Any]:
+        with alone(path, branch) as lock, writing_to(path) as connection, lock.changing(connection):
+            accept(connection, branch, accepted)
+        return {}
+
+    _change(path, branch, accepting.request(accepted), here)
+
+
+def _accept_frozen(path: str, layer: int, accepted: Sequence[Accepted]) -> None:
+    with writing_to(path) as connection, changing(connection):
+        accept(connection, "", accepted, layer)
+
+
+def _secure(
+    path: str, branch: str, wanted: Sequence[Wanted], contents: bool, here: Here
+) -> list[Secured | None]:
+    return found_of(_change(path, branch, securing.request(wanted, contents=contents), here))
+
+
+def _secure_frozen(wanted: Sequence[Wanted], contents: bool, here: Here) -> list[Secured | None]:
+    """A snapshot stays as it is."""
+    return [None] * len(wanted)
 
 
 @contextmanager
@@ -77,12 +101,12 @@ def standing(path: str, at: str) -> Iterator[Standing]:
         point, pin = _pinned(connection, path, at)
     if pin is not None:
         try:
-            yield Standing(point.layer, partial(_change_frozen, path, point.layer))
+            yield Standing(point.layer, True, partial(_accept_frozen, path, point.layer), _secure_frozen)
         finally:
             pin.close()
     else:
         with frozen_now(path, at) as layer:
-            yield Standing(layer, partial(_change, path, at))
+            yield Standing(layer, False, partial(_accept, path, at), partial(_secure, path, at))
 
 
 def _pinned(connection: apsw.Connection, path: str, at: str) -> tuple[Found, Pin | None]:

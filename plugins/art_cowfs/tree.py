@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
+from art_cowfs.accepting import Accepted
 from art_cowfs.below import Below
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.contents import Contents
@@ -64,7 +65,7 @@ class Tree:
         self.pending = Pending(writer, wake, free, chain.origins)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = Below(lower, self._resident, self._shown_number, tell, watching)
-        self._covers = Covers()
+        self.covers = Covers(self._mark)
         self.young = Young(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
@@ -250,6 +251,38 @@ class Tree:
         found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
 
+    def hold(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        """See that the database has a node that is found at a name, and that name."""
+        if self._held_name(directory, name) is not None and node.held:
+            return
+        self.pending.reserve(256)
+        further = node.held and directory.origin is not None
+        self._copy_up(directory)
+        self._copy_up(node)
+        if directory.names.get(name) != node.ino:
+            self._set_name(directory, name, node.ino)
+        if further:  # The host's file of this name is the one that the node was made of.
+            self.covers.keep(directory, name, (node.base_size, node.base_mtime))
+
+    def accept(self, accepted: Accepted) -> None:
+        """A pull wrote to the host, or a user takes what it has: the node shows that."""
+        node = self.node(accepted.ino)
+        if not node.held or not accepted.suits(node):
+            return
+        origin = self._chain.origins.shown(accepted.path) if accepted.path else None
+        if stat.S_ISDIR(node.mode):
+            self.below.show(node, origin)
+        node.origin = origin
+        node.base_size, node.base_mtime = accepted.now
+        if not stat.S_ISDIR(node.mode):
+            self.contents.reopen(node)
+        self.changed(node)
+
+    def _mark(self, node: CowNode, name: bytes, value: bytes) -> None:
+        """Keep an attribute that nobody sees."""
+        self.pending.batch.xattrs[node.ino, name] = value
+        self.pending.grew(len(name) + len(value) + 64)
+
     def whiteouts(self, directory: int) -> list[tuple[bytes, int | None, bytes | None]]:
         """See `Chain.gone`; as the database has it."""
         return self._chain.gone(directory)
@@ -270,14 +303,14 @@ class Tree:
         self._copy_up(directory)
         self._copy_up(node)
         node.parent, node.name = directory, name
-        self._covers.entered(directory, name, node)
+        self.covers.entered(directory, name, node)
         self._set_name(directory, name, node.ino)
         self.pending.named(directory, name, True)
 
     def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self._copy_up(directory)
         self.pending.named(directory, name, False)
-        self._covers.left(directory, name, node)
+        self.covers.left(directory, name, node)
         if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
             self._hold(node)  # From now on it has one name less than on the host.
         if not node.held and node.parent is directory and node.name == name:

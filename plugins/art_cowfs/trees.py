@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import apsw
 
 from art_core.contracts import Workspace
-from art_core.trees import Agreed, Entry, Kind
+from art_core.trees import Agreed, Entry, Kind, Removed
 from art_cowfs import agreeing, entries
+from art_cowfs.accepting import Accepted
 from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.copyup import secure
+from art_cowfs.covers import DIRECTORY, MARK, Seen, unpacked
+from art_cowfs.locks import Held
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing, kind_of
 from art_cowfs.schema import CHUNK, DatabaseError, changing, connect, telling
+from art_cowfs.securing import Secured, Wanted, answer, portions
 from art_cowfs.session import Place, Session, know
-from art_cowfs.standing import standing
+from art_cowfs.standing import Standing, standing
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
@@ -40,7 +47,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
                 know(remembering, _placed(workspace))
             entries.refuse_replaced(layers, [os.fsencode(workspace.name)], at)
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
-            yield Reader(tree, layers, remembering, workspace, still.change)
+            yield Reader(tree, layers, remembering, workspace, Later(path, at, workspace, still))
         finally:
             lower.close()
             connection.close()
@@ -63,6 +70,36 @@ def _placed(workspace: Workspace) -> Place:
     return Place(os.fsencode(workspace.name), os.fsencode(workspace.real), workspace.fd, workspace.moved)
 
 
+class Later(NamedTuple):
+    """A branch as it is by then, for what a pull has to record in it."""
+
+    path: str
+    branch: str
+    workspace: Workspace
+    still: Standing
+
+    def accept(self, accepted: Sequence[Accepted]) -> None:
+        for part in portions([one.path for one in accepted]):
+            self.still.accept(accepted[part])
+
+    def secure(self, wanted: Sequence[Wanted], *, contents: bool) -> list[Secured | None]:
+        found: list[Secured | None] = []
+        for part in portions([one.path + (one.lower or b"") for one in wanted]):
+            some = wanted[part]
+            found += self.still.secure(some, contents, partial(self._here, some, contents=contents))
+        return found
+
+    def _here(self, wanted: Sequence[Wanted], *, contents: bool) -> Mapping[str, Any]:
+        place = _placed(self.workspace)._replace(fd=os.dup(self.workspace.fd))
+        try:
+            session = Session(self.path, self.branch, workspace=place, uid=0, gid=0)
+        except Held:
+            os.close(place.fd)
+            raise
+        with session:
+            return answer(secure(session, wanted, contents=contents))
+
+
 class Reader:
     """See `trees.TreeReader`."""
 
@@ -72,15 +109,16 @@ class Reader:
         chain: Chain,
         remembering: apsw.Connection,
         workspace: Workspace,
-        change: Callable[[Mapping[str, Any]], None] = lambda request: None,
+        later: Later | None = None,
     ) -> None:
-        """`change` does something to the branch as it is by then, see `session.Accepted`."""
+        """Without `later` nothing is recorded of the host, but for what both sides agree on."""
         tree.keep_little()
         self._tree = tree
         self._chain = chain
         self._remembering = remembering
-        self._change = change
+        self._later = later
         self._marked = tree.has_xattrs()
+        self._covering = chain.has_marks(MARK)
         self._partial: dict[int, tuple[int, int]] = {}
         """What the host's files were of which a part is in the store, by number."""
         self._name = os.fsencode(workspace.name)
@@ -110,12 +148,26 @@ class Reader:
         self, directory: CowNode, path: bytes, shown: bool
     ) -> Iterator[tuple[CowNode, Entry | None, bytes]]:
         names = sorted(self._tree.names(directory))
+        covers = self._covers(directory.ino) if directory.origin == path else {}
         for start in range(0, len(names), _AT_ONCE):
-            yield from self._looked_up(directory, path, names[start : start + _AT_ONCE], shown)
+            some = names[start : start + _AT_ONCE]
+            yield from self._looked_up(directory, path, some, covers, shown)
             self._tree.settle()
 
+    def _covers(self, directory: int) -> Mapping[bytes, Seen]:
+        """What the host had at names of a directory that shows it."""
+        if not self._covering:
+            return {}
+        seen = ((name, unpacked(value)) for name, value in self._chain.marks(directory, MARK).items())
+        return {name: what for name, what in seen if what is not None}
+
     def _looked_up(
-        self, directory: CowNode, path: bytes, names: Sequence[bytes], shown: bool
+        self,
+        directory: CowNode,
+        path: bytes,
+        names: Sequence[bytes],
+        covers: Mapping[bytes, Seen],
+        shown: bool,
     ) -> list[tuple[CowNode, Entry | None, bytes]]:
         """What the store has at some names, read in one short transaction."""
         found = []
@@ -126,27 +178,36 @@ class Reader:
                 only_shown = node is not None and not node.held and directory.origin == path
                 if node is not None and (shown or not only_shown):
                     kind = kind_of(node.mode)
-                    entry = None if kind is None else self._entry(node, where, kind, only_shown)
+                    how = _How(directory.origin == path, name not in directory.names, covers.get(name))
+                    entry = None if kind is None else self._entry(node, where, kind, how)
                     found.append((node, entry, where))
         return found
 
     def shows(self, path: bytes) -> Entry | None:
         node = self._top()
-        above, only_shown = b"", False
+        above, how = b"", _HELD
         for name in path.split(b"/"):
             if node is None or not stat.S_ISDIR(node.mode):
                 return None
             directory, node = node, self._tree.lookup(node, name)
-            only_shown = node is not None and not node.held and directory.origin == above
+            held = node is not None and self._tree.held(directory, name) is not None
+            how = _How(directory.origin == above, not held)
             above = joined(above, name)
         kind = None if node is None else kind_of(node.mode)
-        return None if node is None or kind is None else self._entry(node, path, kind, only_shown)
+        return None if node is None or kind is None else self._entry(node, path, kind, how)
 
-    def _entry(self, node: CowNode, path: bytes, kind: Kind, only_shown: bool = False) -> Entry:
-        changed_from = node.origin in (None, path) and node.held and node.base_mtime
-        partial = kind == "file" and node.held and node.origin is not None and node.host_clip > 0
-        if partial:
-            self._partial.setdefault(node.ino, (node.base_size, node.base_mtime))
+    def _entry(self, node: CowNode, path: bytes, kind: Kind, how: _How) -> Entry:
+        shown = not node.held and how.at_home
+        base = node.base_size, node.base_mtime
+        seen = how.seen
+        if node.held and node.base_mtime and (node.origin in (None, path) or (how.loose and how.at_home)):
+            seen = base
+        partial = kind == "file" and node.origin is not None and not shown
+        if partial and node.held:
+            partial = node.host_clip > 0
+            if partial:
+                self._partial.setdefault(node.ino, base)
+        covers_directory = how.seen is not None and how.seen[0] == DIRECTORY
         return Entry(
             path=path,
             kind=kind,
@@ -156,38 +217,60 @@ class Reader:
             ino=node.ino,
             target=node.target,
             nlink=node.nlink,
-            xattrs=self._tree.xattrs(node) if not only_shown and (self._marked or not node.held) else {},
+            xattrs=self._tree.xattrs(node) if not shown and (self._marked or not node.held) else {},
             version=node.ctime,
-            origin=(node.base_size, node.base_mtime) if changed_from else None,
+            origin=seen if seen is not None and seen[0] != DIRECTORY else None,
             partial=partial,
             lower=node.origin,
-            shown=only_shown,
+            shown=shown,
+            loose=how.loose and not shown,
+            opaque=kind == "dir" and node.origin != path,
+            seen_ns=how.seen[1] if how.seen is not None and covers_directory else 0,
         )
 
-    def removed(self) -> Iterator[bytes]:
+    def removed(self) -> Iterator[Removed]:
         top = self._top()
-        todo = [] if top is None else [iter(self._whiteouts(top.ino, b""))]
+        todo = [] if top is None else [iter(self._whiteouts(top.ino, b"", top.origin == b""))]
         seen = set() if top is None else {top.ino}
         while todo:
-            for where, ino in todo[-1]:
+            for gone, ino, at_home in todo[-1]:
                 if ino is None:
-                    yield where
+                    yield gone
                 else:
-                    once(seen, ino, where)
-                    todo.append(iter(self._whiteouts(ino, where)))
+                    once(seen, ino, gone.path)
+                    todo.append(iter(self._whiteouts(ino, gone.path, at_home)))
                     break
             else:
                 todo.pop()
 
-    def _whiteouts(self, directory: int, path: bytes) -> list[tuple[bytes, int | None]]:
-        """What is not to be seen any more in a directory, and its directories that show the host's."""
-        return [(joined(path, name), ino) for name, ino, _ in self._tree.whiteouts(directory)]
+    def _whiteouts(
+        self, directory: int, path: bytes, at_home: bool
+    ) -> list[tuple[Removed, int | None, bool]]:
+        """What is not to be seen any more in a directory, and its directories that show the host's, with
+        whether that is the one of the same path."""
+        found = []
+        covers = self._covers(directory) if at_home else {}
+        for name, ino, kept in self._tree.whiteouts(directory):
+            where = joined(path, name)
+            size, time_ns = covers.get(name, (0, 0))
+            gone = Removed(where, time_ns if size == DIRECTORY else 0)
+            found.append((gone, ino, self._chain.origins.shown(kept) == where))
+        return found
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
-        node = self._tree.node(entry.ino)
-        if entry.partial:
+        node = self._node_at(entry.path) if entry.loose else self._tree.node(entry.ino)
+        if entry.partial and node.held:
             node.base_size, node.base_mtime = self._partial.get(entry.ino, (node.base_size, node.base_mtime))
         return contents_of(self._tree, node, entry.size)
+
+    def _node_at(self, path: bytes) -> CowNode:
+        """What only shows through is found by its path. Raises OSError."""
+        node = self._top()
+        for name in path.split(b"/"):
+            node = None if node is None else self._tree.lookup(node, name)
+        if node is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return node
 
     def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
         found = () if self._elsewhere else agreeing.agreed(self._chain, self._name)
@@ -198,21 +281,53 @@ class Reader:
             return
         with changing(self._remembering):
             agreeing.keep(self._remembering, self._chain.top, _rows(self._name, agreed))
+        taken = []
         for path, what in agreed.items():
             was = None if what is None else self._partial.pop(what.ino, None)
             if what is not None and was is not None:
-                self._take(what.ino, path, was, (what.size, what.mtime_ns))
+                taken.append(Accepted(what.ino, self._kept(path), was, (what.size, what.mtime_ns)))
+        self._accept(taken)
 
     def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
         was = self._partial.get(entry.ino)
         if was is not None and not self._elsewhere:
             self._partial[entry.ino] = size, mtime_ns
-            self._take(entry.ino, entry.path, was, (size, mtime_ns))
+            self._accept([Accepted(entry.ino, self._kept(entry.path), was, (size, mtime_ns))])
 
-    def _take(self, ino: int, path: bytes, was: tuple[int, int], now: tuple[int, int]) -> None:
-        """From now on the rest of a partial file is what the host has at a path."""
-        kept = self._chain.origins.kept(path) or b""
-        self._change({"ask": "accept", "ino": ino, "path": kept.hex(), "was": was, "now": now})
+    def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
+        if self._later is None or self._elsewhere:
+            return {}
+        found: dict[bytes, Entry] = {}
+        wanted = [Wanted(entry.path, entry.lower) for entry in entries]
+        for entry, now in zip(entries, self._later.secure(wanted, contents=contents), strict=True):
+            if now is not None:
+                if entry.kind == "file" and not now.complete:
+                    self._partial[now.ino] = now.base
+                found[entry.path] = entry._replace(ino=now.ino, version=now.version)
+        return found
+
+    def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
+        if not self._elsewhere and self._later is not None and not self._later.still.stays:
+            self._accept([Accepted(one.ino, self._kept(one.path) if shows else b"") for one in directories])
+
+    def _kept(self, path: bytes) -> bytes:
+        return self._chain.origins.kept(path) or b""
+
+    def _accept(self, accepted: Sequence[Accepted]) -> None:
+        if accepted and self._later is not None:
+            self._later.accept(accepted)
+
+
+class _How(NamedTuple):
+    """How something is found: in a directory that shows the host's of the same path; without a name of its
+    own; and what the host had there."""
+
+    at_home: bool
+    loose: bool = False
+    seen: Seen | None = None
+
+
+_HELD = _How(at_home=False)
 
 
 def _rows(name: bytes, agreed: Mapping[bytes, Agreed | None]) -> agreeing.Rows:
@@ -240,7 +355,7 @@ class Writer(Reader):
             return None
         node = self._tree.held(directory, name)
         kind = None if node is None else kind_of(node.mode)
-        return None if node is None or kind is None else self._entry(node, path, kind)
+        return None if node is None or kind is None else self._entry(node, path, kind, _HELD)
 
     def put(self, entry: Entry, blocks: Iterator[tuple[int, bytes]]) -> Entry:
         return self._placing.put(entry, blocks)

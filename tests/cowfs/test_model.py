@@ -178,7 +178,7 @@ class Work(RuleBasedStateMachine):
                 for offset, data in tree.blocks(entry):
                     found[offset : offset + len(data)] = data
                 assert (len(found), bytes(found)) == (size, what)
-        gone = {os.fsdecode(path) for path in tree.removed()}
+        gone = {os.fsdecode(gone.path) for gone in tree.removed()}
         host = snapshot(self.bench.host)
         assert {path: host.get(path) and host[path][3] for path in expected} == {
             path: what[3] for path, what in expected.items()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from art_core.testing import StoreContract, StoreExample
-from art_core.trees import Agreed, Entry
+from art_core.trees import Agreed, Entry, Removed
 from art_fusefs.backend import ROOT
 from tests.testing.memory_store import File, Memory, MemoryBackend, MemoryStore, Tree, provider
 
@@ -55,7 +55,7 @@ class CopiesLinks(Tree):
 
 
 class ForgetsRemovals(Tree):
-    def removed(self) -> Iterator[bytes]:
+    def removed(self) -> Iterator[Removed]:
         return iter(())
 
 

@@ -23,7 +23,7 @@ import trio
 from art_core.contracts import Mounted, Namespace, Provider, Workspace
 from art_core.errors import StoreError
 from art_core.spawn import start_process
-from art_core.trees import Agreed, Entry, Kind
+from art_core.trees import Agreed, Entry, Kind, Removed
 from art_fusefs.backend import ROOT, Node, Space
 from art_fusefs.operations import Operations
 
@@ -422,8 +422,8 @@ class Tree:
             origin=file.base,
         )
 
-    def removed(self) -> Iterator[bytes]:
-        yield from sorted(self._gone(self._top, b""), key=_place)
+    def removed(self) -> Iterator[Removed]:
+        yield from map(Removed, sorted(self._gone(self._top, b""), key=_place))
 
     def _gone(self, directory: File, path: bytes) -> Iterator[bytes]:
         for name, ino in directory.names.items():
@@ -452,6 +452,13 @@ class Tree:
 
     def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
         """No file is partial: they are copied up whole."""
+
+    def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
+        """Nothing is loose or partial."""
+        return {}
+
+    def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
+        """A directory shows what it shows."""
 
     def _place(self, path: bytes) -> tuple[File | None, bytes]:
         above, _, name = path.rpartition(b"/")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from art_core.trees import Agreed, Entry, Kind
+from art_core.trees import Agreed, Entry, Kind, Removed
 from art_jar.backend import JarBackend
 from art_jar.image import File
 
@@ -78,10 +78,10 @@ class Tree:
             origin=file.base,
         )
 
-    def removed(self) -> Iterator[bytes]:
+    def removed(self) -> Iterator[Removed]:
         for path, directory, name in self._names(False):
             if directory.names[name] is None:
-                yield path
+                yield Removed(path)
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         contents = self.files[entry.ino].contents or b""
@@ -104,6 +104,13 @@ class Tree:
 
     def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:
         """No file is partial: they are copied up whole."""
+
+    def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
+        """Nothing is loose or partial."""
+        return {}
+
+    def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
+        """A directory shows what it shows."""
 
     # --- writing -------------------------------------------------------------------------------
 

@@ -20,7 +20,9 @@ from art_core import kernel
 from art_core.errors import ArtError
 from art_core.history import Ending, Opening
 from art_cowfs import asking
-from art_cowfs.accepting import Accepted
+from art_cowfs.accepting import accepted_of
+from art_cowfs.copyup import secure
+from art_cowfs.securing import answer, wanted_of
 from art_cowfs.session import Session
 from art_overlayfs.running import Running
 
@@ -145,9 +147,13 @@ class Answers:
                 case "commit":
                     return {"committed": True}, -1
                 case "accept":
-                    self._session.accept(Accepted.of(request))
+                    for one in accepted_of(request):
+                        self._session.accept(one)
                     self._session.tree.pending.wait()
                     return {"committed": True}, -1
+                case "secure":
+                    contents = bool(request["contents"])
+                    return answer(secure(self._session, wanted_of(request), contents=contents)), -1
                 case "freeze" if "name" not in request:
                     layer, pin = self._session.freeze()
                     return {"layer": layer}, pin

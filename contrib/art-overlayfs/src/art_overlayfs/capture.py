@@ -57,6 +57,8 @@ class Capture:
         self._placing = Placing(into, lambda: into.tree.node(ROOT), shows=False)
         self._upper = upper
         self._lower = lower
+        # What the host put into a directory since then the session may not have seen.
+        self._tree.covers.now = lambda: upper.about.started_ns
         self._attributes = Attributes(private=os.geteuid() != 0)
         self._linked: dict[int, CowNode] = {}
         self._closed: list[tuple[bytes, int]] = []
