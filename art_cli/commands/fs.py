@@ -168,13 +168,17 @@ def _zeros(size: int) -> None:
 @shared("fs")
 @as_json
 @click.option("-r", "-R", "--recursive", is_flag=True, help="directories, with all that is in them")
+@click.option("--protected", is_flag=True, help="copy what programs of the host run by themselves, too")
 @click.option("-q", "--quiet", is_flag=True, help="print only what could not be copied")
 @click.argument("paths", metavar="SOURCE... TARGET", nargs=-1, required=True)
-def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **options: Any) -> int:
+def cp(
+    as_json: bool, recursive: bool, protected: bool, quiet: bool, paths: tuple[str, ...], **options: Any
+) -> int:
     """Copy between the host and the home; paths of the home begin with `guest:`.
 
     On the host nothing is written through a symbolic link, and each file appears whole. Copying into
-    the home needs the branch: while a sandbox has it, this is refused.
+    the home needs the branch: while a sandbox has it, this is refused. What is copied with a directory is
+    held back as by a pull: settings and hooks of git, .envrc, ...
 
     \b
       art fs cp -d ws.db guest:.bashrc /tmp/
@@ -195,8 +199,17 @@ def cp(as_json: bool, recursive: bool, quiet: bool, paths: tuple[str, ...], **op
             if workspace is not None:
                 led_by = target if os.path.isdir(target) else os.path.dirname(target) or "."
                 planted.refuse("TARGET", led_by, [workspace.real])
+            protect = () if protected else found.settings.protect
             for source in sources:
-                copy_out(found.store, home, _guest(source), target, telling.report, recursive=recursive)
+                copy_out(
+                    found.store,
+                    home,
+                    _guest(source),
+                    target,
+                    telling.report,
+                    recursive=recursive,
+                    protect=protect,
+                )
         return telling.status
     with opened(chosen, "files", "create") as found:
         files: Files = found.store  # type: ignore[assignment]

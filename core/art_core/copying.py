@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from art_core.companions import Contents, Databases, told
 from art_core.contracts import Store
 from art_core.errors import TransferError, UsageError
 from art_core.files import File, HomeReader, HomeWriter, resolve
+from art_core.holding import Holding
 from art_core.hostside import HostTree, Unreadable, checked
 from art_core.trees import Entry
 from art_core.walking import Backwards
@@ -26,9 +27,17 @@ _NO_KIND = "pipes, sockets and devices are not carried"
 
 
 def copy_out(
-    store: Store, home: HomeReader, source: bytes, target: str, report: Report, *, recursive: bool
+    store: Store,
+    home: HomeReader,
+    source: bytes,
+    target: str,
+    report: Report,
+    *,
+    recursive: bool,
+    protect: Sequence[str] = (),
 ) -> None:
-    """Copy a path of a home to the host: into `target` where that is a directory, else as it."""
+    """Copy a path of a home to the host: into `target` where that is a directory, else as it. What is in a
+    directory and in `protect` is left out, as by a pull; what is named itself is copied."""
     top = resolve(home, source)
     if top.kind is None:
         raise TransferError(f"{os.fsdecode(source)!r}: {_NO_KIND}")
@@ -45,7 +54,8 @@ def copy_out(
     try:
         databases = Databases(store, _contents(home, top, os.fsencode(name)))
         with HostTree(fd, databases) as host, Backwards[tuple[bytes, int]]() as times:
-            _write_all(home, top, host, os.fsencode(name), directory, report, times)
+            holding = Holding(protect, _Below(home, top, host, os.fsencode(name)))
+            _write_all(home, top, host, os.fsencode(name), directory, report, times, holding)
             for path, mtime_ns in times:
                 host.set_time(path, mtime_ns)
     finally:
@@ -60,6 +70,7 @@ def _write_all(
     directory: str,
     report: Report,
     times: Backwards[tuple[bytes, int]],
+    holding: Holding,
 ) -> None:
     linked: dict[int, bytes] = {}
     for file in _with_all(home, top):
@@ -71,6 +82,9 @@ def _write_all(
             continue
         if (owner := host.database_of(path)) is not None:
             report("SKIP", shown, None, told(owner))
+            continue
+        if rest and (held := holding.on(os.fsdecode(rest), file.kind)) is not None:
+            report("SKIP", shown, None, f"{held.by} {held.does}; --protected copies it, too")
             continue
         entry = file.entry(path)
         try:
@@ -86,6 +100,23 @@ def _write_all(
         elif file.nlink > 1:
             linked[file.ino] = path
         report(_ACTIONS[file.kind], shown, entry, "")
+
+
+class _Below:
+    """Both sides of a copy, for `holding`: paths are relative to what is copied."""
+
+    def __init__(self, home: HomeReader, top: File, host: HostTree, name: bytes) -> None:
+        self._home = home
+        self._top = top.path
+        self._host = host
+        self._name = name
+
+    def on_host(self, path: str) -> bool:
+        return self._host.find(self._name + b"/" + os.fsencode(path)) is not None
+
+    def inside(self, path: str) -> bool:
+        where = b"/".join((self._top, os.fsencode(path))) if self._top else os.fsencode(path)
+        return self._home.find(where) is not None
 
 
 def _contents(home: HomeReader, top: File, name: bytes) -> Contents:

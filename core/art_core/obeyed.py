@@ -50,6 +50,7 @@ RULES = (
     Rule("git", "takes a user's settings from it, in a home", (".gitconfig", ".config/git")),
     Rule("Mercurial", "runs the hooks and extensions that it names", (".hg/hgrc", ".hg/hgrc-not-shared")),
     Rule("Mercurial", "takes settings from where it leads", (".hg/sharedpath",)),
+    Rule("Sapling", "runs the hooks and programs that it names", (".sl/config",)),
     Rule("Jujutsu", "runs the programs that it names", (".jj/repo/config.toml",)),
     Rule(
         "hook runners",

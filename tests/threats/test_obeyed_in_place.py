@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from conftest import Caller, Installed, fresh_directory
 from tests.threats.conftest import Attacker
 from tests.threats.test_repositories import git, own
 
@@ -242,3 +242,35 @@ def test_work_in_a_worktree_is_not_named(anybody: Attacker) -> None:
     )
     assert done.stdout == b"2\n", done.stderr
     assert b"new or changed" not in done.stderr
+
+
+def test_what_a_run_that_was_killed_planted_is_named_by_the_next(anybody: Attacker) -> None:
+    process = anybody.start("sh", "-c", "mkdir s; echo planted >s/.envrc; echo ready; sleep 100")
+    process.kill()
+    process.communicate()
+    assert b"s/.envrc" in anybody.run("true").stderr
+    assert b"s/.envrc" not in anybody.run("true").stderr
+
+
+SESSION = """
+import sys
+from art_core import Sandbox
+with Sandbox(sys.argv[1]) as box:
+    done = box.run(["sh", "-c", "echo x >.envrc; echo x >>.git/config"])
+    assert b"Read-only" in done.stderr, done
+with Sandbox(sys.argv[1]) as box:
+    ended = box.execute(["true"])
+    print(*box.notices(ended), sep="\\n")
+"""
+
+
+def test_a_session_from_python_has_the_same_protections(caller: Caller, installed: Installed) -> None:
+    with fresh_directory(caller) as workspace:
+        anybody = Attacker(caller, workspace, ["-i=false"])
+        committed(anybody)
+        before = (workspace / ".git/config").read_bytes()
+        done = caller.run([installed.python, "-c", SESSION, workspace])
+        assert done.returncode == 0, done.stderr.decode()
+        assert (workspace / ".git/config").read_bytes() == before
+        assert b"the directory: .envrc\n" in done.stdout
+        assert b".vscode/settings.json" not in done.stdout  # Not the agent's.

@@ -192,3 +192,19 @@ def test_ordinary_work_in_a_repository_is_carried(caller: Caller) -> None:
         assert git(kept, "--git-dir", "remote.git", "log", "topic").returncode == 0
         carried = kept.pull("--protected")
         assert (carried.returncode, len(list((workspace / ".vscode").iterdir()))) == (0, 60)
+
+
+def test_a_directory_that_is_copied_out_runs_nothing(prey: Prey) -> None:
+    prey.attack("way=copied; make gd; echo 'gitdir: gd' >.git; echo >.envrc; mkdir sub; make sub/.git")
+    out = prey.workspace.parent / "out"
+    done = prey.caller.art("fs", "cp", "-d", prey.database, "-r", "guest:workspace", out)
+    for name in (".git", "gd/config", "gd/hooks", ".envrc", "sub/.git/config"):
+        assert f"SKIP {out}/{name}: " in done.stderr.decode(), done.stderr.decode()
+    assert done.returncode == 0 and (out / "gd/HEAD").exists()
+    prey.use(out)
+    typed = prey.caller.art("fs", "cp", "-d", prey.database, "guest:workspace/.envrc", prey.workspace.parent)
+    assert typed.returncode == 0 and (prey.workspace.parent / ".envrc").exists()
+    whole = prey.caller.art(
+        "fs", "cp", "-d", prey.database, "-r", "--protected", "guest:workspace/gd", out / "all"
+    )
+    assert whole.returncode == 0 and (out / "all/config").exists()
