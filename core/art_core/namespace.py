@@ -61,6 +61,12 @@ class PrivateNamespace:
             raise OSError(number, os.strerror(number), path)
         return fds[0]
 
+    def make(self, path: str, *, directory: bool) -> None:
+        """See that a file or a directory stands at a path of the home, through no link. Raises OSError."""
+        number, _ = self._ask(("make", path, directory, self.owner))
+        if number:
+            raise OSError(number, os.strerror(number), path)
+
     def run(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> int:
         """Run a program in here, wait, and return its exit status."""
         status, _ = self._ask(("run", list(argv), list(pass_fds)), pass_fds)
@@ -139,6 +145,8 @@ def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[
         return None, [fd]
     if what == "pin":
         return _pinned(request[1])
+    if what == "make":
+        return _made(*request[1:]), []
     assert what == "run" and isinstance(request[1], list) and isinstance(request[2], list)
     pid = os.fork()
     if pid == 0:
@@ -164,3 +172,16 @@ def _pinned(path: str) -> tuple[int, list[int]]:
     except OSError as error:
         return error.errno or errno.EIO, []
     return 0, [fd]
+
+
+def _made(path: str, directory: bool, owner: tuple[int, int]) -> int:
+    """An errno, 0 when it is there."""
+    try:
+        home = os.open(HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            openat.make_beneath(home, path, owner, directory=directory)
+        finally:
+            os.close(home)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0

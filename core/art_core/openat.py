@@ -69,6 +69,48 @@ def pin_directory(top: int, path: str) -> int:
     return fd
 
 
+def make_beneath(top: int, path: str, owner: tuple[int, int], *, directory: bool) -> None:
+    """See that an empty file or a directory stands at a relative path, and directories above it: what is
+    missing is made, `owner`'s. Raises OSError: ELOOP for a link, ENOTDIR, EISDIR, EINVAL for `..`."""
+    *above, name = parts_of(path)
+    fd = os.dup(top)
+    try:
+        for part in above:
+            below = _made_directory(fd, part, owner)
+            os.close(fd)
+            fd = below
+        if directory:
+            os.close(_made_directory(fd, name, owner))
+            return
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            made = os.open(name, flags, 0o644, dir_fd=fd)
+            _give(made, owner)
+        except FileExistsError:
+            made = pin_beneath(fd, [name])
+            if is_directory(made):
+                os.close(made)
+                raise OSError(21, os.strerror(21), name) from None
+        os.close(made)
+    finally:
+        os.close(fd)
+
+
+def _made_directory(above: int, name: str, owner: tuple[int, int]) -> int:
+    try:
+        os.mkdir(name, 0o755, dir_fd=above)
+        fd = pin_directory(above, name)
+        _give(fd, owner)
+        return fd
+    except FileExistsError:
+        return pin_directory(above, name)
+
+
+def _give(fd: int, owner: tuple[int, int]) -> None:
+    if os.geteuid() == 0 and owner != (0, 0):
+        os.chown(f"/proc/self/fd/{fd}", *owner)
+
+
 _LINE_LIMIT = 8192
 
 

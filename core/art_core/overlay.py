@@ -98,6 +98,23 @@ class Overlay:
                 "inside; `art db check --repair` mends it, and --name NAME works beside it"
             ) from None
 
+    def make_mount_points(self, mounts: Sequence[Mount], aliases: Sequence[str]) -> None:
+        """Make the places of mounts that stand in the home. Raises MountError."""
+        from art_core import mountpoints
+
+        for mount, path in mountpoints.in_home(mounts, dict.fromkeys(aliases, self.workspace.name)):
+            try:
+                if self._private is not None:
+                    self._private.make(path, directory=mount.directory)
+                    continue
+                home = openat.pin(self.mounted.path)
+                try:
+                    openat.make_beneath(home, path, self._owner, directory=mount.directory)
+                finally:
+                    os.close(home)
+            except OSError as error:
+                mountpoints.refuse(mount, error, "the home")
+
     def shown(self, guests: Sequence[str]) -> list[Mount]:
         """The merged workspace at further guest paths."""
         source = f"{self.mounted.path}/{self.workspace.name}"

@@ -392,7 +392,7 @@ class Preparation:
             env=env,
             cwd=self.workdir,
             home=None if self.overlay is None else self.overlay.mounted,
-            mounts=self._mounts,
+            mounts=self._mounts if hide_values else self._placed(),
             masks=self._all_masks(),
             files=[*account_files(self.identity, HOME), *self._covers],
             uid=self.identity.uid,
@@ -415,6 +415,15 @@ class Preparation:
             )
         with self.plugins.guard("isolation", self._isolation_name):
             return Prepared(argv, self.isolation.plan(run), stage, host_ids)
+
+    def _placed(self) -> Sequence[Mount]:
+        """What is mounted, as far as its places are there by now: a command may have changed them since."""
+        if self.overlay is not None:
+            self.overlay.make_mount_points(self._mounts, self.aliases)
+            return self._mounts
+        from art_core import mountpoints
+
+        return mountpoints.still_there(self._mounts)
 
     def _is_in_home(self, mount: Mount) -> bool:
         """Whether the source is of the mounted home, whose files are the command's own already."""
