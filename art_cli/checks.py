@@ -156,11 +156,16 @@ def seccomp(host: Host) -> Check:
     )
 
 
+_LATER = ", those with a path where they are found at a start"
+
+
 def landlock(host: Host) -> Check:
     """Landlock's scope for abstract unix sockets came with Linux 6.12 (ABI 6)."""
     name = "Landlock"
     if host.landlock_abi >= 6:
-        return Check(name, "ok", f"ABI {host.landlock_abi}: abstract sockets of the host are out of reach")
+        return Check(
+            name, "ok", f"ABI {host.landlock_abi}: abstract sockets of the host are out of reach{_LATER}"
+        )
     found = f"ABI {host.landlock_abi}" if host.landlock_abi else "not there, or not switched on"
     without = "a sandbox with the host's network can connect to abstract unix sockets (X11, some D-Bus)"
     return Check(name, "warning", found, without, "Linux 6.12 or newer; or --network none")

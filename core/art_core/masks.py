@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from art_core import sockets
 from art_core.contracts import GuestFile, Mount, Origin
 from art_core.hosttree import within
 
@@ -76,12 +77,12 @@ def _homes_of_users() -> Iterable[str]:
                 yield home
 
 
-def host_masks(homes: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
+def host_masks(homes: Sequence[str], extra: Sequence[str] = (), near: Sequence[str] = ()) -> list[str]:
     """Everything to mask on this host, as resolved paths, outermost only.
 
     `homes` as `home_directories` gives them; `extra` are more paths, files as well. Runtime
     directories, the directories of listening sockets, and every other place where a mount shows
-    the same files are added.
+    the same files are added. Sockets are looked for in `near` first.
     """
     masks = [*homes]
     for path in ("/run", "/var/run", *extra):
@@ -89,7 +90,7 @@ def host_masks(homes: Sequence[str], extra: Sequence[str] = ()) -> list[str]:
         if not _is_system(real) and os.path.lexists(real):
             masks.append(real)
     masks = _outermost(masks)
-    masks += socket_masks(masks)
+    masks += socket_masks(masks, near)
     found = _outermost([*masks, *mount_aliases(masks, host_mounts())])
     return [path for path in found if not any(within(path, top) for top in OWN_INSIDE)]
 
@@ -102,21 +103,14 @@ def _outermost(paths: Iterable[str]) -> list[str]:
     return kept
 
 
-def socket_masks(masked: Sequence[str]) -> list[str]:
+def socket_masks(masked: Sequence[str], near: Sequence[str] = ()) -> list[str]:
     """What hides the unix sockets that exist elsewhere (unix(7): a read-only mount does not keep
     anyone from connecting): their directories, or they alone in a system directory."""
-    try:
-        with open("/proc/net/unix", "rb") as file:
-            lines = file.read().splitlines()[1:]
-    except OSError:
-        return []
-    found: set[str] = set()
-    for line in lines:
-        fields = line.split(None, 7)
-        if len(fields) == 8 and fields[7].startswith(b"/"):
-            path = os.fsdecode(fields[7])
-            if not any(within(path, top) for top in (*masked, *OWN_INSIDE)):
-                found.add(path)
+    hidden = (*masked, *OWN_INSIDE)
+    late = sockets.slow((mount.point, mount.type) for mount in host_mounts())
+    found = {path for path in sockets.listed() if not any(within(path, top) for top in hidden)}
+    for tops, limit in zip(sockets.groups(near), sockets.ENTRIES_LIMITS, strict=True):
+        found.update(sockets.found(tops, (*hidden, *late), entries=limit))
     return [mask for path in found if (mask := _socket_mask(path)) is not None]
 
 

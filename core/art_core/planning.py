@@ -140,7 +140,8 @@ class Preparation:
         extra = [*self.settings.masks, self.state_dir, *hidden]
         if self.recording is not None and self.recording.log is not None:
             extra.append(self.recording.log)
-        self.masks = masks.host_masks(homes, extra) if self.options.masks else []
+        near = [os.path.dirname(self.workspace.real)]
+        self.masks = masks.host_masks(homes, extra, near) if self.options.masks else []
         self.hidden = [*self.masks, *masks.REPLACED]
         self.guest = f"{HOME}/{self.workspace.name}"
         self.aliases = aliases(self.workspace, self.guest, self.hidden) if self.options.alias else []

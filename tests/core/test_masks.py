@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core import masks
+from art_core import masks, sockets
 from art_core.hosttree import within
 from art_core.masks import MountLine, mount_aliases, parse_mountinfo
 
@@ -186,3 +186,22 @@ def test_a_file_right_in_a_mask_is_shown_alone(public: Path, monkeypatch: pytest
     mounts, covers = masks.needed_links([str(public)])
     assert [mount.guest for mount in mounts] == [f"{public}/resolv.conf"]
     assert covers == []
+
+
+def test_looking_for_sockets_has_bounds(tmp_path: Path) -> None:
+    for depth in range(4):
+        directory = tmp_path.joinpath(*["d"] * depth, "d")
+        directory.mkdir()
+        for number in range(10):
+            (directory / f"f{number}").touch()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "d/d/s"))
+        assert sockets.found([str(tmp_path)], [], seconds=60) == [str(tmp_path / "d/d/s")]
+        assert sockets.found([str(tmp_path)], [], entries=5, seconds=60) == []
+        assert sockets.found([str(tmp_path)], [str(tmp_path / "d/d")], seconds=60) == []
+        assert sockets.found([str(tmp_path)], [str(tmp_path)], seconds=60) == []
+
+
+def test_file_systems_that_may_answer_late_are_not_looked_into() -> None:
+    mounts = [("/mnt/n", "nfs4"), ("/mnt/f", "fuse.sshfs"), ("/auto", "autofs"), ("/srv", "ext4")]
+    assert sockets.slow(mounts) == ["/mnt/n", "/mnt/f", "/auto"]
