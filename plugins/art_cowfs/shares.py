@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from art_cowfs.nodes import CowNode
+from art_cowfs.schema import DatabaseError
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT, Space
 
@@ -88,7 +89,7 @@ class Sharing:
     """A tree with shares in it. See `art_fusefs.backend.Backend`."""
 
     def __init__(self, tree: Tree, shares: Sequence[Share], now: int) -> None:
-        """Directories above a share that are not there are made. Raises OSError."""
+        """Directories above a share that are not there are made. Raises DatabaseError and OSError."""
         self._tree = tree
         self.uid, self.gid = tree.uid, tree.gid
         self._at: dict[tuple[int, bytes], _Live] = {}
@@ -114,7 +115,10 @@ class Sharing:
             above.nlink += 1
             self._tree.changed(above)
         elif not stat.S_ISDIR(node.mode):
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+            raise DatabaseError(
+                f"{os.fsdecode(name)!r} in the home is no directory, and a share is to be in it; remove it "
+                "inside, or choose another place"
+            )
         self._tree.changed(node)  # It has a number of its own from now on.
         node.names_changing = True
         return node

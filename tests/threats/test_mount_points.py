@@ -48,6 +48,15 @@ def test_no_mount_point_is_made_through_a_link_of_the_home(planted: Attacker) ->
     assert list((place / "target").iterdir()) == []
 
 
+def test_no_share_is_made_through_a_link_either(planted: Attacker) -> None:
+    place = planted.workspace.parent
+    done = planted.run("true", options=["--share", f"{place}/shown/file:~/data/file", "--trust-binds"])
+    assert done.returncode == 125 and b"'data' in the home is no directory" in done.stderr, done.stderr
+    done = planted.run("true", options=["--share", f"{place}/shown:~/data/shown", "--trust-binds"])
+    assert done.returncode == 125 and b"leads through a symbolic link" in done.stderr, done.stderr
+    assert list((place / "target").iterdir()) == []
+
+
 def test_mount_points_that_are_missing_are_made_in_the_home(planted: Attacker) -> None:
     place = planted.workspace.parent
     shown = place / "shown"
