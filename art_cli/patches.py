@@ -17,6 +17,8 @@ from art_core.trees import Entry
 
 TEXT_LIMIT = 32 << 20
 """A file of more bytes is not compared by lines."""
+HASHED_LIMIT = 1 << 30
+"""A file of more bytes gets no id, which is a sum over all of them, holes too, and is not printed whole."""
 _SHORT = 7
 _BOLD, _HUNK, _GONE, _NEW = "1", "36", "31", "32"
 _LINE = 52
@@ -77,11 +79,16 @@ def _half(entry: Entry | None, side: Side) -> Half | None:
 
 
 class Text(NamedTuple):
-    """What differs by lines, None where it is not text; and the ids of both contents as git has them."""
+    """What differs by lines, None where it is not text; and the ids of both contents as git has them, empty
+    where one is too large."""
 
     lines: Compared | None
     before: str
     after: str
+
+    @property
+    def too_large(self) -> bool:
+        return not self.after
 
     @property
     def added(self) -> int:
@@ -95,7 +102,10 @@ class Text(NamedTuple):
 def text_of(pair: Pair, around: int = 3) -> Text:
     """Compare the contents. Raises OSError when they cannot be read."""
     before, after = pair.before, pair.after
-    if max(0 if half is None else half.size for half in (before, after)) > TEXT_LIMIT:
+    largest = max(0 if half is None else half.size for half in (before, after))
+    if largest > HASHED_LIMIT:
+        return Text(None, "", "")
+    if largest > TEXT_LIMIT:
         return Text(None, _streamed_id(before), _streamed_id(after))
     old = b"" if before is None else b"".join(before.contents())
     new = b"" if after is None else b"".join(after.contents())
@@ -158,7 +168,8 @@ class Patches:
         line = f"index {text.before[:length]}..{text.after[:length]}"
         if before is not None and after is not None and before.mode == after.mode:
             line += f" {after.mode}"
-        self._bold(line)
+        if not text.too_large:
+            self._bold(line)
         from_name = "/dev/null" if before is None else quoted(b"a/" + one)
         to_name = "/dev/null" if after is None else quoted(b"b/" + other)
         if text.lines is not None:
@@ -166,7 +177,7 @@ class Patches:
                 self._bold(f"--- {_marked(from_name)}")
                 self._bold(f"+++ {_marked(to_name)}")
                 self._hunks(text.lines)
-        elif self._binary:
+        elif self._binary and not text.too_large:
             self._page.line(b"GIT binary patch")
             for half in (after, before):
                 self._literal(half)

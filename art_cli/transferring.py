@@ -20,6 +20,8 @@ from art_core.transfer import Action, Totals, Wishes
 from art_core.trees import Entry
 from art_core.workspace import absolute, open_workspace
 
+_MOMENT_S = 1.0
+"""How long the entry that is being carried may take when a signal came."""
 _SHOWN_OF_A_KIND = 3
 """How many paths of one directory are printed that are skipped for the same reason."""
 _SHOWN_OF_INSTRUCTIONS = 10
@@ -192,21 +194,24 @@ def carry(
 
 @contextmanager
 def _signals(telling: Telling) -> Iterator[None]:
-    """An interrupt, SIGTERM and SIGHUP end a transfer after the entry that is being carried; what was
-    carried is remembered. A second one ends it at once."""
+    """An interrupt, SIGTERM and SIGHUP end a transfer after the entry that is being carried, or a moment
+    later; what was carried is remembered. A second one ends it at once."""
 
     def end(number: int, _: object) -> None:
         if telling.ending or telling.asking:
-            raise SystemExit(128 + number)
-        telling.ending = 128 + number
+            raise SystemExit(telling.ending or 128 + number)
+        if number != signal.SIGALRM:
+            telling.ending = 128 + number
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT_S)
 
     before = {
         number: signal.signal(number, end)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
         if signal.getsignal(number) != signal.SIG_IGN  # nohup(1) has one ignored.
     }
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)

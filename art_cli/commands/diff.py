@@ -72,6 +72,8 @@ def command(
                     unread.append(_unreadable(change, error))
                 else:
                     patches.write(pair, text)
+                    if binary and text is not None and text.too_large:
+                        unread.append(f"{os.fsdecode(change.path)}: it is too large for a patch")
     for line in unread:
         complain(line)
     if left_out:

@@ -1,7 +1,9 @@
 """A home as a tar archive (POSIX pax, pax(1)), written and read as a stream.
 
 Names that are no UTF-8, times to the nanosecond, hard links and the user's extended attributes
-(`SCHILY.xattr.user.*`) are carried; holes are zeros. Pipes, sockets and devices are not.
+(`SCHILY.xattr.user.*`) are carried. Holes are zeros; a file of more than `_SPARSE` bytes that has some is
+carried without them (GNU tar's manual, "Storing Sparse Files", PAX format 1.0). Pipes, sockets and
+devices are not carried.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from art_core import bounds
 from art_core.errors import TransferError
@@ -20,6 +22,8 @@ from art_core.hostside import checked
 from art_core.trees import Entry
 
 _BLOCK = 1 << 20
+_SPARSE = 1 << 28
+_RECORD = 512
 _XATTR = "SCHILY.xattr."
 _LONGEST = 255
 Skipped = Callable[[bytes, str], None]
@@ -62,6 +66,46 @@ class _Contents:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+class _Packed:
+    """The same of a file with holes: a list of what is no hole, and that. `info` is its entry, and `saves`
+    whether it is shorter so."""
+
+    def __init__(self, home: HomeReader, file: File, info: tarfile.TarInfo) -> None:
+        parts: list[list[int]] = []
+        for offset, data in home.blocks(file):
+            if parts and sum(parts[-1]) == offset:
+                parts[-1][1] += len(data)
+            else:
+                parts.append([offset, len(data)])
+        stored = sum(length for _, length in parts)
+        self.saves = stored < file.size
+        if not parts or sum(parts[-1]) < file.size:
+            parts.append([file.size, 0])
+        listed = "".join(f"{number}\n" for number in (len(parts), *(n for part in parts for n in part)))
+        self._list = listed.encode() + bytes(-len(listed) % _RECORD)
+        self._chunks = (data for _, data in home.blocks(file))
+        self.info = tarfile.TarInfo("GNUSparseFile.0/file")
+        self.info.mode, self.info.mtime, self.info.uid, self.info.gid = (
+            info.mode,
+            info.mtime,
+            info.uid,
+            info.gid,
+        )
+        self.info.size = len(self._list) + stored
+        more = {"major": 1, "minor": 0, "name": info.name, "realsize": file.size}
+        self.info.pax_headers = {f"GNU.sparse.{key}": str(value) for key, value in more.items()}
+        self.info.pax_headers |= info.pax_headers
+
+    def read(self, size: int = 0) -> bytes:
+        while len(self._list) < size:
+            data = next(self._chunks, None)
+            if data is None:
+                break
+            self._list += data
+        part, self._list = self._list[:size], self._list[size:]
+        return part
+
+
 def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Carried:
     """Write what is below a directory of a home. Raises OSError; what cannot be read is skipped."""
     entries = size = left = 0
@@ -87,7 +131,10 @@ def write(home: HomeReader, top: bytes, out: IO[bytes], skipped: Skipped) -> Car
                     skipped(file.path, f"it cannot be read: {error.strerror}")
                     left += 1
                     continue
-                archive.addfile(info, contents)
+                if file.size > _SPARSE and (packed := _Packed(home, file, info)).saves:
+                    archive.addfile(packed.info, packed)
+                else:
+                    archive.addfile(info, contents)
                 size += file.size
                 if file.nlink > 1:
                     names[file.ino] = info.name
@@ -192,7 +239,7 @@ def _put(home: HomeWriter, archive: tarfile.TarFile, member: tarfile.TarInfo, pa
         return False
     blocks: Iterator[tuple[int, bytes]] = iter(())
     if entry.kind == "file" and (contents := archive.extractfile(member)) is not None:
-        blocks = _blocks(contents)
+        blocks = _blocks(contents) if member.sparse is None else _parts(contents, member)
     present = home.find(path)
     if present is not None and (present.kind == "dir") != (entry.kind == "dir"):
         raise TransferError(f"{member.name!r} is a directory and a file in one archive; nothing was imported")
@@ -245,6 +292,26 @@ def _xattrs(member: tarfile.TarInfo) -> dict[bytes, bytes]:
         for key, value in member.pax_headers.items()
         if key.startswith(f"{_XATTR}user.")
     }
+
+
+def _parts(contents: IO[bytes], member: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
+    """What is in a file that was carried without its holes. Raises TransferError for a list that makes no
+    file."""
+    raw: Any = contents.raw  # type: ignore[attr-defined]  # What buffers it does not seek in a stream.
+    done = 0
+    listed: Any = member.sparse
+    for offset, length in listed:
+        if offset < done or length < 0 or offset + length > member.size:
+            raise TransferError(f"{member.name[:200]!r} lists parts that no file has; nothing was imported")
+        done = offset + length
+        while offset < done:
+            raw.seek(offset)
+            data = raw.read(min(_BLOCK, done - offset))
+            if not data:
+                raise TransferError(f"{member.name[:200]!r} ends too early; nothing was imported")
+            if data.count(0) != len(data):
+                yield offset, data
+            offset += len(data)
 
 
 def _blocks(contents: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 Blocks = Iterable[tuple[int, bytes]]
 
+BLOCK = 1 << 20
 _PIECE = 1 << 16
 _ZEROS = bytes(_PIECE)
+
+
+def segments(fd: int, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Where a file has data, from a place on: first and last byte, the last not included. Holes are known
+    to the kernel (lseek(2), SEEK_DATA); where a file system knows of none, all is data."""
+    while True:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
+        start = end
+
+
+def of_file(fd: int) -> Iterator[tuple[int, bytes]]:
+    """What is in an open file of the host; holes are not read, and blocks of zeros are left out. Raises
+    OSError."""
+    for offset, end in segments(fd):
+        while offset < end:
+            data = os.pread(fd, min(BLOCK - offset % BLOCK, end - offset), offset)
+            if not data:
+                return
+            if data.count(0) != len(data):
+                yield offset, data
+            offset += len(data)
 
 
 def equal(one: Blocks, other: Blocks) -> bool:

@@ -76,8 +76,11 @@ class Databases:
         directory of such a name; empty for the one in use, None for all others. `parent` gives a descriptor
         of the directory on the host, and the name in it, or raises OSError where there is none."""
         last = path.count(b"/")
-        start = 0
-        for depth in range(last + 1):
+        start = first = 0
+        folded = path.lower()
+        if not self._ending.search(folded) and not any(name in folded for name in self._folded):
+            start, first = path.rfind(b"/") + 1, last  # No name on the way can be of a database.
+        for depth in range(first, last + 1):
             end = path.find(b"/", start)
             end = len(path) if end < 0 else end
             name = path[start:end].lower()

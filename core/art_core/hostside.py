@@ -15,20 +15,22 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-from art_core import bounds, openat
+from art_core import bounds
+from art_core.blocks import of_file
 from art_core.companions import Databases, told
+from art_core.descending import Trail
 from art_core.errors import TransferError
 from art_core.trees import Agreed, Entry, Kind
 
-_BLOCK = 1 << 20
 _TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")
 SETUID = stat.S_ISUID | stat.S_ISGID
+_IMPOSSIBLE = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
+"""An empty name, `.`, `..`, and a NUL."""
 
 
 def checked(path: bytes) -> bytes:
     """A path out of a database. Raises TransferError when it is none that a workspace can have."""
-    parts = path.split(b"/")
-    if b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
+    if _IMPOSSIBLE.search(path):
         raise TransferError(f"the database holds the path {os.fsdecode(path)!r}, which no file can have")
     return path
 
@@ -94,6 +96,11 @@ def _state(entry: Entry) -> tuple[object, ...]:
     return entry.size, entry.mtime_ns, entry.mode, entry.target
 
 
+def _listed(fd: int) -> Iterator[bytes]:
+    """The names in a directory, in byte order. Raises OSError."""
+    return iter(sorted(os.fsencode(name) for name in os.listdir(fd)))
+
+
 class Unreadable:
     """Something of the host that cannot be carried: a device, a pipe, a socket, a directory that may not
     be read."""
@@ -109,8 +116,9 @@ class HostTree:
         self._databases = databases or Databases()
         self.links: dict[bytes, tuple[int, int]] = {}
         """Paths of files with several links -> (device, inode)."""
-        self._pinned: tuple[bytes, int] = (b"", os.dup(fd))
-        """The directory that was worked in last, and a descriptor of it."""
+        self._trail = Trail(fd)
+        self._at: bytes | None = b""
+        """The directory that was worked in last: where the trail is."""
         self._cleared: list[bytes] = []
         """The directories above the last one, and it, where nothing is left of a killed pull."""
         self._staged: set[bytes] = set()
@@ -120,44 +128,59 @@ class HostTree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._pinned[1])
+        self._trail.close()
 
     def walk(self) -> Iterator[tuple[bytes, Entry | Unreadable]]:
         """Everything by its path, a directory before what is in it, names in byte order."""
-        yield from self._below(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._fd), b"")
+        yield from self._below(b"")
 
     def below(self, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
         """The same of what is in one directory; nothing where no directory stands, or it may not be read."""
         try:
-            parent, name = self._parent(path)
-            fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+            os.close(os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._pinned(path)))
         except OSError:
             return
-        yield from self._below(fd, path)
+        yield from self._below(path)
 
-    def _below(self, fd: int, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
+    def _below(self, path: bytes) -> Iterator[tuple[bytes, Entry | Unreadable]]:
+        """Raises OSError when the directory itself cannot be read."""
+        top = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._pinned(path))
+        trail = Trail(top)
         try:
-            for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
-                where = path + b"/" + name if path else name
-                try:
-                    found = os.lstat(name, dir_fd=fd)
-                except FileNotFoundError:
-                    continue
-                if (found.st_dev, found.st_ino) in self._databases.files or _TEMPORARY.match(name):
-                    continue
-                entry = self._entry(fd, name, where, found)
-                if entry is None or entry.kind != "dir":
-                    yield where, entry or Unreadable()
-                    continue
-                try:
-                    below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-                except OSError:
-                    yield where, Unreadable()
-                    continue
-                yield where, entry
-                yield from self._below(below, where)
+            waiting = [(path, _listed(top))]
+            while waiting:
+                above, names = waiting[-1]
+                for name in names:
+                    where = above + b"/" + name if above else name
+                    found = self._seen(trail.fd, name, where)
+                    if isinstance(found, Entry) and found.kind == "dir":
+                        try:
+                            trail.down(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                        except OSError:
+                            yield where, Unreadable()
+                            continue
+                        yield where, found
+                        waiting.append((where, _listed(trail.fd)))
+                        break
+                    if found is not None:
+                        yield where, found
+                else:
+                    waiting.pop()
+                    if waiting:
+                        trail.up()
         finally:
-            os.close(fd)
+            trail.close()
+            os.close(top)
+
+    def _seen(self, fd: int, name: bytes, path: bytes) -> Entry | Unreadable | None:
+        """What a walk tells of a name; None for what is no part of the workspace."""
+        try:
+            found = os.lstat(name, dir_fd=fd)
+        except FileNotFoundError:
+            return None
+        if (found.st_dev, found.st_ino) in self._databases.files or _TEMPORARY.match(name):
+            return None
+        return self._entry(fd, name, path, found) or Unreadable()
 
     def _entry(self, fd: int, name: bytes, path: bytes, found: os.stat_result) -> Entry | None:
         kind = kind_of(found.st_mode)
@@ -173,22 +196,25 @@ class HostTree:
             mtime_ns=bounds.time_ns(found.st_mtime_ns),
             target=os.readlink(name, dir_fd=fd) if kind == "link" else b"",
             nlink=found.st_nlink,
-            version=found.st_ctime_ns,
+            version=bounds.time_ns(found.st_ctime_ns),
         )
 
     def _parent(self, path: bytes) -> tuple[int, bytes]:
         """A descriptor of the directory of a path, good until the next call, and the name in it."""
         above, _, name = checked(path).rpartition(b"/")
-        if above != self._pinned[0]:
-            fd = openat.pin_beneath(self._fd, openat.parts_of(os.fsdecode(above)))
-            os.close(self._pinned[1])
-            self._pinned = above, fd
-        return self._pinned[1], name
+        return self._pinned(above), name
+
+    def _pinned(self, path: bytes) -> int:
+        if path != self._at:
+            self._at = None
+            self._trail.go(path)
+            self._at = path
+        return self._trail.fd
 
     def _cleared_parent(self, path: bytes) -> tuple[int, bytes]:
         """The same, to write there."""
         fd, name = self._parent(path)
-        above = self._pinned[0]
+        above, _, _ = path.rpartition(b"/")
         while self._cleared and not (above + b"/").startswith(self._cleared[-1] + b"/") and self._cleared[-1]:
             self._cleared.pop()
         if above not in self._cleared[-1:]:
@@ -217,15 +243,11 @@ class HostTree:
             raise
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
-        """The contents of a file; blocks of zeros are left out. Raises OSError."""
+        """The contents of a file; holes and blocks of zeros are left out. Raises OSError."""
         parent, name = self._parent(entry.path)
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
         try:
-            offset = 0
-            while data := os.pread(fd, _BLOCK, offset):
-                if data.count(0) != len(data):
-                    yield offset, data
-                offset += len(data)
+            yield from of_file(fd)
         finally:
             os.close(fd)
 

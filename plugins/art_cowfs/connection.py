@@ -23,6 +23,8 @@ BUSY_MS = 5000
 PATIENCE_S = 30.0
 """How long a statement is tried that begins a transaction."""
 _AGAIN_S = 0.05
+_STEPS = 500_000
+"""How many steps of SQLite's machine go by, in some tens of milliseconds, until Python has a turn."""
 
 if TYPE_CHECKING or hasattr(apsw.Connection, "pragma"):
     _Connection = apsw.Connection
@@ -38,6 +40,7 @@ else:
     class _Connection(apsw.Connection):
         set_busy_timeout = apsw.Connection.setbusytimeout
         blob_open = apsw.Connection.blobopen
+        set_progress_handler = apsw.Connection.setprogresshandler
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -49,13 +52,19 @@ else:
             return self.execute(f"PRAGMA {name}{given}").get
 
 
+def _go_on() -> bool:
+    """Python runs the handlers of signals meanwhile; what they raise ends the statement."""
+    return False
+
+
 class Connection(_Connection):
     """Tries a statement again that could not begin because of others. One within a transaction is not: what
-    came before it would have to be done again, too."""
+    came before it would have to be done again, too. A long statement answers signals."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.set_busy_timeout(BUSY_MS)
+        self.set_progress_handler(_go_on, _STEPS)
 
     def execute(self, *args: Any, **kwargs: Any) -> apsw.Cursor:
         try:

@@ -6,8 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from heapq import merge
 
 from art_core import bounds
+from art_core.blocks import segments
 from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower, within
 from art_cowfs.nodes import CowNode
@@ -19,6 +21,8 @@ WHOLE = 1 << 20
 _ZERO = bytes(CHUNK)
 _SHOWN = 5
 _AT_ONCE = 16
+_FEW = 64
+"""Chunks of a host's file that is read without looking for its holes."""
 
 
 class Contents:
@@ -103,14 +107,17 @@ class Contents:
         """Copy some of what still comes from the host, from a place on; the place to go on from, 0 when
         nothing is left. Raises OSError."""
         end = _chunks(node.host_clip)
+        idx = next(self._of_host(node, idx, end), end)
         for place in range(idx, min(end, idx + _AT_ONCE)):
             if self._stored(node, place) is None:
                 start = place * CHUNK
                 self._pending.reserve(CHUNK)
                 data = self._host_bytes(node, start, min(CHUNK, node.host_clip - start))
-                self._set_chunk(node, place, data)
+                if data.count(0) != len(data):
+                    self._set_chunk(node, place, data)
         if idx + _AT_ONCE >= end:
             node.host_clip = 0
+            node.holes = self._holes_from(node, 0) * CHUNK
         self._pending.dirty(node)
         return idx + _AT_ONCE if node.host_clip else 0
 
@@ -242,12 +249,36 @@ class Contents:
             found = None if self._lower is None else self._lower.stat(node.origin)
             # Where the host's file is not what it was, reading the first place tells.
             hosts = min(shown, end, 1 if found is None else max(1, _chunks(found.st_size)))
-        yield from range(hosts)
+        places: set[int] = set()
         if node.held:
-            places = set(self._chain.chunks(node.ino))
+            places |= set(self._chain.chunks(node.ino))
             for batch in (*self._pending.inflight, self._pending.batch):
                 places |= batch.chunks.get(node.ino, {}).keys()
-            yield from sorted(place for place in places if hosts <= place < end)
+        ours = sorted(place for place in places if place < end)
+        last = -1
+        for place in merge(self._of_host(node, 0, hosts), ours):
+            if place != last:
+                yield place
+            last = place
+
+    def _of_host(self, node: CowNode, first: int, hosts: int) -> Iterator[int]:
+        """The places from `first` on and before `hosts` at which the host's file has data, and place 0."""
+        if hosts <= _FEW or self._lower is None or node.origin is None:
+            yield from range(first, hosts)
+            return
+        if first == 0:
+            yield 0  # Where the host's file is another one, reading it tells.
+        place = max(first, 1)
+        fd = self._lower.open(node.origin)
+        try:
+            for start, end in segments(fd, place * CHUNK):
+                place = max(place, start // CHUNK)
+                if place >= hosts:
+                    return
+                yield from range(place, min(hosts, _chunks(end)))
+                place = _chunks(end)
+        finally:
+            os.close(fd)
 
     def _holes_from(self, node: CowNode, first: int) -> int:
         """How many chunks from a place on are neither stored nor the host's."""

@@ -10,13 +10,47 @@ from itertools import chain
 
 from art_core import bounds
 from art_core.trees import Entry, Kind
+from art_cowfs.lower import joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import DatabaseError
 from art_cowfs.session import Session
+from art_cowfs.tree import Tree
 
 BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 BLOCK = 1 << 20
+
+
+class Way:
+    """The directories on the way to the one that was asked for last: from one to the next it is a step,
+    however deep they are."""
+
+    def __init__(self, tree: Tree, top: Callable[[], CowNode | None]) -> None:
+        self._tree = tree
+        self._top = top
+        self._passed: list[tuple[bytes, CowNode]] = []
+        """Each by its path, the outermost first."""
+
+    def directory(self, path: bytes) -> CowNode | None:
+        """What stands at a path; None when nothing does."""
+        if not path:
+            return self._top()
+        while self._passed and not self._is_on_the_way(path):
+            self._passed.pop()
+        known, node = self._passed[-1] if self._passed else (b"", self._top())
+        for part in path[len(known) :].lstrip(b"/").split(b"/") if path != known else ():
+            node = None if node is None else self._tree.lookup(node, part)
+            if node is None:
+                return None
+            known = joined(known, part)
+            self._passed.append((known, node))
+        return node
+
+    def _is_on_the_way(self, path: bytes) -> bool:
+        """Whether the last one passed leads to a path, and is still what it was."""
+        known, node = self._passed[-1]
+        there = path == known or path.startswith(known + b"/")
+        return there and node.nlink > 0 and self._tree.resident(node.ino) is node
 
 
 class Placing:
@@ -26,14 +60,12 @@ class Placing:
     def __init__(self, session: Session, top: Callable[[], CowNode | None], *, shows: bool) -> None:
         self._session = session
         self._tree = session.tree
-        self._top = top
+        self._way = Way(self._tree, top)
         self._shows = shows
 
     def parent(self, path: bytes) -> tuple[CowNode, bytes]:
-        *above, name = path.split(b"/")
-        directory = self._top()
-        for part in above:
-            directory = None if directory is None else self._tree.lookup(directory, part)
+        above, _, name = path.rpartition(b"/")
+        directory = self._way.directory(above)
         if directory is None or not stat.S_ISDIR(directory.mode):
             raise DatabaseError(f"{os.fsdecode(path)}: the directory above it is not in the database")
         return directory, name

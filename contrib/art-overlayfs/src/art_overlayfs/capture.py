@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import apsw
 
+from art_core.blocks import of_file
 from art_core.errors import StoreError
 from art_cowfs import agreeing, layers
 from art_cowfs.contents import WHOLE
@@ -179,7 +180,7 @@ class Capture:
             node = present or self._new(above, name, found)
             changing = self._is_changing(above, name)
             if present is None or changing or not self._updated(node, source, found):
-                self._placing.fill(node, found.st_size, _blocks(source, found.st_size))
+                self._placing.fill(node, found.st_size, of_file(source))
             self._dress(node, found, f"/proc/self/fd/{source}", names)
             if changing and node.base_mtime:
                 node.base_size, node.base_mtime = _UNKNOWN
@@ -308,25 +309,6 @@ def _opened_file(path: str, found: os.stat_result) -> Iterator[int]:
     finally:
         if closed:
             os.chmod(path, stat.S_IMODE(found.st_mode))
-
-
-def _blocks(fd: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """What is in a file, without its holes (lseek(2))."""
-    offset = 0
-    while offset < size:
-        try:
-            offset = os.lseek(fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        end = os.lseek(fd, offset, os.SEEK_HOLE)
-        while offset < end:
-            data = os.pread(fd, min(BLOCK - offset % BLOCK, end - offset), offset)
-            if not data:
-                return
-            yield offset, data
-            offset += len(data)
 
 
 def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: str = "") -> list[str]:
