@@ -363,6 +363,11 @@ class BranchLock:
         assert self._file is not None
         return self._file
 
+    @property
+    def is_found(self) -> bool:
+        """Whether the file is there, by which others find the branch held."""
+        return self._held().is_current()
+
     def keep(self) -> None:
         """See that others find the branch held, also when somebody removed the file. Raises BranchLost when
         one of them has it meanwhile."""

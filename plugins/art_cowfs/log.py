@@ -1,6 +1,7 @@
 """The write-ahead log: it grows for as long as somebody reads an old state of the database.
 
-Readers of ours never do that for long. Another program can, with a transaction that it leaves open.
+Of ours only `art db check` of a large database does that for long. Another program can, with a transaction
+that it leaves open. Nobody can make such a log smaller: what fills it waits, the longer the larger it is.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from art_cowfs.holding import named, posix
 
 CHECKPOINT_AT = 64 << 20
 SLOW_AT = 256 << 20
-"""From so many bytes on what fills the log has to wait."""
-WAIT_S = 0.25
+"""From so many bytes on what fills the log has to wait after each transaction."""
+_WAIT_S, _TWICE_EACH = 0.25, 16 << 20
+"""How long, and after how many bytes more twice as long."""
+_LONGEST_S = 60.0
 _EVERY_S = 0.5
 _WRITE_LOCK, _READ_LOCKS = range(120, 121), range(123, 128)
 """Bytes of the shared memory that are locked by who writes and by who reads (SQLite's walformat.html)."""
@@ -48,11 +51,12 @@ class Log:
         self.readers: set[str] = set()
         """Who kept it from getting smaller then."""
 
-    def is_too_large(self) -> bool:
-        """Empty the log where it is large; whether it could not be done. For the one who may commit."""
+    def wait_s(self) -> float:
+        """Empty the log where it is large; how long to wait where that could not be done. For the one who may
+        commit."""
         size = self._size()
         if size <= CHECKPOINT_AT:
-            return False
+            return 0.0
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _EVERY_S
@@ -61,9 +65,10 @@ class Log:
             if size > SLOW_AT:
                 self.readers.update(_having(self._path, _READ_LOCKS))
         if size <= SLOW_AT:
-            return False
+            return 0.0
         self.largest = max(self.largest, size)
-        return True
+        doublings = min((size - SLOW_AT) / _TWICE_EACH, 32)
+        return min(_LONGEST_S, _WAIT_S * float(2**doublings))
 
     def _size(self) -> int:
         try:

@@ -26,6 +26,7 @@ from art_core.errors import ArtError
 from art_core.history import Ending, Opening
 from art_core.spawn import detach
 from art_cowfs.below import Below
+from art_cowfs.locks import BranchLost, Occupied
 from art_cowfs.others import Others
 from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
@@ -48,6 +49,8 @@ EVENTS_S = 0.02
 """How long events of the host are collected: programs write a file in many steps."""
 LOOK_S = 0.8
 """How often open files of the host that are not watched are looked at."""
+HOLD_S = 3.0
+"""How often it is looked whether the file of locks is there."""
 ENDING_S = 2.0
 """How long the thread that tells the kernel may need to end."""
 WISH_BYTES, WISH_FDS = 1 << 20, 250
@@ -191,6 +194,7 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
+                nursery.start_soon(hold, session)
                 nursery.start_soon(watch, session.tree.below, watching)
                 session.tree.below.look_after = partial(nursery.start_soon, look_after, session.tree.below)
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
@@ -220,6 +224,16 @@ def _operations(
 
     backend = Sharing(session.tree, shares, time.time_ns())
     return HomeOperations(backend, room, waits, session.workspaces, session.workspace_name, tell)
+
+
+async def hold(session: Session) -> None:
+    """Hold the branch anew when somebody removed the file of locks, before another run comes."""
+    while True:
+        await trio.sleep(HOLD_S)
+        if not session.is_held:
+            # Who lost it finds that at the next commit.
+            with contextlib.suppress(BranchLost, Occupied):
+                await trio.to_thread.run_sync(session.hold)
 
 
 async def watch(below: Below, watching: trio.Event) -> None:

@@ -277,6 +277,15 @@ class Session:
         with suppress(OSError):
             self.tree.accept(accepted)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether others find the branch held; else `hold` it again."""
+        return self._lock.is_found
+
+    def hold(self) -> None:
+        """See that others find the branch held. Raises BranchLost and Occupied."""
+        self._lock.keep()
+
     def reachable(self, at: str) -> None:
         """Tell others the socket on which this session can be asked."""
         self._lock.reachable(at)

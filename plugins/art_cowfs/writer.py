@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import apsw
@@ -22,7 +22,7 @@ from art_core.trees import Agreed
 from art_cowfs import agreeing
 from art_cowfs.connection import BUSY
 from art_cowfs.locks import Occupied
-from art_cowfs.log import WAIT_S, Log, writers
+from art_cowfs.log import Log, writers
 from art_cowfs.schema import PAGE, as_oserror, changing
 
 _RETRY_S = 0.5
@@ -137,7 +137,7 @@ class Writer:
         self._files = Files(path, connection.pragma("page_count") * PAGE)
         self._files.check()
         self.log = Log(connection, path)
-        self._slow = False
+        self._slow = 0.0
         self._path = path
         self._wal = path + "-wal"
         self._wal_fd = -1
@@ -251,10 +251,18 @@ class Writer:
                 done()
             if sync or failure is not None:
                 _tell(wishes, failure)
-            if self._slow:
-                self._slow = False
-                with self._wake:
-                    self._wake.wait_for(lambda: self._stopping, timeout=WAIT_S)
+            self._wait_for_readers()
+
+    def _wait_for_readers(self) -> None:
+        """Where the log is too large: as long as it takes, or until nobody keeps it so."""
+        until, self._slow = time.monotonic() + self._slow, 0.0
+        while (left := until - time.monotonic()) > 0:
+            with self._wake:
+                if self._wake.wait_for(lambda: self._stopping, timeout=min(left, _RETRY_S)):
+                    return
+            with suppress(Occupied, OSError, apsw.Error), self._turns.committing():
+                if not self.log.wait_s():
+                    return
 
     def _first_in_queue(self) -> list[tuple[Batch, Callable[[], None]]]:
         """What the next transaction takes: one batch, or a few where the writer is behind."""
@@ -278,7 +286,7 @@ class Writer:
                         self._turns.check(self._connection)
                         for batch in batches:
                             self._write(batch)
-                    self._slow = self.log.is_too_large()
+                    self._slow = self.log.wait_s()
             if sync:
                 self._sync_log()
         except Occupied as error:

@@ -60,9 +60,39 @@ def test_a_large_log_is_emptied(small: None, tmp_path: Path) -> None:
     ours = Log(connection, str(path))
     fill(connection, 6 * MIB)
     assert os.stat(f"{path}-wal").st_size > 4 * MIB
-    assert not ours.is_too_large()
+    assert not ours.wait_s()
     assert os.stat(f"{path}-wal").st_size == 0
     assert ours.note() == ""
+    connection.close()
+
+
+def test_the_larger_the_log_the_longer_is_waited(small: None, tmp_path: Path) -> None:
+    """Twice as long for each 16 MiB: it has a bound, however fast is written."""
+    path = tmp_path / "t.db"
+    connection = connect(str(path), create=True)
+    ours = Log(connection, str(path))
+    with pinning(path):
+        fill(connection, 6 * MIB)
+        first = ours.wait_s()
+        fill(connection, 16 * MIB)
+        assert 0.25 <= first < 0.4 and 1.9 < ours.wait_s() / first < 2.3
+    connection.close()
+
+
+def test_a_reader_of_arts_is_named_by_its_command(small: None, tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    connection = connect(str(path), create=True)
+    ours = Log(connection, str(path))
+    program = tmp_path / "art"
+    program.write_text(f"#!{sys.executable}\n{PINS.replace('argv[1]', 'argv[-1]')}")
+    program.chmod(0o755)
+    argv = [str(program), "db", "check", "--password=secret", str(path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None and reader.stdout.readline() == b"reads\n"
+        fill(connection, 6 * MIB)
+        assert ours.wait_s()
+        assert f"process {reader.pid} (art db check)" in ours.note()
+        reader.communicate(b"\n", timeout=30)
     connection.close()
 
 
@@ -72,10 +102,10 @@ def test_who_keeps_the_log_large_is_named(small: None, tmp_path: Path) -> None:
     ours = Log(connection, str(path))
     with pinning(path) as reader:
         fill(connection, 6 * MIB)
-        assert ours.is_too_large()
+        assert ours.wait_s()
         comm = Path(f"/proc/{reader.pid}/comm").read_text().strip()
         assert f"process {reader.pid} ({comm})" in ours.note()
-    assert not ours.is_too_large(), "the reader ended"
+    assert not ours.wait_s(), "the reader ended"
     assert os.stat(f"{path}-wal").st_size == 0
     connection.close()
 

@@ -22,11 +22,14 @@ from art_core.history import Ending, Opening
 from art_cowfs import asking
 from art_cowfs.accepting import accepted_of
 from art_cowfs.copyup import secure
+from art_cowfs.locks import BranchLost, Occupied
 from art_cowfs.securing import answer, wanted_of
 from art_cowfs.session import Session
 from art_overlayfs.running import Running
 
 _LIMIT = 1 << 16
+_HOLD_MS = 3000
+"""How often it is looked whether the file of locks is there."""
 
 
 def say(control: socket.socket, message: Mapping[str, Any]) -> None:
@@ -54,7 +57,12 @@ class Answers:
                 waiting.register(listening, select.POLLIN)
             say(self._control, {"ready": True, "notes": list(notes)})
             while True:
-                for fd, _ in waiting.poll():
+                ready = waiting.poll(_HOLD_MS)
+                if not self._session.is_held:
+                    # Somebody removed the file of locks. Who lost the branch finds that at the end.
+                    with contextlib.suppress(BranchLost, Occupied):
+                        self._session.hold()
+                for fd, _ in ready:
                     if fd == self._control.fileno():
                         if not self._supervisor():
                             return
