@@ -18,6 +18,7 @@ import pytest
 from conftest import Caller, fresh_directory
 from tests.overlayfs.conftest import SOURCE
 from tests.testing.kit import keeps_every_rule
+from tests.threats.test_companions import hot_journal
 
 QUIET = ["-i=false", "--"]
 
@@ -313,3 +314,15 @@ def test_the_places_of_all_workspaces_are_busy(overlaid: Caller, workspace: Path
         connection.execute("INSERT INTO workspace VALUES(x'7468697264', x'2f7468697264')")  # third
     run(overlaid, workspace, "sh", "-c", "ln -s / ~/third; echo x > ~/other")
     assert run(overlaid, workspace, "sh", "-c", "ls ~") == b"d\nother\nsecond\nws\n"
+
+
+def test_nothing_of_a_run_lands_beside_its_database(overlaid: Caller, workspace: Path) -> None:
+    (workspace.parent / "journal").write_bytes(hot_journal())
+    script = "cp $1 x.db-journal; echo work >work"
+    argv = ["-m", str(workspace), "-d", str(workspace / "x.db")]
+    done = overlaid.art(*argv, *QUIET, "sh", "-c", script, "sh", str(workspace.parent / "journal"))
+    assert done.returncode == 0, done.stderr
+    pulled = overlaid.art("pull", *argv)
+    assert b"SKIP x.db-journal: it belongs to the database" in pulled.stderr
+    assert {path.name for path in workspace.iterdir()} == {"x.db", "work"}
+    assert overlaid.art("db", "check", *argv).stdout == b"nothing is wrong\n"
