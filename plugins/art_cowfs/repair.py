@@ -17,7 +17,7 @@ from art_cowfs.check import Problem, examine, is_of_the_file
 from art_cowfs.connection import Connection
 from art_cowfs.headers import APPLICATION_ID
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect
+from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect, make_private
 
 _ROUNDS = 8
 _AT_ONCE = 1000
@@ -75,7 +75,10 @@ def _mend_file(connection: apsw.Connection, path: str) -> Iterator[Problem]:
         connection.execute("REINDEX")
     if _is_whole(connection):
         return
-    rescued = Connection(":memory:" if os.stat(path).st_size < _SMALL else f"{path}-rescued")
+    place = ":memory:"
+    if os.stat(path).st_size >= _SMALL:
+        make_private(place := f"{path}-rescued")
+    rescued = Connection(place)
     try:
         lost = _rescue(connection, rescued)
         with connection.backup("main", rescued, "main") as copying:

@@ -138,7 +138,7 @@ def test_a_database_that_others_may_read_is_told_once(home: Home) -> None:
 
 def test_two_names_by_a_link_are_one_database(running: Home) -> None:
     """SQLite's files lie beside what a link leads to, and so do the locks."""
-    link = running.workspace / "link.db"
+    link = running.top / "link.db"
     link.symlink_to(running.database)
     done = running.art("-d", link, "-i=false", "--", "true")
     assert done.returncode == 125 and b"is held by process" in done.stderr
