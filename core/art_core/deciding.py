@@ -99,6 +99,8 @@ class Deciding:
             return "alike", ""
         if _has_moved_on(entry, present):
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
+        if not self._is_readable(entry):
+            return "conflict", MOVED_ON
         if not self._wishes.force and (why := _why_not(entry, present, agreed, hidden)):
             return "conflict", why
         return "carry", ""
@@ -118,6 +120,16 @@ class Deciding:
             return ""
         self._kept_out = path, f"{held.by} {held.does}"
         return self._kept_out[1]
+
+    def _is_readable(self, entry: Entry) -> bool:
+        """Whether the host still has what a file that was renamed has of it."""
+        if not entry.partial or entry.loose or entry.lower == entry.path:
+            return True
+        try:
+            next(iter(self._tree.blocks(entry)), None)
+        except OSError:
+            return False
+        return True
 
     def _is_alike(self, entry: Entry, present: Entry) -> bool:
         """Whether both sides have the same file by now."""

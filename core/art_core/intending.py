@@ -63,6 +63,8 @@ class Intent:
         """A directory that the host is not going to have."""
         self._left = self._gone = b""
         """The last paths that were to be removed: one that was left, and one that is removed."""
+        self._covered: set[bytes] = set()
+        """Files of the store where the host has a directory."""
         self._kept: set[bytes] = set()
         """Directories and files of the store that hide something of the host's that is left."""
         self.opaque = Spooled[Entry]()
@@ -99,6 +101,7 @@ class Intent:
                 if decision is not None and _is_turned(decision):
                     self.turned.append(found.path)
                     if entry.kind != "dir":
+                        self._covered.add(found.path)
                         survey.look_below(found.path, entry.seen_ns)
             self._leave_above(b"\0")
             for found in gone:
@@ -227,6 +230,8 @@ class Intent:
             self._unchanged(decision)
             return decision
         carried = decision.verdict in ("carry", "accept")
+        if several and decision.verdict == "alike":
+            self.names.setdefault(entry.ino, entry.path)
         if entry.kind == "dir":
             stands = decision.present is not None and decision.present.kind == "dir"
             if carried and not stands:
@@ -254,6 +259,8 @@ class Intent:
         directory = decision.present is not None and decision.present.kind == "dir"
         if verdict == "unseen":
             self._left = path
+            if found.hidden is not None and found.hidden.path in self._covered:
+                self._kept.add(found.hidden.path)
         elif not self._is_chosen(path, directory):
             self._leave(found)
         elif verdict in ("conflict", "protected"):

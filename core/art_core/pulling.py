@@ -51,12 +51,11 @@ def pull(
         intent = opened.enter_context(Intent(tree, host, wishes, held, confirm, unchanged))
         intent.decide(transfer.agreed())
         transfer.totals.left = intent.not_taken
-        pulling = _Pulling(transfer, host, intent)
+        pulling = opened.enter_context(_Pulling(transfer, host, intent))
         if wishes.dry_run:
             pulling.tell()
         else:
-            with pulling:
-                pulling.run()
+            pulling.run()
         return transfer.totals
 
 

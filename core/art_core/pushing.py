@@ -119,6 +119,10 @@ def _push_one(
     if owner is not None:
         transfer.skipped(entry.path, told(owner))
         return False
+    above = tree.find(entry.path.rpartition(b"/")[0]) if b"/" in entry.path else None
+    if above is not None and above.kind != "dir":
+        transfer.conflict(entry.path, "on the host, in a directory that is none in the sandbox any more")
+        return False
     present = tree.find(entry.path)
     if not transfer.wishes.force and (why := _why_not_push(entry, present, agreed)):
         if present is not None and alike(entry, present):

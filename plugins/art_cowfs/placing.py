@@ -78,8 +78,11 @@ class Placing:
         now = time.time_ns()
         present = self._tree.held(directory, name)
         node = present
-        if node is None or kind_of(node.mode) != entry.kind or (entry.size > BLOCK and node.nlink == 1):
-            # It gets its name when it is whole: a file of several transactions is there or it is not.
+        is_file = entry.kind == "file"
+        anew = entry.size > BLOCK or (node is not None and node.nlink > 1)
+        if node is None or kind_of(node.mode) != entry.kind or (is_file and anew):
+            # It gets its name when it is whole: a file of several transactions is there or it is not. And
+            # its other names, if they are still names of it, come as such.
             node = self._tree.new(_TYPES[entry.kind] | entry.mode, now)
             node.nlink = 0
         node.mode = _TYPES[entry.kind] | entry.mode
