@@ -3,6 +3,7 @@
 #   make setup   make .venv with ART and its development tools (and install Debian packages that are missing)
 #   make demo    run commands in a sandbox of a sample workspace, and see what they could do
 #   make test    run all tests: the quick ones, then the slow (ARGS="-k name" selects)
+#   make fuzz    run the tests by random work for an hour, with new seeds (FUZZ_TIMES=5 for a fifth of it)
 #   make agents  try the real agents, from npm and PyPI, each in a session with a model server of the tests
 #   make lint    ruff (format and lint) and mypy, strict
 #   make bench   run the benchmarks
@@ -12,16 +13,18 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test agents lint bench docs deb clean
+.PHONY: help setup demo test fuzz agents lint bench docs deb clean
 
 VENV := .venv
 READY := $(VENV)/.ready
 # Sandboxes wait more than they compute, and timing tests want a core of their own.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 ARGS ?=
+# How many times as many examples as in `make test`.
+export FUZZ_TIMES ?= 25
 # The tests call ART as root and as a plain user they make, so they want to be root themselves.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || \
-  echo sudo -n env PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/art-test-hypothesis)
+  echo sudo -n env FUZZ_TIMES=$(FUZZ_TIMES) PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/art-test-hypothesis)
 PYTEST := $(AS_ROOT) $(VENV)/bin/python -m pytest $(if $(AS_ROOT),-p no:cacheprovider) -n $(JOBS) $(ARGS)
 
 # A selection may well hold no test of one of the two halves.
@@ -43,6 +46,9 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST) -m "not slow" $(NONE_IS_FINE)
 	$(PYTEST) -m slow $(NONE_IS_FINE)
+
+fuzz: $(READY)
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
 
 agents: $(READY)
 	$(PYTEST) tests/journeys/real_agents.py

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from art_core.maintenance import Collected, Finding, Info, Squashed
-from art_cowfs import collecting, figures, repair, squashing
+from art_cowfs import belonging, collecting, figures, repair, squashing
 from art_cowfs.check import Problem, examine
 from art_cowfs.hosts import changed_files
-from art_cowfs.schema import CorruptError, DatabaseError, connect, telling
+from art_cowfs.schema import CorruptError, DatabaseError, LogError, connect, telling
 
 
 def info(path: str) -> Info:
@@ -19,6 +19,9 @@ def info(path: str) -> Info:
 def check(path: str) -> Iterator[Finding]:
     try:
         connection = connect(path, write=False)
+    except LogError as error:
+        yield Finding("log", str(error), True)
+        connection = belonging.alone(path)
     except CorruptError as error:
         yield Finding("sqlite", str(error))
         return

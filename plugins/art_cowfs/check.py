@@ -38,8 +38,9 @@ def problems(connection: apsw.Connection) -> Iterator[str]:
     return (problem.what for problem in examine(connection))
 
 
-def examine(connection: apsw.Connection) -> Iterator[Problem]:
-    """Everything that is wrong, as of one moment. Nobody else uses the connection meanwhile."""
+def examine(connection: apsw.Connection, most: int = MOST) -> Iterator[Problem]:
+    """Everything that is wrong, as of one moment, of each kind so many. Nobody else uses the connection
+    meanwhile."""
     from art_cowfs import checktrees
 
     parts: Sequence[Callable[[apsw.Connection], Iterator[Problem]]] = (
@@ -57,9 +58,9 @@ def examine(connection: apsw.Connection) -> Iterator[Problem]:
             try:
                 for problem in part(connection):
                     told[problem.kind] = told.get(problem.kind, 0) + 1
-                    if told[problem.kind] <= MOST:
+                    if told[problem.kind] <= most:
                         yield problem
-                    elif told[problem.kind] == MOST + 1:
+                    elif told[problem.kind] == most + 1:
                         yield problem._replace(what=f"{problem.what}; and there are more of this kind")
             except (apsw.Error, OverflowError, TypeError, ValueError) as error:
                 yield Problem("unreadable", f"a part of the database cannot be read: {error}")

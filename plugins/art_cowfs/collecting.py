@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import apsw
 
 from art_core.maintenance import Collected
-from art_cowfs import squashing
+from art_cowfs import belonging, squashing
 from art_cowfs.layers import changed
 from art_cowfs.locks import BranchLock, Bystander
 from art_cowfs.log import emptied
@@ -176,6 +176,9 @@ def give_back(connection: apsw.Connection, by: Bystander | BranchLock) -> dict[s
     while True:
         with by.alone() as held:
             free = connection.pragma("freelist_count")
+            if not held and belonging.is_marked(connection):
+                with by.changing(connection):
+                    belonging.clear(connection)
             if held or not free:
                 break
             with by.changing(connection):

@@ -65,6 +65,21 @@ class Connection(_Connection):
         super().__init__(*args, **kwargs)
         self.set_busy_timeout(BUSY_MS)
         self.set_progress_handler(_go_on, _STEPS)
+        self.keeps_log = False
+        """Whether the log stays when it closes, also where it is the last one."""
+        self.before_close: Callable[[], None] | None = None
+        self.after_close: Callable[[], None] | None = None
+
+    def close(self, force: bool = False) -> None:
+        before, self.before_close = self.before_close, None
+        after, self.after_close = self.after_close, None
+        try:
+            if before is not None:
+                before()
+        finally:
+            super().close(force)
+            if after is not None:
+                after()
 
     def execute(self, *args: Any, **kwargs: Any) -> apsw.Cursor:
         try:

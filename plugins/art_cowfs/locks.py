@@ -291,7 +291,7 @@ class BranchLock:
         self._branch = branch
         self._turn = threading.Lock()
         self._at = ""
-        self._by = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        self.by = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         self._file: _File | None = None
         self._number = 0
         """That of this holder, when it has made a transaction."""
@@ -335,7 +335,7 @@ class BranchLock:
                 holder = records.get(self._branch, {"by": "another run", "at": ""})
                 said = f"branch {self._branch!r} of {self._path!r} is held by {holder['by']}"
                 raise Held(said, holder["at"], holder["by"])
-            file.record({**records, self._branch: {"by": self._by, "at": self._at}})
+            file.record({**records, self._branch: {"by": self.by, "at": self._at}})
         except BaseException:
             file.close()
             raise
@@ -353,7 +353,7 @@ class BranchLock:
         self.keep()
         file = self._held()
         with file.holding(_RECORDS):
-            file.record({**file.records(), self._branch: {"by": self._by, "at": at}})
+            file.record({**file.records(), self._branch: {"by": self.by, "at": at}})
 
     def is_read(self, layer: int) -> bool:
         """Whether somebody reads the layer."""

@@ -12,8 +12,10 @@ from contextlib import suppress
 
 import apsw
 
+from art_cowfs import belonging
 from art_cowfs.connection import BUSY, BUSY_MS
 from art_cowfs.holding import named, posix
+from art_cowfs.schema import changing
 
 CHECKPOINT_AT = 64 << 20
 SLOW_AT = 256 << 20
@@ -60,7 +62,7 @@ class Log:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _EVERY_S
-            emptied(self._connection)
+            self._empty()
             size = self._size()
             if size > SLOW_AT:
                 self.readers.update(_having(self._path, _READ_LOCKS))
@@ -69,6 +71,15 @@ class Log:
         self.largest = max(self.largest, size)
         doublings = min((size - SLOW_AT) / _TWICE_EACH, 32)
         return min(_LONGEST_S, _WAIT_S * float(2**doublings))
+
+    def _empty(self) -> None:
+        """Killed at any moment, it leaves a database that says what log it has: see `belonging`."""
+        with changing(self._connection):
+            belonging.may_be_empty(self._connection, True)
+        emptied(self._connection)
+        with changing(self._connection):
+            belonging.may_be_empty(self._connection, False)
+        emptied(self._connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _size(self) -> int:
         try:

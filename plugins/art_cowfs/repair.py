@@ -7,20 +7,23 @@ become snapshots (`found-...`). What cannot be read out of a broken file is left
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import apsw
 
-from art_cowfs.check import Problem, examine, is_of_the_file
+from art_cowfs import belonging
+from art_cowfs.check import MOST, Problem, examine, is_of_the_file
 from art_cowfs.connection import Connection
-from art_cowfs.headers import APPLICATION_ID
+from art_cowfs.headers import APPLICATION_ID, is_ours
 from art_cowfs.locks import Bystander
+from art_cowfs.rescue import Table
 from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect, make_private
 
 _ROUNDS = 8
-_AT_ONCE = 1000
+_AT_ONCE = 100_000
+"""Problems of one kind that are mended in a round."""
 
 
 def repair(path: str, backup: str) -> Iterator[Problem]:
@@ -33,16 +36,48 @@ def repair(path: str, backup: str) -> Iterator[Problem]:
             if held or not by.nobody_reads():
                 who = f"branch {min(held)!r} is held by {min(held.values())}" if held else "somebody reads it"
                 raise DatabaseError(f"database {path!r} cannot be repaired now: {who}; end that first")
-            connection = connect(path)
+            yield from _mend_log(path, backup)
+            yield from _lengthen(path)
+            connection = connect(path, any_log=True)
             try:
                 _copy(connection, backup)
                 yield from _mend_file(connection, path)
                 yield from _mend_rows(connection)
+                with changing(connection):
+                    belonging.clear(connection)
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             finally:
                 connection.close()
     finally:
         by.close()
+
+
+def _mend_log(path: str, backup: str) -> Iterator[Problem]:
+    """A log that is not its own is laid beside the backup."""
+    with belonging.first_of(path) as (_, first):
+        said = belonging.wrong(path) if first else ""
+    if not said:
+        return
+    log = f"{path}-wal"
+    if os.path.lexists(log):
+        os.rename(log, f"{backup}-wal-of-another")
+        said = f"{said}; that is now {backup}-wal-of-another"
+    with suppress(FileNotFoundError):
+        os.unlink(f"{path}-shm")
+    yield Problem("log", said, [("", ())])
+
+
+def _lengthen(path: str) -> Iterator[Problem]:
+    """SQLite reads nothing of a file that is shorter than its head says: what is missing reads as zeros."""
+    with open(path, "rb") as file:
+        head = file.read(32)
+    pages = int.from_bytes(head[28:32], "big")
+    missing = pages - os.stat(path).st_size // PAGE
+    if is_ours(head.ljust(72)[:68] + APPLICATION_ID.to_bytes(4, "big")) and 0 < missing < pages:
+        os.truncate(path, pages * PAGE)
+        yield Problem(
+            "short", f"the file was {missing} pages shorter than it says; they are not there", [("", ())]
+        )
 
 
 def _copy(connection: apsw.Connection, backup: str) -> None:
@@ -110,54 +145,25 @@ def _rescue(source: apsw.Connection, target: apsw.Connection) -> list[str]:
     for table in names:
         if table.startswith("sqlite_"):
             continue
-        columns = [row[1] for row in all_rows(target, f"PRAGMA table_info({table})")]
-        keys = [row[1] for row in all_rows(target, f"PRAGMA table_info({table})") if row[5]]
-        with changing(target):
-            whole = _rescue_table(source, target, table, columns, keys)
-        if not whole:
+        if not Table(source, target, table).rescue():
             lost.append(table)
     return lost
-
-
-def _rescue_table(
-    source: apsw.Connection, target: apsw.Connection, table: str, columns: list[str], keys: list[str]
-) -> bool:
-    """Forwards from the first row to one that cannot be read, then backwards from the last."""
-    whole = True
-    put = f"INSERT OR IGNORE INTO {table} VALUES({', '.join('?' * len(columns))})"
-    for order in ("ASC", "DESC"):
-        sorting = ", ".join(f"{key} {order}" for key in keys)
-        query = f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {sorting}"
-        rows: Any = source.execute(query)
-        ended = False
-        while not ended:
-            batch = []
-            try:
-                for row in rows:
-                    batch.append(row)
-                    if len(batch) == _AT_ONCE:
-                        break
-                else:
-                    ended = True
-            except (apsw.Error, UnicodeDecodeError):
-                whole, ended = False, True
-            for row in batch:
-                with suppress(apsw.Error):  # What contradicts a row that is there already.
-                    target.execute(put, row)
-        if whole:
-            break
-    return whole
 
 
 def _mend_rows(connection: apsw.Connection) -> Iterator[Problem]:
     """Mending one thing brings others to light: a name that goes leaves a file without one."""
     told: set[tuple[str, str]] = set()
+    kinds: Counter[str] = Counter()
     for _ in range(_ROUNDS):
-        found = list(examine(connection))
+        found = list(examine(connection, _AT_ONCE))
         for problem in found:
             if (problem.kind, problem.what) not in told:
                 told.add((problem.kind, problem.what))
-                yield problem
+                kinds[problem.kind] += 1
+                if kinds[problem.kind] <= MOST:
+                    yield problem
+                elif kinds[problem.kind] == MOST + 1:
+                    yield problem._replace(what=f"{problem.what}; and there are more of this kind")
         if not any(problem.mend for problem in found):
             return
         for problem in found:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import apsw
 
@@ -142,7 +142,10 @@ class Restoring:
     def _place(self, directory: int, name: bytes, wanted: Seen, there: Seen, *, shows: bool) -> None:
         """Make a name lead to what the other point has. `shows` says that it has nothing of its own there
         and shows what is below, as the branch's directory does."""
-        if wanted == there and self._is_kept(directory, name, wanted):
+        if self._wanted.is_directory(wanted) and self._there.is_directory(there):
+            if self._gone_through(directory, name, wanted, there):
+                return
+        elif wanted == there != NOTHING and (wanted.ino is None or self._is_same(wanted.ino)):
             return
         self._drop(there)
         if self._wanted.is_directory(wanted):
@@ -156,18 +159,27 @@ class Restoring:
             ino = self._copied_from_host(wanted.host)
         self._name(directory, name, ino)
 
-    def _is_kept(self, directory: int, name: bytes, both: Seen) -> bool:
-        """Whether a name may go on leading to what it leads to in both; a directory is gone through."""
-        if both.ino is not None:
-            row = self._wanted.row(both.ino)
-            if row is not None and stat.S_ISDIR(row.mode):
-                self._go_through(both.ino, row, self._there.names(both.ino))
-                return True
-            return self._is_same(both.ino)
-        if both.host is None:
+    def _gone_through(self, directory: int, name: bytes, wanted: Seen, there: Seen) -> bool:
+        """Put back what is in a directory that both have, so that what is the same stays; False where one of
+        them has nothing of its own in it, or where the branch shows elsewhere what is to be shown there."""
+        row = self._wanted.row(wanted.ino)
+        origin = wanted.host if row is None else row.origin
+        mine = self._there.row(there.ino)
+        if mine is None or row is None:
+            shown = there.host if mine is None else origin
+            if shown is None or not self._shown.apart(shown):
+                return wanted == there
+        if mine is not None and origin not in (None, mine.origin) and self._shown.shows(origin):
             return False
-        if self._there.is_directory(both) and (apart := self._shown.apart(both.host)):
-            self._fill(self._held(directory, name, both.host), both.host, apart, new=False)
+        number = there.ino
+        if number is None:
+            assert there.host is not None
+            if origin not in (None, there.host) and self._shown.shows(origin):
+                return False
+            number = self._held(directory, name, there.host)
+        if row is None:
+            row = self._row_of_host(number, wanted.host or b"")._replace(origin=wanted.host, nlink=2)
+        self._go_through(number, wanted, row)
         return True
 
     def _is_same(self, ino: int) -> bool:
@@ -186,29 +198,35 @@ class Restoring:
             if self._there.is_directory(wanted):
                 if self._shown.shows(wanted.host) or self._shown.apart(wanted.host):
                     return False
-            elif self._there.on_host(wanted.host) != wanted:
+            elif self._there.on_host(wanted.host) != wanted or self._link(wanted.host) in self._from_host:
                 return False
         if self._there.chain.name(directory, name) is not None:
             self._name(directory, name, NO_ROW)
         return True
 
-    def _go_through(self, ino: int, row: Inode, mine: Mapping[bytes, int | None]) -> None:
-        """Put back what is in a directory that the branch has, or that comes back; `mine` are the names
-        that it has in the branch."""
-        there = self._there.row(ino)
-        if there is None or there.layer != row.layer:
-            self._put_row(ino, row)
-            self._put_xattrs(ino, self._wanted.chain.xattrs(ino), self._there.chain.xattrs(ino))
-        known = self._wanted.names(ino)
-        apart = set() if row.origin is None else self._shown.apart(row.origin)
-        for name in sorted(known.keys() | mine.keys() | apart):
-            wanted, found = self._wanted.at(ino, name), NOTHING
-            if there is not None:
-                found = self._there.at(ino, name)
-            elif wanted == NOTHING and name not in mine:
-                continue
-            if wanted != NOTHING or found != NOTHING or there is None or (name in known) != (name in mine):
-                self._place(ino, name, wanted, found, shows=name not in known)
+    def _go_through(self, number: int, wanted: Seen, row: Inode) -> None:
+        """Put what the other point has in a directory, `row`, into one that the branch has, or that comes
+        back."""
+        there, mine = self._there.row(number), self._there.names(number)
+        known = {} if wanted.ino is None else self._wanted.names(wanted.ino)
+        apart: set[bytes] = set()
+        for origin in {row.origin, None if there is None else there.origin} - {None}:
+            apart |= self._shown.apart(origin or b"")
+        found = (
+            {} if there is None else {name: self._there.at(number, name) for name in {*known, *mine, *apart}}
+        )
+        if there is None or number != wanted.ino or there.layer != row.layer:
+            self._put_row(number, row)
+            own = self._lower.xattrs(wanted.host or b"") if wanted.ino is None else None
+            attributes = self._wanted.chain.xattrs(wanted.ino or 0) if own is None else own
+            self._put_xattrs(number, attributes, self._there.chain.xattrs(number))
+        for name in sorted({*known, *mine, *apart}):
+            theirs, present = self._wanted.below(wanted, name), found.get(name, NOTHING)
+            differ = (name in known) != (name in mine) or (there is None and name in mine)
+            if theirs != NOTHING or present != NOTHING or differ:
+                self._place(number, name, theirs, present, shows=name not in known)
+                if theirs.ino is not None and self._there.at(number, name) == NOTHING:
+                    self._name(number, name, theirs.ino)  # It had the host's name until now.
 
     def _copied(self, ino: int) -> int:
         """Something of the other point, with all that is in it; its number in the branch."""
@@ -220,7 +238,7 @@ class Restoring:
         free = before is None or before.nlink == 0
         if stat.S_ISDIR(row.mode):
             if free and not (row.origin is not None and self._shown.shows(row.origin)):
-                self._go_through(ino, row, self._there.names(ino))
+                self._go_through(ino, Seen(ino), row)
                 return ino
             return self._copied_whole(ino, row)
         # Where the host shows through, no older chunk may lie in between; and a number of the host's that the
@@ -289,12 +307,16 @@ class Restoring:
             ino, self._top, found.st_mode, 1, 0, found.st_size, 0, 0, 0, *times, None, None, None, None
         )
 
+    def _link(self, path: bytes) -> tuple[int, int] | None:
+        """Device and number of a host file that has several links."""
+        found = self._lower.stat(path)
+        return None if found is None or found.st_nlink == 1 else (found.st_dev, found.st_ino)
+
     def _copied_from_host(self, path: bytes) -> int:
         """What the host has at a path: a directory shows what it can, of a large file what the database has
         is where the rest is."""
-        found = self._lower.stat(path)
-        link = None if found is None or found.st_nlink == 1 else (found.st_dev, found.st_ino)
-        if link in self._from_host:
+        link = self._link(path)
+        if link is not None and link in self._from_host:
             return self._linked(self._from_host[link])
         ino = self._number()
         row = self._row_of_host(ino, path)
@@ -302,7 +324,7 @@ class Restoring:
             shown = self._shown.shows(path)
             names: Iterable[bytes] = self._lower.entries(path) if shown else self._shown.apart(path)
             self._put_row(ino, row._replace(origin=None if shown else path, nlink=2))
-            self._fill(ino, path, names, new=True)
+            self._fill(ino, path, names)
         elif stat.S_ISLNK(row.mode):
             self._put_row(ino, row._replace(target=self._lower.readlink(path)))
         elif stat.S_ISREG(row.mode):
@@ -318,16 +340,14 @@ class Restoring:
             self._from_host[link] = ino
         return ino
 
-    def _fill(self, ino: int, path: bytes, names: Iterable[bytes], *, new: bool) -> None:
-        """Put what the other point shows of the host at some names of a directory there into one of the
-        branch; into a `new` one of which nothing was seen before."""
+    def _fill(self, ino: int, path: bytes, names: Iterable[bytes]) -> None:
+        """Put what the other point shows of the host at some names of a directory there into a new one."""
         links = 2
         for name in sorted(names):
             wanted = self._wanted.on_host(joined(path, name))
-            found = NOTHING if new else self._there.at(ino, name)
             links += self._wanted.is_directory(wanted)
-            if wanted != NOTHING or found != NOTHING:
-                self._place(ino, name, wanted, found, shows=False)
+            if wanted != NOTHING:
+                self._place(ino, name, wanted, NOTHING, shows=False)
         row = self._there.row(ino)
         assert row is not None
         self._put_row(ino, row._replace(nlink=links))

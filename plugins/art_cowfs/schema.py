@@ -31,15 +31,18 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import apsw
 
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
+from art_cowfs import belonging
 from art_cowfs.connection import BUSY, Connection
 from art_cowfs.headers import APPLICATION_ID
 
@@ -100,12 +103,17 @@ class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
 
 
+class LogError(DatabaseError):
+    """The log beside a database is not its own, or is not there."""
+
+
 class CorruptError(DatabaseError):
     """SQLite cannot read it."""
 
 
-def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Connection:
-    """Open a database of ART's. Raises DatabaseError that says what is wrong with it."""
+def connect(path: str, *, create: bool = False, write: bool = True, any_log: bool = False) -> Connection:
+    """Open a database of ART's. Raises DatabaseError that says what is wrong with it, and with the log beside
+    it unless `any_log` will do."""
     shown = repr(path)
     if os.path.isdir(path):
         raise DatabaseError(f"{shown} is a directory; name a database file")
@@ -119,19 +127,42 @@ def connect(path: str, *, create: bool = False, write: bool = True) -> apsw.Conn
         flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
     if not exists:
         make_private(path)
-    connection = None
+    connection, first = None, False
     try:
-        connection = Connection(path, flags=flags | _NO_LINKS)
+        with belonging.first_of(path) as (place, first):
+            if first and not any_log and (said := belonging.wrong(path)):
+                raise LogError(
+                    f"database {shown}: {said}; put the log of then beside it, or take another copy. `art db "
+                    f"check --repair -d {path}` goes on without it"
+                )
+            connection = Connection(path, flags=flags | _NO_LINKS)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.before_close = partial(_let_go_of_log, connection)
+            if place is not None:
+                belonging.opened(place)
+                connection.after_close = partial(belonging.closed, place)
         _prepare(connection, shown, write=write)
         return connection
     except apsw.Error as error:
         if connection is not None:
             connection.close()
+        if not write and isinstance(error, _NO_ROOM) and first and not belonging.has_log(path):
+            return belonging.alone(path)  # SQLite would need a file beside it.
         raise _told(error, path) from None
     except BaseException:
         if connection is not None:
             connection.close()
         raise
+
+
+def _let_go_of_log(connection: Connection) -> None:
+    """The last connection to close carries the log into the database and removes it; while the file says that
+    it has one it stays."""
+    marked = False
+    with suppress(apsw.Error):  # What cannot be read is told by others.
+        marked = belonging.is_marked(connection)
+    if not (marked or connection.keeps_log):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 def _refuse_journal(path: str) -> None:
@@ -274,6 +305,10 @@ def _create(connection: apsw.Connection) -> None:
         connection.wal_checkpoint()  # From now on the file itself says what it is.
 
 
+_NO_ROOM = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.ReadOnlyError)
+_ROOM = 64 << 10
+
+
 def _reason(error: apsw.Error, path: str) -> str:
     if isinstance(error, apsw.NotADBError):
         return "this is not an SQLite file; name another file"
@@ -285,7 +320,23 @@ def _reason(error: apsw.Error, path: str) -> str:
         return "it is read-only; make it and its directory writable"
     if isinstance(error, BUSY):
         return "another program holds it"
-    return str(error)
+    if isinstance(error, _NO_ROOM):
+        with suppress(OSError):
+            disk = os.statvfs(os.path.dirname(path) or "/")
+            if disk.f_bavail * disk.f_frsize < _ROOM:
+                return (
+                    "there is no space left on its disk, and to open it takes 32 KiB beside it; free some. "
+                    "`art db check` and `art db info` work as it is"
+                )
+    return _limited() or str(error)
+
+
+def _limited() -> str:
+    """Why a file cannot be written although there is space, empty where nothing is known."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return ""
+    return f"the limit on the size of files ({limit} bytes; `ulimit -f`) does not let it grow; raise that"
 
 
 def all_rows(connection: apsw.Connection, statement: str, bindings: Any = None) -> list[Any]:
@@ -302,6 +353,8 @@ def as_oserror(error: apsw.Error) -> OSError:
         number = errno.EROFS
     elif isinstance(error, BUSY):
         number = errno.EBUSY
+    elif isinstance(error, apsw.IOError) and (limited := _limited()):
+        return OSError(errno.EFBIG, limited)
     return OSError(number, str(error))
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import NamedTuple
 
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
-from art_cowfs import collecting, entries, layers, sessions, squashing
+from art_cowfs import belonging, collecting, entries, layers, sessions, squashing
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.connection import BUSY
 from art_cowfs.drift import drift
 from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BRANCH_S, BranchLock, BranchLost, Occupied, Pin
+from art_cowfs.log import emptied
 from art_cowfs.lower import Lower, within
 from art_cowfs.schema import (
     FIRST_INO,
@@ -101,10 +103,11 @@ class Session:
             self._writing.pragma("temp_store", 2)
             # Before anything is read: see `locks`.
             self._sweep()
+            self._mark()
             self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
             if workspace is not None:
                 self._lower = Lower(workspace.fd, [*companions(self.path), *hidden], Seeds(seeds))
-            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock)
+            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock, self._marking.join)
         except BaseException:
             self._lock.close()
             raise
@@ -208,6 +211,18 @@ class Session:
                 gone += self._writing.execute(left).fetchall()
             for table, owner in (("dentry", "parent"), ("chunk", "ino"), ("xattr", "ino")):
                 self._writing.executemany(f"DELETE FROM {table} WHERE {owner} = ? AND layer = {top}", gone)
+
+    def _mark(self) -> None:
+        """See that the file itself says that it is in use, and which log it has. The disk takes its time, so
+        only who wants to know that something is on it waits for that."""
+        with self._lock.changing(self._writing):
+            belonging.mark(self._writing, self.path, self._lock.by)
+        self._marking = threading.Thread(target=self._carry_mark, name="marking")
+        self._marking.start()
+
+    def _carry_mark(self) -> None:
+        with suppress(apsw.Error, OSError, DatabaseError), closing(connect(self.path)) as connection:
+            emptied(connection, apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _reserve(self) -> tuple[int, int]:
         """A block of numbers that nobody else of this database gets."""
@@ -325,6 +340,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._marking.join()
         self.tree.below.close()
         try:
             self.tree.pending.wait()
@@ -335,12 +351,12 @@ class Session:
             self.writer.close()
             failure = self.writer.failure
             if failure is not None:
-                self._writing.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                self._writing.keeps_log = True
             self._writing.close()
             if failure is None:
                 self._tidy()
             else:
-                self._reading.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                self._reading.keeps_log = True
             self._reading.close()
             if self._lower is not None:
                 self._lower.close()

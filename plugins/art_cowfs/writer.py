@@ -129,9 +129,12 @@ class Writer:
         layer: int,
         path: str,
         turns: Turns,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """`ready` waits for what has to be on the disk before anything is said to be."""
         self._connection = connection
         self._turns = turns
+        self._ready = ready
         self.layer = layer
         """Changed only while nothing waits to be written."""
         self._files = Files(path, connection.pragma("page_count") * PAGE)
@@ -313,6 +316,7 @@ class Writer:
 
     def _sync_log(self) -> None:
         """The log holds every commit (synchronous=NORMAL writes it and does not sync it)."""
+        self._ready()
         if self._wal_fd < 0:
             self._wal_fd = os.open(self._wal, os.O_RDWR | os.O_CLOEXEC)
         os.fdatasync(self._wal_fd)

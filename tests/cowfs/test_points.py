@@ -436,7 +436,19 @@ class Work(RuleBasedStateMachine):
             kept = points.restore(self.database, self.branch, at, [f"ws/{path}".encode()], self.workspace)
         self.states[kept.name], self.kinds[kept.name] = self.state.copy(), "snapshot"
         self._put_back(path, wanted, above)
+        self._join_what_the_host_joins()
         return kept.name
+
+    def _join_what_the_host_joins(self) -> None:
+        """What is put back by several restores is one file again where the host's shows, and where it could
+        not be shown it is not: either is right for what is as the host has it."""
+        seen: dict[tuple[str, ...], int] = {}
+        for name, found in walked(self.tree(), self.at("")).items():
+            number = self.state.names.get(name)
+            if isinstance(found, tuple) and found[0] == HOST["a"] and number is not None:
+                first = seen.setdefault(found[1], number)
+                if self.state.files[number].data == HOST["a"]:
+                    self.state.names[name] = first
 
     def _put_back(self, path: str, wanted: State, above: list[str]) -> None:
         placed: dict[int, int] = {}
@@ -497,6 +509,14 @@ def test_a_restored_name_of_a_host_file_is_another_file_than_its_changed_ones(wo
     assert work.state.show()["src/deep/b"] == (b"changed", ("src/b", "src/deep/b"))
 
 
+def test_two_names_of_a_host_file_come_back_as_one_where_one_of_them_cannot_be_shown(work: Work) -> None:
+    name = work.frozen()
+    work.removed("a")
+    work.put_back(name, "a")
+    work.put_back(name, "src")
+    assert work.state.show()["src/b"] == (b"host a", ("src/b", "src/deep/b"))
+
+
 def test_a_host_directory_comes_back_without_what_was_moved_out_of_it(work: Work) -> None:
     name = work.frozen()
     work.renamed("src/deep", "y")
@@ -514,6 +534,28 @@ def test_names_in_a_directory_that_is_gone_go_with_it_in_a_merge(work: Work) -> 
     for _ in range(2):
         with work.let_go():
             pass
+
+
+def test_a_changed_file_keeps_the_names_that_it_has_in_both(work: Work) -> None:
+    work.written("a", 0, b"changed")
+    name = work.frozen()
+    work.removed("src/deep/y")
+    work.put_back(name, "src/deep")
+    assert work.state.show()["a"] == (b"changed", ("a", "src/b", "src/deep/b"))
+
+
+def test_a_directory_that_was_made_anew_keeps_what_was_moved_back_into_it(work: Work) -> None:
+    work.made("x", kind="dir")
+    work.made("x/y", kind="dir")
+    work.made("x/y/a")
+    work.linked("x/y/a", "y")
+    name = work.frozen()
+    work.renamed("x/y", "b")
+    work.removed("x")
+    work.made("x", kind="dir")
+    work.renamed("b", "x/y")
+    work.put_back(name, "x")
+    assert work.state.show()["y"] == (b"", ("x/y/a", "y"))
 
 
 def test_names_of_one_host_file_are_one_where_another_branch_has_copied_it(work: Work) -> None:
