@@ -86,16 +86,16 @@ class Survey:
     def __iter__(self) -> Iterator[Found]:
         streams = (self._store, self._agreed, self._gone)
         while True:
-            waiting = [one.place for one in (*streams, self._hosts) if not one.ended]
-            if not waiting:
-                return
-            now = min(waiting)
-            path = now.replace(b"\0", b"/")
             hosts = self._hosts
-            present = hosts.value if not hosts.ended and hosts.place == now else None
-            if present is not None:
-                hosts.next()
-            entry, agreed, gone = (_taken(one, now) for one in streams)
+            first = None if hosts.ended else hosts
+            for one in streams:
+                if not one.ended and (first is None or one.place < first.place):
+                    first = one
+            if first is None:
+                return
+            now, path = first.place, first.path
+            present = _taken(hosts, now)
+            entry, agreed, gone = [_taken(one, now) for one in streams]
             found = self._found(path, entry, agreed, gone, present)
             if found is not None:
                 yield found
