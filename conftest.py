@@ -53,7 +53,6 @@ PREREQUISITES = {
     "/usr/share/doc/build-essential": "build-essential",
     "/usr/share/doc/pybuild-plugin-pyproject": "pybuild-plugin-pyproject",
     "/usr/share/doc/python3-all": "python3-all",
-    "/usr/share/doc/python3-pyfuse3": "python3-pyfuse3",
     **{
         f"/usr/lib/python3/dist-packages/{library}": f"python3-{library}"
         for library in (

@@ -15,6 +15,7 @@ from art_cowfs.lower import Lower, within
 from art_cowfs.nodes import CowNode
 from art_cowfs.pending import Pending
 from art_cowfs.schema import CHUNK
+from art_fusefs.answers import BLOCK
 
 WHOLE = 1 << 20
 """A host file of at most so many bytes is copied up whole."""
@@ -187,8 +188,7 @@ class Contents:
         node.holes += max(0, offset // CHUNK - known) * CHUNK
         while view:
             idx, inside = divmod(position, CHUNK)
-            is_hosts = idx * CHUNK < node.host_clip
-            if node.holes and idx < known and not is_hosts and not self._stored(node, idx):
+            if node.holes and idx < known and self._is_hole(node, idx):
                 node.holes -= CHUNK
             length = min(len(view), CHUNK - inside)
             if length == CHUNK or (inside == 0 and idx * CHUNK + length >= node.size):
@@ -200,6 +200,10 @@ class Contents:
         if end > node.size:
             node.size = end
         self._pending.dirty(node)
+
+    def _is_hole(self, node: CowNode, idx: int) -> bool:
+        stored = self._stored(node, idx)
+        return idx * CHUNK >= node.host_clip if stored is None else not stored
 
     def _patch(self, node: CowNode, idx: int, inside: int, data: memoryview) -> None:
         present = self._pending.batch.chunks.get(node.ino, {}).get(idx)
@@ -280,8 +284,8 @@ class Contents:
         finally:
             os.close(fd)
 
-    def _holes_from(self, node: CowNode, first: int) -> int:
-        """How many chunks from a place on are neither stored nor the host's."""
+    def _lengths(self, node: CowNode, first: int) -> dict[int, int]:
+        """How many bytes are stored of each chunk, from a place on; those that are not stored are absent."""
         lengths = self._chain.lengths(node.ino, first, node.clip)
         for batch in (*self._pending.inflight, self._pending.batch):
             cut = batch.cuts.get(node.ino)
@@ -289,9 +293,64 @@ class Contents:
                 lengths = {idx: length for idx, length in lengths.items() if idx < cut}
             chunks = batch.chunks.get(node.ino, {})
             lengths |= {idx: len(data or b"") for idx, data in chunks.items() if idx >= first}
+        end = _chunks(node.size)
+        return {idx: max(0, length) for idx, length in lengths.items() if idx < end}
+
+    def _holes_from(self, node: CowNode, first: int) -> int:
+        """How many chunks from a place on are neither stored nor the host's."""
+        lengths = self._lengths(node, first)
         end, hosts = _chunks(node.size), _chunks(node.host_clip)
-        filled = sum(1 for idx, length in lengths.items() if hosts <= idx < end and length > 0)
-        return max(0, end - max(first, hosts) - filled)
+        filled = sum(1 for idx, length in lengths.items() if idx >= hosts and length)
+        cleared = sum(1 for idx, length in lengths.items() if idx < hosts and not length)
+        return max(0, end - max(first, hosts) - filled) + cleared
+
+    def clear(self, node: CowNode, offset: int, size: int) -> None:
+        """See `Backend.clear`."""
+        end = min(offset + size, node.size)
+        if offset >= end:
+            return
+        self._pending.reserve(2 * CHUNK)
+        self._copy_contents(node)
+        first, last = offset // CHUNK, _chunks(end)
+        lengths = self._lengths(node, first)
+        hosts = range(first, min(last, _chunks(node.host_clip)))
+        for idx in sorted({*hosts, *lengths}):
+            if idx >= last or self._is_hole(node, idx):
+                continue
+            start, stop = max(0, offset - idx * CHUNK), min(CHUNK, end - idx * CHUNK)
+            if start == 0 and (stop == CHUNK or idx * CHUNK + stop == node.size):
+                self._pending.batch.chunks.setdefault(node.ino, {})[idx] = None
+                self._pending.grew(64)
+                node.holes += CHUNK
+            elif (stop := min(stop, len(self._chunk(node, idx)))) > start:
+                self._patch(node, idx, start, memoryview(_ZERO)[start:stop])
+        self._pending.dirty(node)
+
+    def data(self, node: CowNode, offset: int) -> tuple[int, int] | None:
+        """See `Backend.data`; by chunks, of which the ends may be missing."""
+        if not node.held:
+            return (offset, node.size) if offset < node.size else None
+        lengths = self._lengths(node, offset // CHUNK)
+        hosts = range(offset // CHUNK, _chunks(min(node.host_clip, node.size)))
+        shown = {idx: CHUNK for idx in hosts if idx not in lengths}
+        start, end = -1, -1
+        for idx, length in sorted({**lengths, **shown}.items()):
+            at = idx * CHUNK
+            stop = min(node.size, at + -(-length // BLOCK) * BLOCK)
+            if start < 0:
+                first = max(at, offset)
+                if idx in lengths and first < stop:
+                    stored = self._chunk(node, idx)[first - at :]
+                    zeros = len(stored) - len(stored.lstrip(b"\0"))
+                    found = first + zeros
+                    first = stop if zeros == len(stored) else max(first, found - found % BLOCK)
+                if first < stop:
+                    start, end = first, stop
+            elif at > end:
+                break
+            else:
+                end = stop
+        return (start, end) if start >= 0 else None
 
 
 def _refuse_size(size: int) -> None:

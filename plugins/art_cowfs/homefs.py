@@ -12,13 +12,11 @@ import stat
 import time
 from collections.abc import Callable, Collection
 
-import pyfuse3
-from pyfuse3 import EntryAttributes, FUSEError, RequestContext
-
 from art_cowfs.nodes import CowNode
 from art_cowfs.shares import Sharing
-from art_fusefs.answers import answering
+from art_fusefs.answers import Refused, answering
 from art_fusefs.backend import ROOT, InodeChanged, NameChanged, Tell
+from art_fusefs.naming import RENAME_EXCHANGE, RENAME_NOREPLACE
 from art_fusefs.operations import Operations
 
 
@@ -30,12 +28,11 @@ class HomeOperations(Operations[CowNode]):
         self,
         backend: Sharing,
         room: Callable[[], object] | None,
-        waits: Callable[[], None],
         fixed: Collection[bytes],
         workspace: bytes,
         tell: Tell,
     ) -> None:
-        super().__init__(backend, room, waits, fixed)
+        super().__init__(backend, room, fixed)
         self._sharing = backend
         self._workspace = workspace
         self._tell = tell
@@ -53,47 +50,39 @@ class HomeOperations(Operations[CowNode]):
         if not (of_another or stat.S_ISDIR(node.mode)) or not self._is_in_workspace(target):
             return
         if source is None or not self._is_in_workspace(source):
-            raise FUSEError(errno.EXDEV)
+            raise Refused(errno.EXDEV)
 
-    async def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes) -> bytes:
         self._refuse_fixed(new_parent_inode, new_name)
         if self._sharing.is_share(inode) or self._sharing.at(new_parent_inode, new_name):
-            raise FUSEError(errno.EXDEV)
+            raise Refused(errno.EXDEV)
         self._refuse_crossing(self._backend.node(inode), None, self._directory(new_parent_inode))
-        return await super().link(inode, new_parent_inode, new_name, ctx)
+        return await super().link(inode, new_parent_inode, new_name)
 
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+    async def unlink(self, parent_inode: int, name: bytes) -> None:
         if self._sharing.at(parent_inode, name):
-            raise FUSEError(errno.EBUSY)
-        await super().unlink(parent_inode, name, ctx)
+            raise Refused(errno.EBUSY)
+        await super().unlink(parent_inode, name)
 
     async def rename(
-        self,
-        parent_inode_old: int,
-        name_old: bytes,
-        parent_inode_new: int,
-        name_new: bytes,
-        flags: int,
-        ctx: RequestContext,
+        self, parent_inode_old: int, name_old: bytes, parent_inode_new: int, name_new: bytes, flags: int
     ) -> None:
         self._refuse_fixed(parent_inode_old, name_old)
         self._refuse_fixed(parent_inode_new, name_new)
         onto = self._sharing.at(parent_inode_new, name_new)
-        if self._sharing.at(parent_inode_old, name_old) or (onto and flags & pyfuse3.RENAME_EXCHANGE):
-            raise FUSEError(errno.EBUSY)
+        if self._sharing.at(parent_inode_old, name_old) or (onto and flags & RENAME_EXCHANGE):
+            raise Refused(errno.EBUSY)
         source, target = self._directory(parent_inode_old), self._directory(parent_inode_new)
         moved = self._existing(source, name_old)
         if not onto:
             self._refuse_crossing(moved, source, target)
-            if flags & pyfuse3.RENAME_EXCHANGE:
+            if flags & RENAME_EXCHANGE:
                 self._refuse_crossing(self._existing(target, name_new), target, source)
-            await super().rename(parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
+            await super().rename(parent_inode_old, name_old, parent_inode_new, name_new, flags)
             return
         await self._make_room()
-        if flags & pyfuse3.RENAME_NOREPLACE and self._backend.lookup(target, name_new) is not None:
-            raise FUSEError(errno.EEXIST)
+        if flags & RENAME_NOREPLACE and self._backend.lookup(target, name_new) is not None:
+            raise Refused(errno.EEXIST)
         self._sharing.replace(target, name_new, source, name_old)
         for directory in (source, target):
             self._touch_directory(directory, time.time_ns())

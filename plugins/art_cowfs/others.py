@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import apsw
-import pyfuse3
 import trio
 
 from art_core.errors import ArtError
@@ -91,8 +90,6 @@ class Others:
             named = Named(str(name), str(request.get("note", ""))) if name is not None else None
             layer, pin = self._session.freeze(named)
             return {"layer": layer}, pin
-        except pyfuse3.FUSEError as error:
-            return {"error": f"what was answered cannot be committed: {os.strerror(error.errno)}"}, -1
         except OSError as error:
             return {"error": f"what was answered cannot be committed: {error.strerror}"}, -1
         except ArtError as error:

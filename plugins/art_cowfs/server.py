@@ -19,7 +19,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import apsw
-import pyfuse3
 import trio
 
 from art_core.errors import ArtError
@@ -33,9 +32,9 @@ from art_cowfs.session import Place, Session
 from art_cowfs.shares import Share
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT, Tell
+from art_fusefs.connection import Connection
 from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
-from art_fusefs.receiving import Receiver
 
 if TYPE_CHECKING:
     from art_cowfs.nodes import CowNode
@@ -44,7 +43,6 @@ BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
-MAX_TASKS = 64
 EVENTS_S = 0.02
 """How long events of the host are collected: programs write a file in many steps."""
 LOOK_S = 0.8
@@ -168,8 +166,8 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
     if workspace_fd >= 0:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
         workspace = Place(name, path, workspace_fd, wish["moved"])
-    receiver = Receiver(fuse_fd)
-    invalidation = Invalidation(receiver.fd)
+    connection = Connection(fuse_fd)
+    invalidation = Invalidation(connection.fd)
     watching = trio.Event()
     with Session(
         bytes.fromhex(wish["database"]).decode("utf-8", "surrogateescape"),
@@ -185,12 +183,10 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
         hidden=[os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]],
     ) as session:
         committer.tree, committer.session = session.tree, session
-        operations = _operations(session, shares, committer.room, receiver.pass_on, invalidation.tell)
+        operations = _operations(session, shares, committer.room, invalidation.tell)
         others = Others(
             session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
         )
-        options = {*pyfuse3.default_options, "fsname=art"}
-        pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", options)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
@@ -200,12 +196,12 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
                 nursery.start_soon(_answer, control, session, operations, nursery.cancel_scope)
                 nursery.start_soon(others.run)
                 say(control, {"ready": True, "notes": session.greetings()})
-                await pyfuse3.main(max_tasks=MAX_TASKS)
+                await connection.serve(operations)
                 nursery.cancel_scope.cancel()
         finally:
             others.close()
             if invalidation.close(ENDING_S):
-                pyfuse3.close(unmount=False)
+                connection.close()
     say(control, {"closed": True})
 
 
@@ -213,17 +209,16 @@ def _operations(
     session: Session,
     shares: Sequence[Share],
     room: Callable[[], trio.Event | None],
-    waits: Callable[[], None],
     tell: Tell,
 ) -> Operations[CowNode]:
     """The file system's answers; more has to be seen to where it shows seeds or shares."""
     if not shares and session.tree.node(ROOT).origin is None:
-        return Operations(session.tree, room, waits, session.workspaces)
+        return Operations(session.tree, room, session.workspaces)
     from art_cowfs.homefs import HomeOperations
     from art_cowfs.shares import Sharing
 
     backend = Sharing(session.tree, shares, time.time_ns())
-    return HomeOperations(backend, room, waits, session.workspaces, session.workspace_name, tell)
+    return HomeOperations(backend, room, session.workspaces, session.workspace_name, tell)
 
 
 async def hold(session: Session) -> None:
@@ -291,7 +286,5 @@ async def _answer(
             try:
                 await operations.durable()
                 say(control, {"committed": True, "requests": operations.requests})
-            except pyfuse3.FUSEError as failure:
-                say(
-                    control, {"error": f"what was answered cannot be committed: {os.strerror(failure.errno)}"}
-                )
+            except OSError as failure:
+                say(control, {"error": f"what was answered cannot be committed: {failure.strerror}"})

@@ -312,6 +312,21 @@ class Sharing:
             os.ftruncate(fd, size)
         node.size = size
 
+    def reserve(self, size: int) -> None:
+        self._tree.reserve(size)
+
+    def clear(self, node: CowNode, offset: int, size: int) -> None:
+        if node.ino not in self._live:
+            self._tree.clear(node, offset, size)
+            return
+        for start in range(offset, offset + size, _BLOCK):
+            self.write(node, start, bytes(min(_BLOCK, offset + size - start)))
+
+    def data(self, node: CowNode, offset: int) -> tuple[int, int] | None:
+        if node.ino not in self._live:
+            return self._tree.data(node, offset)
+        return (offset, node.size) if offset < node.size else None
+
     def xattrs(self, node: CowNode) -> dict[bytes, bytes]:
         return {} if node.ino in self._live else self._tree.xattrs(node)
 

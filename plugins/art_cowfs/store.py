@@ -21,7 +21,7 @@ from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.spawn import forget, keep_private, start_process
 from art_core.trees import TreeReader, TreeWriter
 
-LIBRARIES = ("apsw", "pyfuse3", "trio")
+LIBRARIES = ("apsw", "trio")
 _READY_S = 60.0
 _END_S = 600.0
 """How long it may take to commit everything."""

@@ -423,6 +423,15 @@ class Tree:
     def resize(self, node: CowNode, size: int) -> None:
         self.contents.resize(node, size)
 
+    def reserve(self, size: int) -> None:
+        self.pending.reserve(size)
+
+    def clear(self, node: CowNode, offset: int, size: int) -> None:
+        self.contents.clear(node, offset, size)
+
+    def data(self, node: CowNode, offset: int) -> tuple[int, int] | None:
+        return self.contents.data(node, offset)
+
     def flush(self, done: Callable[[OSError | None], None]) -> None:
         self.pending.flush(done)
 

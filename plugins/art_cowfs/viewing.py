@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import pyfuse3
 import trio
 
 from art_cowfs.chain import HOST_NUMBERS, Chain
@@ -23,9 +22,9 @@ from art_cowfs.standing import standing
 from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import Tell
+from art_fusefs.connection import Connection
 from art_fusefs.invalidation import Invalidation
 from art_fusefs.operations import Operations
-from art_fusefs.receiving import Receiver
 
 ENDING_S = 2.0
 
@@ -34,23 +33,22 @@ async def serve_view(
     control: socket.socket, wish: Mapping[str, Any], fuse_fd: int, workspace_fd: int
 ) -> None:
     """See `server.serve`."""
-    receiver = Receiver(fuse_fd)
-    invalidation = Invalidation(receiver.fd)
+    connection = Connection(fuse_fd)
+    invalidation = Invalidation(connection.fd)
     watching = trio.Event()
     with _opened(wish, workspace_fd, invalidation.tell, watching) as tree:
-        operations = Operations(tree, None, receiver.pass_on)
-        pyfuse3.init(operations, f"/dev/fd/{receiver.fd}", {*pyfuse3.default_options, "fsname=art"})
+        operations = Operations(tree)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(watch, tree.below, watching)
                 tree.below.look_after = partial(nursery.start_soon, look_after, tree.below)
                 nursery.start_soon(_answer, control, nursery.cancel_scope)
                 say(control, {"ready": True, "notes": []})
-                await pyfuse3.main(max_tasks=16)
+                await connection.serve(operations)
                 nursery.cancel_scope.cancel()
         finally:
             if invalidation.close(ENDING_S):
-                pyfuse3.close(unmount=False)
+                connection.close()
             tree.below.close()
     say(control, {"closed": True})
 

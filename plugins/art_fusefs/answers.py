@@ -6,12 +6,12 @@ import errno
 import functools
 import inspect
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyfuse3 import EntryAttributes, FUSEError
-
 from art_fusefs.backend import Node
+from art_fusefs.protocol import ENTRY
 
 CHANGING_S = 0.8
 """How long the kernel may believe what it knows of a host file that can change unnoticed. With the time that
@@ -19,36 +19,57 @@ a backend may have believed it, it makes a second."""
 STEADY_S = 86400.0
 BLOCK = 4096
 NAME_LIMIT = 255
+_S = 10**9
 _log = logging.getLogger("art.fusefs")
 
 
-def attributes(node: Node, uid: int, gid: int) -> EntryAttributes:
-    """A node as stat(2) shows it."""
-    found = EntryAttributes()
-    found.st_ino = node.ino
-    found.st_mode = node.mode
-    found.st_nlink = node.nlink
-    found.st_uid = uid
-    found.st_gid = gid
-    found.st_rdev = node.rdev
-    found.st_size = node.size
-    found.st_blksize = BLOCK
-    found.st_blocks = (max(0, node.size - node.holes) + 511) >> 9
-    found.st_atime_ns = node.atime
-    found.st_mtime_ns = node.mtime
-    found.st_ctime_ns = node.ctime
-    found.entry_timeout = found.attr_timeout = CHANGING_S if node.changing else STEADY_S
-    if node.direct:
-        found.entry_timeout = found.attr_timeout = 0.0
-    return found
+class Refused(OSError):
+    """A request is answered with a number of errno(3)."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, os.strerror(number))
 
 
-def missing(directory: Node) -> EntryAttributes:
+def attributes(node: Node, uid: int, gid: int) -> bytes:
+    """A node as stat(2) shows it, and as the kernel gets to know it."""
+    atime, atime_ns = divmod(node.atime, _S)
+    mtime, mtime_ns = divmod(node.mtime, _S)
+    ctime, ctime_ns = divmod(node.ctime, _S)
+    return ENTRY.pack(
+        node.ino,
+        0,
+        *_holds(0.0 if node.direct else CHANGING_S if node.changing else STEADY_S),
+        node.ino,
+        node.size,
+        (max(0, node.size - node.holes) + 511) >> 9,
+        atime,
+        mtime,
+        ctime,
+        atime_ns,
+        mtime_ns,
+        ctime_ns,
+        node.mode,
+        node.nlink,
+        uid,
+        gid,
+        node.rdev,
+        BLOCK,
+        0,
+    )
+
+
+def missing(directory: Node) -> bytes:
     """That a directory has no such name, for the kernel to remember."""
-    found = EntryAttributes()
-    found.st_ino = 0
-    found.entry_timeout = CHANGING_S if directory.changing or directory.names_changing else STEADY_S
-    return found
+    changing = directory.changing or directory.names_changing
+    return ENTRY.pack(0, 0, *_holds(CHANGING_S if changing else STEADY_S), *[0] * 16)
+
+
+@functools.cache
+def _holds(seconds: float) -> tuple[int, int, int, int]:
+    """Whole seconds and nanoseconds, for an entry and for its attributes."""
+    whole = int(seconds)
+    rest = round((seconds - whole) * _S)
+    return whole, whole, rest, rest
 
 
 def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -61,13 +82,11 @@ def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
         operations.requests[name] += 1
         try:
             return await handler(operations, *arguments)
-        except FUSEError:
+        except OSError:
             raise
-        except OSError as error:
-            raise FUSEError(error.errno or errno.EIO) from error
         except Exception:
             _log.exception("%s failed", name)
-            raise FUSEError(errno.EIO) from None
+            raise Refused(errno.EIO) from None
         finally:
             operations.settle()
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
-VERSION = 2
+VERSION = 3
 ROOT = 1
 """The number of the top directory."""
 
@@ -182,6 +182,19 @@ class Backend(Protocol[N]):
         ...
 
     def resize(self, node: N, size: int) -> None: ...
+
+    def reserve(self, size: int) -> None:
+        """See that so many more bytes can be kept, as far as that can be known. Raises OSError (ENOSPC)."""
+        ...
+
+    def clear(self, node: N, offset: int, size: int) -> None:
+        """Bytes within the file become zeros, and take no room where they can."""
+        ...
+
+    def data(self, node: N, offset: int) -> tuple[int, int] | None:
+        """The first part from an offset on that may hold something else than zeros, by its start and
+        its end; None when there are only zeros left."""
+        ...
 
     def xattrs(self, node: N) -> dict[bytes, bytes]:
         """The extended attributes; the dictionary is the caller's."""

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import os
 import queue
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
 
 from art_fusefs.backend import InodeChanged, NameChanged, Notice
+from art_fusefs.protocol import (
+    ANSWER,
+    EXPIRE_ONLY,
+    INVALIDATE_INODE,
+    INVALIDATE_NAME,
+    INVALIDATED,
+    INVALIDATED_NAME,
+)
 
-_HEADER = struct.Struct("=IiQ")
-_INODE = struct.Struct("=Qqq")
-_ENTRY = struct.Struct("=QII")
-_INVAL_INODE, _INVAL_ENTRY = 2, 3
-_EXPIRE_ONLY = 1
 _NO_NAME = b"/"
 _AGAIN_S = 0.3
 
@@ -78,20 +80,20 @@ class Invalidation:
 
     def _send(self, kind: int, body: bytes) -> bool:
         try:
-            os.write(self._fd, _HEADER.pack(_HEADER.size + len(body), kind, 0) + body)
+            os.write(self._fd, ANSWER.pack(ANSWER.size + len(body), kind, 0) + body)
         except OSError:  # ENOENT: nothing is known of it. Others: the file system is going away.
             return False
         return True
 
     def _name(self, notice: NameChanged) -> None:
-        flags = _EXPIRE_ONLY if notice.stays else 0
-        head = _ENTRY.pack(notice.directory, len(notice.name), flags)
-        self._send(_INVAL_ENTRY, head + notice.name + b"\0")
+        flags = EXPIRE_ONLY if notice.stays else 0
+        head = INVALIDATED_NAME.pack(notice.directory, len(notice.name), flags)
+        self._send(INVALIDATE_NAME, head + notice.name + b"\0")
 
     def _inode(self, notice: InodeChanged) -> None:
-        body = _INODE.pack(notice.ino, 0, 0)
-        if not self._send(_INVAL_INODE, body):
+        body = INVALIDATED.pack(notice.ino, 0, 0)
+        if not self._send(INVALIDATE_INODE, body):
             # It may be becoming known by an answer that was sent before: wait for what is in flight
             # on the directory, which a notice on any name does.
             self._name(NameChanged(notice.directory, _NO_NAME))
-            self._send(_INVAL_INODE, body)
+            self._send(INVALIDATE_INODE, body)

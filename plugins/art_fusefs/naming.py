@@ -9,65 +9,70 @@ import errno
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Generic
 
-import pyfuse3
-from pyfuse3 import EntryAttributes, FUSEError, RequestContext
-
-from art_fusefs.answers import NAME_LIMIT, answering, attributes, missing
+from art_fusefs.answers import NAME_LIMIT, Refused, answering, attributes, missing
 from art_fusefs.backend import ROOT, Backend, N
+
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+"""Flags of renameat2(2)."""
 
 
 def _checked(name: bytes) -> bytes:
     if len(name) > NAME_LIMIT:
-        raise FUSEError(errno.ENAMETOOLONG)
+        raise Refused(errno.ENAMETOOLONG)
     return name
 
 
 @answering
-class Naming(pyfuse3.Operations, Generic[N]):
+class Naming(Generic[N]):
     """The part of a file system that is about names."""
 
-    supports_dot_lookup = True
-    enable_writeback_cache = False
-    enable_acl = False
-
-    def __init__(
-        self,
-        backend: Backend[N],
-        room: Callable[[], Any] | None,
-        waits: Callable[[], None],
-        fixed: Collection[bytes],
-    ) -> None:
-        super().__init__()
+    def __init__(self, backend: Backend[N], room: Callable[[], Any] | None, fixed: Collection[bytes]) -> None:
         self._fixed = frozenset(fixed)
         self._backend = backend
         self._room = room
-        self._waits = waits
+        self._waits: Callable[[], None] = lambda: None
+        self._forget_attributes: Callable[[int], None] = lambda ino: None
+        self._forget_pages: Callable[[int], Awaitable[None]] | None = None
+        self._nameless: set[int] = set()
+        """Files that were made without a name, and may get one."""
         self.settle = backend.settle
         self.requests = Counter[str]()  # how many were answered, by their kind
 
+    def connect(
+        self,
+        waits: Callable[[], None],
+        forget_attributes: Callable[[int], None],
+        forget_pages: Callable[[int], Awaitable[None]],
+    ) -> None:
+        """Called before the first request: `waits` is called before a request waits for anything, and
+        `forget_attributes` for an inode of which the kernel believes what is not so any more. `forget_pages`
+        has the kernel write what is only in its cache, and waits for that."""
+        self._waits = waits
+        self._forget_attributes, self._forget_pages = forget_attributes, forget_pages
+
     # --- answers -------------------------------------------------------------------------------
 
-    def _attributes(self, node: N) -> EntryAttributes:
+    def _attributes(self, node: N) -> bytes:
         return attributes(node, self._backend.uid, self._backend.gid)
 
-    def _known(self, node: N) -> EntryAttributes:
+    def _known(self, node: N) -> bytes:
         """The attributes of a node that the kernel gets to know by this answer."""
         node.lookups += 1
         return self._attributes(node)
 
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    async def lookup(self, parent_inode: int, name: bytes) -> bytes:
+        if name == b".":  # Of any file: somebody opens it by its handle (open_by_handle_at(2)).
+            return self._known(self._backend.node(parent_inode))
         directory = self._directory(parent_inode)
-        if name == b".":
-            return self._known(directory)
         if name == b"..":
             return self._known(self._backend.parent(directory))
         node = self._backend.lookup(directory, _checked(name))
         return missing(directory) if node is None else self._known(node)
 
-    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+    async def readlink(self, inode: int) -> bytes:
         return self._backend.node(inode).target
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -80,6 +85,7 @@ class Naming(pyfuse3.Operations, Generic[N]):
 
     def _discard_if_gone(self, node: N, *, forgotten: bool = False) -> None:
         if node.nlink == 0 and node.opens == 0 and node.lookups <= 0 and (node.counted or forgotten):
+            self._nameless.discard(node.ino)
             self._backend.discard(node)
 
     # --- names ---------------------------------------------------------------------------------
@@ -87,7 +93,7 @@ class Naming(pyfuse3.Operations, Generic[N]):
     def _directory(self, inode: int) -> N:
         node = self._backend.node(inode)
         if not stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.ENOTDIR)
+            raise Refused(errno.ENOTDIR)
         return node
 
     def _touch_directory(self, directory: N, now: int, links: int = 0) -> None:
@@ -99,20 +105,20 @@ class Naming(pyfuse3.Operations, Generic[N]):
     def _existing(self, directory: N, name: bytes) -> N:
         node = self._backend.lookup(directory, name)
         if node is None:
-            raise FUSEError(errno.ENOENT)
+            raise Refused(errno.ENOENT)
         return node
 
     def _refuse_fixed(self, directory: int, name: bytes) -> None:
         if directory == ROOT and name in self._fixed:
-            raise FUSEError(errno.EBUSY)
+            raise Refused(errno.EBUSY)
 
     def _make(self, parent_inode: int, name: bytes, mode: int, **fields: Any) -> N:
         directory = self._directory(parent_inode)
         if self._backend.lookup(directory, _checked(name)) is not None:
-            raise FUSEError(errno.EEXIST)
+            raise Refused(errno.EEXIST)
         self._refuse_fixed(parent_inode, name)
         if directory.nlink == 0:
-            raise FUSEError(errno.ENOENT)
+            raise Refused(errno.ENOENT)
         now = time.time_ns()
         is_directory = stat.S_ISDIR(mode)
         if is_directory and directory.mode & stat.S_ISGID:
@@ -127,36 +133,31 @@ class Naming(pyfuse3.Operations, Generic[N]):
         self._touch_directory(directory, now, links=int(is_directory))
         return node
 
-    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext) -> EntryAttributes:
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int) -> bytes:
         await self._make_room()
-        return self._known(self._make(parent_inode, name, stat.S_IFDIR | (mode & 0o7777 & ~ctx.umask)))
+        return self._known(self._make(parent_inode, name, stat.S_IFDIR | (mode & 0o7777)))
 
-    async def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int) -> bytes:
         await self._make_room()
         if stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK):
-            raise FUSEError(errno.EPERM)
-        return self._known(self._make(parent_inode, name, mode & ~ctx.umask))
+            raise Refused(errno.EPERM)
+        return self._known(self._make(parent_inode, name, mode))
 
-    async def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes) -> bytes:
         await self._make_room()
         fields = {"target": target, "size": len(target)}
         return self._known(self._make(parent_inode, name, stat.S_IFLNK | 0o777, **fields))
 
-    async def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes) -> bytes:
         await self._make_room()
         node, directory = self._backend.node(inode), self._directory(new_parent_inode)
         if self._backend.lookup(directory, _checked(new_name)) is not None:
-            raise FUSEError(errno.EEXIST)
+            raise Refused(errno.EEXIST)
         self._refuse_fixed(new_parent_inode, new_name)
-        if node.nlink == 0:
-            raise FUSEError(errno.ENOENT)
+        if node.nlink == 0 and node.ino not in self._nameless:
+            raise Refused(errno.ENOENT)
         now = time.time_ns()
+        self._nameless.discard(node.ino)
         self._backend.enter(directory, new_name, node)
         node.nlink += 1
         node.ctime = now
@@ -164,18 +165,18 @@ class Naming(pyfuse3.Operations, Generic[N]):
         self._touch_directory(directory, now)
         return self._known(node)
 
-    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+    async def unlink(self, parent_inode: int, name: bytes) -> None:
         await self._make_room()
         directory = self._directory(parent_inode)
         node = self._existing(directory, name)
         if stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.EISDIR)
+            raise Refused(errno.EISDIR)
         now = time.time_ns()
         self._backend.leave(directory, name, node)
         self._drop_link(node, now)
         self._touch_directory(directory, now)
 
-    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+    async def rmdir(self, parent_inode: int, name: bytes) -> None:
         await self._make_room()
         directory = self._directory(parent_inode)
         node = self._existing(directory, name)
@@ -188,9 +189,9 @@ class Naming(pyfuse3.Operations, Generic[N]):
 
     def _refuse_full(self, node: N) -> None:
         if not stat.S_ISDIR(node.mode):
-            raise FUSEError(errno.ENOTDIR)
+            raise Refused(errno.ENOTDIR)
         if not self._backend.is_empty(node):
-            raise FUSEError(errno.ENOTEMPTY)
+            raise Refused(errno.ENOTEMPTY)
 
     def _drop_link(self, node: N, now: int) -> None:
         node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1
@@ -199,34 +200,28 @@ class Naming(pyfuse3.Operations, Generic[N]):
         self._discard_if_gone(node)
 
     async def rename(
-        self,
-        parent_inode_old: int,
-        name_old: bytes,
-        parent_inode_new: int,
-        name_new: bytes,
-        flags: int,
-        ctx: RequestContext,
+        self, parent_inode_old: int, name_old: bytes, parent_inode_new: int, name_new: bytes, flags: int
     ) -> None:
         await self._make_room()
-        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
-            raise FUSEError(errno.EINVAL)
+        if flags & ~(RENAME_EXCHANGE | RENAME_NOREPLACE):
+            raise Refused(errno.EINVAL)
         source, target = self._directory(parent_inode_old), self._directory(parent_inode_new)
         moved = self._existing(source, name_old)
         replaced = self._backend.lookup(target, _checked(name_new))
         self._refuse_fixed(parent_inode_old, name_old)
         self._refuse_fixed(parent_inode_new, name_new)
-        if flags & pyfuse3.RENAME_EXCHANGE:
+        if flags & RENAME_EXCHANGE:
             if replaced is None:
-                raise FUSEError(errno.ENOENT)
+                raise Refused(errno.ENOENT)
             self._exchange(source, name_old, moved, target, name_new, replaced)
             return
         if replaced is not None:
-            if flags & pyfuse3.RENAME_NOREPLACE:
-                raise FUSEError(errno.EEXIST)
+            if flags & RENAME_NOREPLACE:
+                raise Refused(errno.EEXIST)
             if replaced is moved:
                 return
             if stat.S_ISDIR(replaced.mode) and not stat.S_ISDIR(moved.mode):
-                raise FUSEError(errno.EISDIR)
+                raise Refused(errno.EISDIR)
             if stat.S_ISDIR(moved.mode):
                 self._refuse_full(replaced)
         now = time.time_ns()

@@ -14,19 +14,22 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-import pyfuse3
 import trio
-from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext, SetattrFields
 
 from art_core import bounds
-from art_fusefs.answers import BLOCK, NAME_LIMIT, answering
+from art_fusefs.answers import BLOCK, NAME_LIMIT, Refused, answering
 from art_fusefs.backend import Backend, N
 from art_fusefs.listing import DOTS, Listings
 from art_fusefs.naming import Naming
+from art_fusefs.protocol import STATFS
+from art_fusefs.requests import Opened, Page, Settings
 
 _USER = b"user."
 _EMPTY = (b"security.", b"trusted.")
 """Spaces of names in which no file has an attribute, and none is kept."""
+_KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 0x01, 0x02, 0x10
+"""Of fallocate(2)."""
+_COPIED_AT_ONCE = 1 << 20
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -45,56 +48,51 @@ class Operations(Naming[N]):
         self,
         backend: Backend[N],
         room: Callable[[], Any] | None = None,
-        waits: Callable[[], None] = lambda: None,
         fixed: Collection[bytes] = (),
     ) -> None:
-        """`room` gives what a change has to wait for, or None; `waits` is called before a request
-        waits for anything. `fixed` are names in the top directory that stay what they are, as mount points
-        do, and that nobody makes (EBUSY, rename(2))."""
-        super().__init__(backend, room, waits, fixed)
+        """`room` gives what a change has to wait for, or None. `fixed` are names in the top directory that
+        stay what they are, as mount points do, and that nobody makes (EBUSY, rename(2))."""
+        super().__init__(backend, room, fixed)
         self._listings = Listings()
 
     # --- attributes ----------------------------------------------------------------------------
 
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+    async def getattr(self, inode: int) -> bytes:
         node = self._backend.node(inode)
         self._backend.refresh(node)
         return self._attributes(node)
 
-    async def setattr(
-        self, inode: int, attr: EntryAttributes, fields: SetattrFields, fh: int | None, ctx: RequestContext
-    ) -> EntryAttributes:
+    async def setattr(self, inode: int, settings: Settings) -> bytes:
         await self._make_room()
         node = self._backend.node(inode)
         self._backend.refresh(node)
         now = time.time_ns()
-        if fields.update_size:
-            self._backend.resize(node, attr.st_size)
+        mode, uid, gid, size, atime, mtime = settings
+        if size is not None:
+            self._backend.resize(node, size)
             node.mtime = now
-        if (fields.update_uid and attr.st_uid != self._backend.uid) or (
-            fields.update_gid and attr.st_gid != self._backend.gid
-        ):
-            raise FUSEError(errno.EPERM)
-        if fields.update_size or fields.update_uid or fields.update_gid:
+        if uid not in (None, self._backend.uid) or gid not in (None, self._backend.gid):
+            raise Refused(errno.EPERM)
+        if size is not None or uid is not None or gid is not None:
             node.mode = _harmless(node.mode)
-        if fields.update_mode:
-            node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(attr.st_mode)
-        if fields.update_atime:
-            node.atime = bounds.time_ns(attr.st_atime_ns)
-        if fields.update_mtime:
-            node.mtime = bounds.time_ns(attr.st_mtime_ns)
+        if mode is not None:
+            node.mode = stat.S_IFMT(node.mode) | stat.S_IMODE(mode)
+        if atime is not None:
+            node.atime = bounds.time_ns(atime)
+        if mtime is not None:
+            node.mtime = bounds.time_ns(mtime)
         node.ctime = now
         self._backend.changed(node)
         return self._attributes(node)
 
     # --- directories ---------------------------------------------------------------------------
 
-    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+    async def opendir(self, inode: int) -> int:
         directory = self._directory(inode)
         directory.opens += 1
         return self._listings.open(inode)
 
-    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+    async def readdir(self, fh: int, start_id: int, page: Page) -> None:
         directory = self._backend.node(self._listings.inode(fh))
         if start_id == 0:
             self._listings.read(fh, self._backend.names(directory))
@@ -106,7 +104,7 @@ class Operations(Naming[N]):
                 if found is None:
                     continue
                 node = found
-            if not pyfuse3.readdir_reply(token, name, self._attributes(node), place):
+            if not page.add(name, place, self._attributes(node), node.ino, node.mode):
                 return
             if name not in DOTS:
                 node.lookups += 1
@@ -116,19 +114,26 @@ class Operations(Naming[N]):
         node.opens -= 1
         self._discard_if_gone(node)
 
-    async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        await self.fsync(fh, datasync)
+    async def fsyncdir(self) -> None:
+        await self.durable()
 
     # --- contents ------------------------------------------------------------------------------
 
-    async def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> tuple[FileInfo, EntryAttributes]:
+    async def create(self, parent_inode: int, name: bytes, mode: int) -> tuple[Opened, bytes]:
         await self._make_room()
-        node = self._make(parent_inode, name, stat.S_IFREG | (mode & 0o7777 & ~ctx.umask))
+        node = self._make(parent_inode, name, stat.S_IFREG | (mode & 0o7777))
         return self._open(node), self._known(node)
 
-    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+    async def tmpfile(self, parent_inode: int, mode: int) -> tuple[Opened, bytes]:
+        await self._make_room()
+        if self._directory(parent_inode).nlink == 0:
+            raise Refused(errno.ENOENT)
+        node = self._backend.new(stat.S_IFREG | (mode & 0o7777), time.time_ns())
+        node.nlink = 0
+        self._nameless.add(node.ino)
+        return self._open(node), self._known(node)
+
+    async def open(self, inode: int, flags: int) -> Opened:
         cuts = flags & os.O_TRUNC  # Whoever opened it so may write, says the kernel.
         if cuts:
             await self._make_room()
@@ -138,10 +143,10 @@ class Operations(Naming[N]):
             self._contents_changed(node)
         return self._open(node)
 
-    def _open(self, node: N) -> FileInfo:
+    def _open(self, node: N) -> Opened:
         keep = self._backend.opened(node)
         node.opens += 1
-        return FileInfo(fh=node.ino, keep_cache=keep, direct_io=node.direct)
+        return Opened(node.ino, keep, node.direct)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return self._backend.read(self._backend.node(fh), off, size)
@@ -158,8 +163,57 @@ class Operations(Naming[N]):
         if node.mode & _PRIVILEGES and node.mode != (mode := _harmless(node.mode)):
             node.mode = mode
             # The kernel leaves this to us, and believes what it knows of the mode.
-            pyfuse3.invalidate_inode(node.ino, attr_only=True)
+            self._forget_attributes(node.ino)
         self._backend.changed(node)
+
+    async def fallocate(self, fh: int, offset: int, length: int, mode: int) -> None:
+        if mode & ~(_KEEP_SIZE | _PUNCH_HOLE | _ZERO_RANGE):
+            raise Refused(errno.EOPNOTSUPP)
+        await self._make_room()
+        node = self._backend.node(fh)
+        end = offset + length
+        if mode & (_PUNCH_HOLE | _ZERO_RANGE):
+            self._backend.clear(node, offset, max(0, min(end, node.size) - offset))
+        if not mode & _PUNCH_HOLE:
+            self._backend.reserve(length - self._filled(node, offset, end))
+        if end > node.size and not mode & _KEEP_SIZE:
+            self._backend.resize(node, end)
+        self._contents_changed(node)
+
+    def _filled(self, node: N, offset: int, end: int) -> int:
+        """How many bytes of a part may be others than zeros."""
+        filled = 0
+        while offset < end and (found := self._backend.data(node, offset)) is not None:
+            filled += max(0, min(end, found[1]) - found[0])
+            offset = found[1]
+        return filled
+
+    async def lseek(self, fh: int, offset: int, whence: int) -> int:
+        node = self._backend.node(fh)
+        if node.holes and self._forget_pages is not None:
+            await self._forget_pages(node.ino)  # What was written through a mapping may not be here yet.
+        if not 0 <= offset < node.size:
+            raise Refused(errno.ENXIO)
+        found = self._backend.data(node, offset)
+        if whence == os.SEEK_DATA:
+            if found is None:
+                raise Refused(errno.ENXIO)
+            return found[0]
+        if whence != os.SEEK_HOLE:
+            raise Refused(errno.EINVAL)
+        while found is not None and found[0] <= offset:
+            offset = found[1]
+            found = self._backend.data(node, offset) if offset < node.size else None
+        return min(offset, node.size)
+
+    async def copy_file_range(self, fh: int, offset: int, onto: int, at: int, length: int) -> int:
+        await self._make_room()
+        target = self._backend.node(onto)
+        data = self._backend.read(self._backend.node(fh), offset, min(length, _COPIED_AT_ONCE))
+        if data:
+            self._backend.write(target, at, data)
+            self._contents_changed(target)
+        return len(data)
 
     async def release(self, fh: int) -> None:
         node = self._backend.node(fh)
@@ -168,11 +222,7 @@ class Operations(Naming[N]):
             self._backend.closed(node)
             self._discard_if_gone(node)
 
-    async def flush(self, fh: int) -> None:
-        """The kernel stops asking: nothing is done at close(2)."""
-        raise FUSEError(errno.ENOSYS)
-
-    async def fsync(self, fh: int, datasync: bool) -> None:
+    async def fsync(self) -> None:
         await self.durable()
 
     async def durable(self) -> None:
@@ -194,48 +244,48 @@ class Operations(Naming[N]):
 
     # --- the rest ------------------------------------------------------------------------------
 
-    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+    async def statfs(self) -> bytes:
         space = self._backend.space()
-        found = pyfuse3.StatvfsData()
-        found.f_bsize = found.f_frsize = BLOCK
-        found.f_blocks = space.total // BLOCK
-        found.f_bfree = found.f_bavail = space.free // BLOCK
-        found.f_files = space.inodes
-        found.f_ffree = found.f_favail = space.free_inodes
-        found.f_namemax = NAME_LIMIT
-        return found
+        total, free = space.total // BLOCK, space.free // BLOCK
+        return STATFS.pack(total, free, free, space.inodes, space.free_inodes, BLOCK, NAME_LIMIT, BLOCK)
 
-    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+    async def getxattr(self, inode: int, name: bytes) -> bytes:
         return self._xattr(inode, name)
 
     def _xattr(self, inode: int, name: bytes) -> bytes:
         """An attribute that is there; what else is asked for fails as xattr(7) tells."""
         if name == _USER or name in _EMPTY:
-            raise FUSEError(errno.EINVAL)
+            raise Refused(errno.EINVAL)
         if not name.startswith((_USER, *_EMPTY)):
-            raise FUSEError(errno.EOPNOTSUPP)
+            raise Refused(errno.EOPNOTSUPP)
         value = self._backend.xattrs(self._backend.node(inode)).get(name)
         if value is None:
-            raise FUSEError(errno.ENODATA)
+            raise Refused(errno.ENODATA)
         return value
 
-    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+    async def listxattr(self, inode: int) -> Sequence[bytes]:
         return sorted(self._backend.xattrs(self._backend.node(inode)))
 
-    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+    async def setxattr(self, inode: int, name: bytes, value: bytes, flags: int) -> None:
         await self._make_room()
+        if flags:
+            is_there = name in self._backend.xattrs(self._backend.node(inode))
+            if is_there and flags & os.XATTR_CREATE:
+                raise Refused(errno.EEXIST)
+            if not is_there and flags & os.XATTR_REPLACE:
+                raise Refused(errno.ENODATA)
         self._set_xattr(inode, name, value)
 
-    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+    async def removexattr(self, inode: int, name: bytes) -> None:
         await self._make_room()
         self._xattr(inode, name)
         self._set_xattr(inode, name, None)
 
     def _set_xattr(self, inode: int, name: bytes, value: bytes | None) -> None:
         if name == _USER:
-            raise FUSEError(errno.EINVAL)
+            raise Refused(errno.EINVAL)
         if not name.startswith(_USER):
-            raise FUSEError(errno.EOPNOTSUPP)
+            raise Refused(errno.EOPNOTSUPP)
         node = self._backend.node(inode)
         self._backend.set_xattr(node, name, value)
         node.ctime = time.time_ns()

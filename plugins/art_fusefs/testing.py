@@ -202,6 +202,44 @@ class BackendContract:
                 rule.holds(found == model[start : start + 50_000], f"another part is read at {start}")
             rule.holds(work.content(node) == model, "all of it is something else")
 
+    def test_holes(self, rule: Rule, opened: Callable[[], AbstractContextManager[Work]]) -> None:
+        """What was cleared is zeros and the rest stays, what may hold something else is found in order, and
+        nothing of it is lost at the next opening."""
+        chance = random.Random(11)
+        with opened() as work:
+            node = work.make(work.root, b"file")
+            work.backend.opened(node)
+            model = bytearray(chance.randbytes(400_000))
+            work.backend.write(node, 0, bytes(model))
+            work.backend.resize(node, 900_000)
+            model.extend(bytes(500_000))
+            for offset, size in (1000, 3000), (65_536, 65_536), (100_000, 200_000), (390_000, 510_000):
+                work.backend.clear(node, offset, size)
+                model[offset : offset + size] = bytes(size)
+                work.backend.changed(node)
+                rule.equals(node.size, len(model), "the size")
+                rule.holds(work.content(node) == model, f"{size} bytes were cleared at {offset}")
+            self._only_zeros_between(rule, work, node, model)
+            work.backend.write(node, 70_000, b"again")
+            model[70_000:70_005] = b"again"
+            work.backend.changed(node)
+            self._only_zeros_between(rule, work, node, model)
+            work.flush()
+        with opened() as work:
+            node = work.find(b"file")
+            rule.holds(work.content(node) == model, "the next time it is something else")
+            self._only_zeros_between(rule, work, node, model)
+
+    def _only_zeros_between(self, rule: Rule, work: Work, node: Node, model: bytearray) -> None:
+        """Parts are told in order, each with at least a byte, and between them there are zeros."""
+        at = 0
+        while at < len(model):
+            found = work.backend.data(node, at)
+            start, end = (len(model), len(model)) if found is None else found
+            rule.holds(not any(model[at:start]), f"{at} to {start} are told as zeros, and are not")
+            rule.holds(found is None or at <= start < end <= len(model), (at, found))
+            at = end
+
     def test_kept(self, rule: Rule, opened: Callable[[], AbstractContextManager[Work]]) -> None:
         """What was flushed is there when it is opened again: names, numbers, attributes, links, contents,
         extended attributes and removals."""

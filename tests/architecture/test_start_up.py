@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Caller, Installed
 
-NEVER = {"trio", "h11", "pyfuse3", "apsw", "ptrace", "rich"}
+NEVER = {"trio", "h11", "apsw", "ptrace", "rich"}
 """Libraries of the optional parts, which neither a run nor the help needs."""
 NOT_IN_A_RUN = NEVER | {
     "click",

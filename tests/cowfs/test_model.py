@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -36,6 +37,30 @@ def outcome(action: Any, *arguments: Any) -> Any:
 def _mode(shown: str) -> int:
     """The bits of a mode as stat.filemode() shows it."""
     return sum(0o400 >> place for place, letter in enumerate(shown[1:]) if letter != "-")
+
+
+def _kind(path: Path) -> int:
+    return stat.S_IFMT(os.lstat(path).st_mode)
+
+
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+FALLOCATE = {0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE}
+"""Modes of fallocate(2)."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def fallocate(fd: int, mode: int, offset: int, size: int) -> None:
+    done = _libc.fallocate(fd, mode, ctypes.c_long(offset), ctypes.c_long(size))
+    assert done == 0, errno.errorcode[ctypes.get_errno()]
+
+
+def emulate(fd: int, mode: int, offset: int, size: int) -> None:
+    """What fallocate(2) makes of a file, by other calls."""
+    end = os.fstat(fd).st_size
+    if not mode & KEEP_SIZE and offset + size > end:
+        os.ftruncate(fd, offset + size)
+    if mode & (PUNCH_HOLE | ZERO_RANGE):
+        os.pwrite(fd, bytes(max(0, min(size, end - offset))), offset)
 
 
 def snapshot(top: Path) -> dict[str, Any]:
@@ -140,6 +165,65 @@ class Work(RuleBasedStateMachine):
                 os.close(fd)
 
         self.both(put, path)
+
+    @rule(path=PATHS, offset=SIZES, size=SIZES.filter(bool), mode=st.sampled_from(sorted(FALLOCATE)))
+    def fallocate(self, path: str, offset: int, size: int, mode: int) -> None:
+        """Beside a native directory whose file system may know less: there zeros are written."""
+        assert self.mounted is not None
+        ours, native = self.mounted.workspace / path, self.native / path
+        if outcome(_kind, native) != stat.S_IFREG:
+            return
+        for file, change in (ours, fallocate), (native, emulate):
+            fd = os.open(file, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                change(fd, mode, offset, size)
+            finally:
+                os.close(fd)
+
+    @rule(source=PATHS, destination=PATHS, offset=SIZES, at=SIZES, size=SIZES)
+    def copy_range(self, source: str, destination: str, offset: int, at: int, size: int) -> None:
+        def copy(a: Path, b: Path) -> int:
+            if a.exists() and b.exists() and a.samefile(b):
+                return 0
+            with ExitStack() as opened:
+                fds = []
+                for path, flags in (a, os.O_RDONLY), (b, os.O_WRONLY):
+                    fds.append(os.open(path, flags | os.O_NOFOLLOW))
+                    opened.callback(os.close, fds[-1])
+                return os.copy_file_range(fds[0], fds[1], size, offset, at)
+
+        self.both(copy, source, destination)
+
+    @rule(path=PATHS, size=SIZES)
+    def make_without_a_name(self, path: str, size: int) -> None:
+        def make(p: Path) -> None:
+            fd = os.open(p.parent, os.O_TMPFILE | os.O_WRONLY, 0o640)
+            try:
+                os.write(fd, b"t" * size)
+                os.link(f"/proc/self/fd/{fd}", p, src_dir_fd=fd)
+            finally:
+                os.close(fd)
+
+        self.both(make, path)
+
+    @rule(path=PATHS)
+    def look_for_holes(self, path: str) -> None:
+        """What is said to be a hole reads as zeros; the parts make up the file."""
+        assert self.mounted is not None
+        file = self.mounted.workspace / path
+        if outcome(_kind, file) != stat.S_IFREG:
+            return
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            size, at = os.fstat(fd).st_size, 0
+            while at < size:
+                data = outcome(os.lseek, fd, at, os.SEEK_DATA)
+                start = size if data == errno.ENXIO else data
+                assert at <= start <= size and os.pread(fd, start - at, at) == bytes(start - at)
+                at = start if start == size else os.lseek(fd, start, os.SEEK_HOLE)
+                assert start == size or start < at <= size
+        finally:
+            os.close(fd)
 
     @rule(path=PATHS, mode=st.sampled_from([0o600, 0o755, 0o444]))
     def change_mode(self, path: str, mode: int) -> None:

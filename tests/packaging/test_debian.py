@@ -19,7 +19,7 @@ PARTS = declared()
 WHOLE = "art-runtime"
 DEBIAN = ROOT / "contrib/debian"
 WORDS = tomllib.loads((DEBIAN / "channel.toml").read_text())
-LIBRARY = {"pluggy", "click", "pyfuse3", "trio", "apsw", "h11", "ptrace"}
+LIBRARY = {"pluggy", "click", "trio", "apsw", "h11", "ptrace"}
 LIBRARIES = {f"python3-{name}" for name in LIBRARY} | {"bubblewrap", "fuse3", "strace"}
 """What packages of ART depend on, recommend or suggest; this machine has all of it."""
 

@@ -55,6 +55,11 @@ class KeepsWhatWasCut(MemoryBackend):
             node.cut = kept[size:]  # type: ignore[attr-defined]
 
 
+class ClearsTooLittle(MemoryBackend):
+    def clear(self, node: File, offset: int, size: int) -> None:
+        super().clear(node, offset, size - size % 4096)
+
+
 class LosesModes(MemoryBackend):
     def save(self, memory: int, *, ending: bool) -> None:
         for file in self.image.files.values():
@@ -105,6 +110,7 @@ BACKENDS: dict[str, type[MemoryBackend]] = {
     "test_names": ListsWhatLeft,
     "test_numbers": AnswersAnyNumber,
     "test_contents": KeepsWhatWasCut,
+    "test_holes": ClearsTooLittle,
     "test_kept": LosesModes,
     "test_let_go": LetsGoOfOpenFiles,
     "test_extended_attributes": HandsOutItsMarks,

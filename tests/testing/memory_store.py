@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NoReturn
 
-import pyfuse3
 import trio
 
 from art_core.contracts import Mounted, Namespace, Provider, Workspace
@@ -25,6 +24,7 @@ from art_core.errors import StoreError
 from art_core.spawn import start_process
 from art_core.trees import Agreed, Entry, Kind, Removed
 from art_fusefs.backend import ROOT, Node, Space
+from art_fusefs.connection import Connection
 from art_fusefs.operations import Operations
 
 _HOST_NUMBERS = 1 << 62
@@ -203,6 +203,14 @@ class MemoryBackend:
         node.contents.extend(bytes(size - len(node.contents)))
         node.size = size
 
+    def reserve(self, size: int) -> None: ...
+
+    def clear(self, node: File, offset: int, size: int) -> None:
+        self.write(node, offset, bytes(size))
+
+    def data(self, node: File, offset: int) -> tuple[int, int] | None:
+        return (offset, node.size) if offset < node.size else None
+
     def xattrs(self, node: File) -> dict[bytes, bytes]:
         return dict(node.marks)
 
@@ -244,10 +252,10 @@ async def _serve(control: socket.socket) -> None:
     make, name, lower, uid, gid = pickle.loads(data)
     backend = make(Image.of(memory), name, lower, (uid, gid))
     backend.flushed = lambda: backend.image.save(memory)
-    pyfuse3.init(Operations(backend), f"/dev/fd/{fuse_fd}", {"fsname=memory"})
+    connection = Connection(fuse_fd)
     control.send(b"{}")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pyfuse3.main)
+        nursery.start_soon(connection.serve, Operations(backend))
         while True:
             await trio.lowlevel.wait_readable(control)
             asked = control.recv(1 << 16)
@@ -256,7 +264,7 @@ async def _serve(control: socket.socket) -> None:
                 break
             control.send(b"{}")
         nursery.cancel_scope.cancel()
-    pyfuse3.close(unmount=False)
+    connection.close()
 
 
 class Server:

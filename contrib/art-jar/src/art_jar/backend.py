@@ -168,6 +168,16 @@ class JarBackend:
         node.contents.extend(bytes(size - len(node.contents)))
         node.size = size
 
+    def reserve(self, size: int) -> None:
+        if self._taken + size > self._limit:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def clear(self, node: File, offset: int, size: int) -> None:
+        self.write(node, offset, bytes(size))
+
+    def data(self, node: File, offset: int) -> tuple[int, int] | None:
+        return (offset, node.size) if offset < node.size else None
+
     def _take(self, more: int) -> None:
         """Room for so many bytes. Raises OSError (ENOSPC)."""
         if more > 0 and self._taken + more > self._limit:

@@ -9,11 +9,11 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import pyfuse3
 import trio
 
 from art_core.errors import StoreError
 from art_core.spawn import detach, start_process
+from art_fusefs.connection import Connection
 from art_fusefs.operations import Operations
 from art_jar.backend import JarBackend
 
@@ -36,10 +36,10 @@ async def _serve(control: socket.socket) -> None:
     except (StoreError, OSError) as error:
         control.send(json.dumps({"failed": str(error)}).encode())
         return
-    pyfuse3.init(Operations(backend), f"/dev/fd/{fuse_fd}", {*pyfuse3.default_options, "fsname=art-jar"})
+    connection = Connection(fuse_fd)
     control.send(b"{}")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pyfuse3.main)
+        nursery.start_soon(connection.serve, Operations(backend))
         asked = "begin"
         while asked != "end":
             await trio.lowlevel.wait_readable(control)
@@ -54,7 +54,7 @@ async def _serve(control: socket.socket) -> None:
             if said:
                 control.send(json.dumps(answer).encode())
         nursery.cancel_scope.cancel()
-    pyfuse3.close(unmount=False)
+    connection.close()
 
 
 class Server:

@@ -24,7 +24,7 @@ from art_core.trees import TreeReader, TreeWriter
 from art_cowfs import store as cowfs
 from art_overlayfs import uppers
 
-LIBRARIES = ("apsw", "pyfuse3", "trio")
+LIBRARIES = ("apsw", "trio")
 _OLDEST = (5, 11)
 """The first kernel that lets a user mount one in a namespace of their own."""
 _READY_S = 3600.0
