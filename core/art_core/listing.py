@@ -35,6 +35,8 @@ _AT_FDCWD = -100
 """openat(2)."""
 _POINTER = "gitdir: "
 _SAMPLE = ".sample"
+_ENVIRONMENT = "pyvenv.cfg"
+"""What makes a directory a virtual environment (PEP 405)."""
 
 
 class Found(NamedTuple):
@@ -57,6 +59,10 @@ class Listing:
         """Git directories, relative to the workspace; the empty text is the workspace itself."""
         self.led: dict[str, Match] = {}
         """What links and git's settings lead to, whether it is there or not."""
+        self.environments: list[str] = []
+        """Virtual environments of Python, relative to the workspace."""
+        self.links: list[str] = []
+        """Symbolic links, of very many the first."""
         self.top: dict[str, int] = {}
         """Everything at the top, with its inode number."""
         self.complete = True
@@ -135,6 +141,10 @@ class _Looking:
                 self._look(name, prefix + name, present)
             if name != ".git" and entry.is_dir(follow_symlinks=False):
                 inner.append(prefix + name)
+            elif name == _ENVIRONMENT:
+                self._listing.environments.append(below)
+            elif entry.is_symlink() and len(self._listing.links) < _INNER_LIMIT:
+                self._listing.links.append(prefix + name)
         if present and self._names.git_parts and is_repository("", present.__contains__):
             self._listing.repositories.append(below)
             for rest in self._names.git_parts:

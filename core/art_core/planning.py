@@ -170,6 +170,7 @@ class Preparation:
             self._caller_env,
             remembered,
             beside,
+            self.guest if self.database is None and self.workdir == self.guest else "",
         )
 
     def _hide_databases(self, own: Sequence[str]) -> None:

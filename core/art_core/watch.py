@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from art_core.contracts import Mount, Workspace
+from art_core.guest_paths import left
 from art_core.listing import DIRECTORIES_LIMIT, Found, Listing, listed
 from art_core.obeyed import is_read, watched_names
 from art_core.protect import Protected, given_up, is_given_up, protections, selected
@@ -44,10 +45,13 @@ class Watch:
         env: Mapping[str, str],
         remembered: Remembered | None = None,
         beside: Sequence[str] = (),
+        guest: str = "",
     ) -> None:
-        """`beside` are git directories elsewhere that the sandbox may write."""
+        """`beside` are git directories elsewhere that the sandbox may write; `guest` is where the command
+        works, unless that is the workspace's own path."""
         self._workspace = workspace
         self._root = workspace.real
+        self._guest = guest
         self._names = watched_names(tuple(patterns))
         self._env = env
         self._remembered = remembered
@@ -97,6 +101,11 @@ class Watch:
                 f"{DIRECTORIES_LIMIT} directories, or too many in one another"
             )
         lines += self._held(found, after, failed=failed)
+        if self._guest and (made := left(after, self._guest, self._before.since_ns)):
+            lines.append(
+                f"{_some(made)}: made with paths below {self._guest}, which the host does not have; what is "
+                "made with --workdir host works on both sides"
+            )
         if self._remembered is not None and self._begun:
             self._remembered.end(Before(since_ns, after))
         self._told = True

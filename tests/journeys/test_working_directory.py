@@ -9,6 +9,8 @@ import pytest
 
 from conftest import Caller, checked, fresh_directory
 
+IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@b")
+
 
 @pytest.fixture
 def own(plain: Caller) -> Iterator[Path]:
@@ -39,6 +41,24 @@ def test_a_virtual_environment_works_on_both_sides(plain: Caller, own: Path) -> 
     script = f". {own}/v/bin/activate && python -c 'import sys; print(sys.prefix)'"
     assert plain.run(["sh", "-c", script]).stdout.decode().strip() == f"{own}/v"
     assert plain.art("-m", own, "--", "sh", "-c", script).stdout.decode().strip() == f"{own}/v"
+
+
+def test_what_holds_paths_of_the_inside_is_named_once(caller: Caller, workspace: Path) -> None:
+    for words in (["init", "-q"], [*IDENTITY, "commit", "-qm", "first", "--allow-empty"]):
+        assert caller.run(["git", "-C", workspace, *words]).returncode == 0
+    script = "python3 -m venv --without-pip v; git worktree add -q wt; ln -s $PWD/v l; ln -s v near"
+    options = ["-m", str(workspace), "--no-protect", ".git"]
+    done = caller.art(*options, "--", "sh", "-c", script)
+    assert done.returncode == 0, done
+    told = [line for line in done.stderr.decode().splitlines() if "/home/agent/ws" in line]
+    assert told == [
+        "art: note: .git/worktrees/wt, l, v: made with paths below /home/agent/ws, which the host does not "
+        "have; what is made with --workdir host works on both sides"
+    ]
+    assert b"/home/agent/ws" not in caller.art(*options, "--", "true").stderr
+    script = "python3 -m venv --without-pip v2; git worktree add -q wt2; ln -s $PWD/v2 l2"
+    assert b"paths below" not in caller.art(*options, "--workdir", "host", "--", "sh", "-c", script).stderr
+    assert (workspace / "l2/bin/python3").exists()
 
 
 def test_a_setting_chooses_it_and_the_option_has_the_last_word(plain: Caller, own: Path) -> None:
