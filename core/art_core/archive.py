@@ -1,7 +1,7 @@
 """A home as a tar archive (POSIX pax, pax(1)), written and read as a stream.
 
 Names that are no UTF-8, times to the nanosecond, hard links and the user's extended attributes
-(`SCHILY.xattr.user.*`) are carried. Holes are zeros; a file of more than `_SPARSE` bytes that has some is
+(`SCHILY.xattr.user.*`) are carried. Holes are zeros, but a file of more than `_SPARSE` bytes that has some is
 carried without them (GNU tar's manual, "Storing Sparse Files", PAX format 1.0). Pipes, sockets and
 devices are not carried.
 """

@@ -12,10 +12,10 @@ import marshal
 import os
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from art_core import kernel, staging
+from art_core import kernel, staging, usernamespace
 from art_core.order import Order, Socket, Step, receive
 
 OOM_SCORE_ADJUSTMENT = 500
@@ -41,11 +41,8 @@ def become(
         content, descriptors = received
         order = Order(*marshal.loads(content))
         enter = [descriptors[place] for place in order.enter]
-        if enter and not order.stage:
-            step = "enter"
-            if len(enter) > 1:
-                kernel.enter(enter[1], kernel.CLONE_NEWUSER)
-            kernel.enter(enter[0], kernel.CLONE_NEWNS)
+        step = "enter"
+        _enter([] if order.stage else enter)
         if order.identity is not None:
             uid, gid = order.identity
             step = "stage"
@@ -79,6 +76,16 @@ def become(
         os.write(failure, marshal.dumps(tuple(Step(step, error.errno or 0))))
     finally:
         os._exit(125)
+
+
+def _enter(namespaces: Sequence[int]) -> None:
+    """Go where the home is mounted, if anywhere, and be somebody whom the isolation can be."""
+    if len(namespaces) > 1:
+        kernel.enter(namespaces[1], kernel.CLONE_NEWUSER)
+    if namespaces:
+        kernel.enter(namespaces[0], kernel.CLONE_NEWNS)
+    if not usernamespace.keeps(os.geteuid(), os.getegid()):
+        usernamespace.enter_new()
 
 
 def _reset_signals() -> None:

@@ -163,7 +163,7 @@ class Namespace(Protocol):
     user_fd: int | None
     mnt_fd: int
     owner: tuple[int, int]
-    """The uid and gid that a file has to have, in the host's numbers, to be the command's own."""
+    """The uid and gid that a file has to have, in this namespace's numbers, to be the command's own."""
 
     def run(self, argv: Sequence[str], *, pass_fds: Sequence[int] = ()) -> int:
         """Run a program inside, wait, and return its exit status."""

@@ -8,9 +8,8 @@ import stat
 from typing import NamedTuple
 
 from art_core.contracts import GuestFile
+from art_core.usernamespace import MAPPED, inside
 
-MAPPED = 1000
-"""Root's uid and gid inside: tools that refuse root, and archives with foreign owners, work."""
 _STAND_INS = range(65520, 65534)
 _SSH_SNIPPETS = "/etc/ssh/ssh_config.d"
 
@@ -27,8 +26,9 @@ class Identity(NamedTuple):
 
 
 def identify(uid: int, gid: int, *, mapped: bool) -> Identity:
-    """The identity of a caller. Root is 1000 inside; with `mapped` it also becomes an unused uid
-    on the host, so that what others cannot read stays unread."""
+    """The identity of a caller. Root is 1000 inside, so that tools that refuse root work, and archives with
+    foreign owners; with `mapped` it also becomes an unused uid on the host, so that what others cannot read
+    stays unread. An id too large for isolations is 1000 as well."""
     try:
         entry = pwd.getpwuid(uid)
         user, shell = entry.pw_name, entry.pw_shell
@@ -38,7 +38,7 @@ def identify(uid: int, gid: int, *, mapped: bool) -> Identity:
         stand_in = _stand_in() if mapped else None
         host_ids = None if stand_in is None else (stand_in, stand_in)
         return Identity(MAPPED, MAPPED, "agent", shell, host_ids)
-    return Identity(uid, gid, user, shell)
+    return Identity(inside(uid), inside(gid), user, shell)
 
 
 def _stand_in() -> int | None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from art_core import kernel, openat, order
+from art_core import kernel, openat, order, usernamespace
 from art_core.errors import IsolationError
 from art_core.spawn import forget, keep_private, start_process
 
@@ -26,7 +26,7 @@ class PrivateNamespace:
     """See `contracts.Namespace`. Close it at the end."""
 
     def __init__(self, owner: tuple[int, int]) -> None:
-        """`owner` is who files have to belong to, in the host's ids, to be the command's own."""
+        """`owner` is who files have to belong to, in the ids of here, to be the command's own."""
         self.owner = owner
         self._control, theirs = order.pair()
         keep_private(self._control)
@@ -119,16 +119,10 @@ def serve(control_fd: int) -> NoReturn:
 
 
 def _enter_new(plain: bool) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if plain else 0))
     if plain:
-        for name, content in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{uid} {uid} 1"),
-            ("gid_map", f"{gid} {gid} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(content)
+        usernamespace.enter_new(kernel.CLONE_NEWNS)
+    else:
+        kernel.unshare(kernel.CLONE_NEWNS)
     kernel.make_mounts_private()
     kernel.mount_tmpfs(order.STAGE, size=_SIZE, mode=0o755)
 

@@ -19,6 +19,7 @@ from art_core.interpreter import interpreter_mount
 from art_core.options import Options
 from art_core.plugins import Plugins
 from art_core.settings import READ_BY, Settings
+from art_core.usernamespace import inside
 from art_core.workspace import absolute, aliases, ask_consent, open_workspace, refuse_foreign
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Preparation:
         stores: Stores = self.plugins.create("store", name)
         with self.plugins.guard("store", name):
             store = stores.open(locator, "create")
-            owner = self.identity.host_ids or (os.getuid(), os.getgid())
+            owner = self.identity.host_ids or (inside(os.getuid()), inside(os.getgid()))
             provider = self.plugins.provider("store", name)
             branch = self.options.branch or MAIN
             return Overlay(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
+from art_core.usernamespace import enter_new, keeps
 
 NEEDED = ("--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
 """The first two came with a correction of security, so old versions of distributions have them as well."""
@@ -151,11 +152,12 @@ def _run(program: Program, *arguments: str) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             timeout=_TIMEOUT_S,
             env=env,
+            preexec_fn=None if keeps(os.geteuid(), os.getegid()) else enter_new,
         )
     except subprocess.TimeoutExpired:
         return 1, f"no answer within {_TIMEOUT_S} s"
-    except OSError as error:
-        return 1, str(error.strerror)
+    except (OSError, subprocess.SubprocessError) as error:
+        return 1, getattr(error, "strerror", None) or "no user namespace can be made for this user's ids"
     return done.returncode, done.stdout.decode("utf-8", "replace").strip()
 
 

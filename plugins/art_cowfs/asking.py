@@ -68,7 +68,7 @@ def _answers(path: str) -> bool:
 def may_ask(connection: socket.socket) -> bool:
     """Whether the other side is the same user, or root (unix(7))."""
     packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", packed)[1]
+    uid: int = struct.unpack("iII", packed)[1]
     return uid in (0, os.getuid())
 
 

@@ -57,7 +57,7 @@ def serve(control_fd: int) -> NoReturn:
 def _serve(control: socket.socket, wish: Wish, fds: Sequence[int]) -> None:
     workspace_fd, *namespaces = fds
     there = os.fstat(workspace_fd)
-    tree = mapped(workspace_fd, wish.owner) if wish.owner != (os.geteuid(), os.getegid()) else -1
+    tree = mapped(workspace_fd, wish.owner) if os.geteuid() == 0 and wish.owner != (0, os.getegid()) else -1
     mounter = Mounter(namespaces, Host(wish.path, there.st_dev, there.st_ino, tree))
     for fd in (*namespaces, *([tree] if tree >= 0 else [])):
         os.close(fd)
