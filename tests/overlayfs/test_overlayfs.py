@@ -326,3 +326,29 @@ def test_nothing_of_a_run_lands_beside_its_database(overlaid: Caller, workspace:
     assert b"SKIP x.db-journal: it belongs to the database" in pulled.stderr
     assert {path.name for path in workspace.iterdir()} == {"x.db", "work"}
     assert overlaid.art("db", "check", *argv).stdout == b"nothing is wrong\n"
+
+
+def test_what_no_file_system_holds_does_not_keep_the_next_run_from_starting(
+    overlaid: Caller, workspace: Path
+) -> None:
+    """Of the other store such a file may come, or from a database that somebody made."""
+    for name in ("big", "other"):
+        (workspace / name).write_text("host\n")
+        os.chown(workspace / name, overlaid.uid, overlaid.gid)
+    script = """truncate -s 7E big new ~/home && ln new further && touch -d 2300-01-01 late && mkdir dir
+    touch -d 2300-01-01 dir && ln -s x link && touch -h -d 1066-01-01 link && echo more >>other"""
+    run(overlaid, workspace, "sh", "-c", script, options=("--store", "sqlite"))
+    for again in ("", "dir/new"):
+        done = overlaid.art(*sides(workspace), *QUIET, "sh", "-c", "ls; cat other; echo x >>dir/new")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == b"dir\nlate\nlink\nother\nhost\nmore\n", again
+        if not again:
+            for path in (b"big", b"new", b"further", b"home"):
+                assert path + b" does not show: no file of 8070450532247928832 bytes" in done.stderr
+    run(overlaid, workspace, "sh", "-c", "echo mine >new; truncate -s 15T wide; touch -d 2500-01-01 wide")
+    shown = run(
+        overlaid, workspace, "stat", "-c", "%n %s", "big", "new", "wide", options=("--store", "sqlite")
+    )
+    assert shown == b"big 8070450532247928832\nnew 5\nwide 16492674416640\n"
+    checked = overlaid.art("db", "check", *sides(workspace)[2:])
+    assert checked.returncode == 0, checked.stdout

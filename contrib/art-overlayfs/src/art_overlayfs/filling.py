@@ -44,8 +44,8 @@ class Filling:
         self._owner = owner if os.geteuid() == 0 else None
         self._attributes = Attributes(private=private)
         self._made: dict[int, bytes] = {}
-        self.left_out: list[bytes] = []
-        """Paths whose contents are the host's, in a place that is not shown."""
+        self.left_out: dict[bytes, str] = {}
+        """Paths that do not show, and why: in a merged directory neither does the host's file."""
 
     def into(self, path: str) -> None:
         """Raises StoreError, and OSError for a full disk."""
@@ -100,6 +100,8 @@ class Filling:
                 below.append(_Directory(child, path, directory.merged and child.origin == path))
             else:
                 self._file(top, fd, name, path, child)
+                if directory.merged and path in self.left_out:
+                    os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
         return below
 
     def _file(self, top: int, fd: int, name: bytes, path: bytes, node: CowNode) -> None:
@@ -115,13 +117,17 @@ class Filling:
             self._made[node.ino] = path
         if stat.S_ISREG(node.mode):
             if self._is_elsewhere(node):
-                self._made.pop(node.ino, None)
-                self.left_out.append(path)
+                self._leave_out(path, node, "its contents are in another workspace or seed")
                 return
             made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd)
             try:
                 self._write(made, node, path)
                 self._dress(made, node)
+            except OSError as error:
+                if error.errno != errno.EFBIG:
+                    raise
+                os.unlink(name, dir_fd=fd)
+                self._leave_out(path, node, f"no file of {node.size} bytes fits into the file system here")
             finally:
                 os.close(made)
             return
@@ -133,6 +139,10 @@ class Filling:
         if self._owner is not None:
             os.chown(name, *self._owner, dir_fd=fd, follow_symlinks=False)
         os.utime(name, ns=(node.atime, node.mtime), dir_fd=fd, follow_symlinks=False)
+
+    def _leave_out(self, path: bytes, node: CowNode, why: str) -> None:
+        self._made.pop(node.ino, None)
+        self.left_out[path] = why
 
     def _is_elsewhere(self, node: CowNode) -> bool:
         """Whether its contents come from a workspace or a seed that this session does not have."""

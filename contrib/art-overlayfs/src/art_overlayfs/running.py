@@ -84,8 +84,7 @@ class Running:
                 self._cache.make(state, filling.into)
                 stack = self._cache.stack(state)
                 notes += [
-                    f"{os.fsdecode(path)} does not show: its contents are in another workspace or seed"
-                    for path in filling.left_out
+                    f"{os.fsdecode(path)} does not show: {why}" for path, why in filling.left_out.items()
                 ]
             about = About(wish.database, wish.branch, wish.name, wish.path, wish.owner, state, stack, 0)
             self.upper = uppers.make(self._sessions, about)
