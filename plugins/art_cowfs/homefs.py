@@ -14,13 +14,12 @@ from collections.abc import Callable, Collection
 
 from art_cowfs.nodes import CowNode
 from art_cowfs.shares import Sharing
-from art_fusefs.answers import Refused, answering
+from art_fusefs.answers import Refused
 from art_fusefs.backend import ROOT, InodeChanged, NameChanged, Tell
 from art_fusefs.naming import RENAME_EXCHANGE, RENAME_NOREPLACE
 from art_fusefs.operations import Operations
 
 
-@answering
 class HomeOperations(Operations[CowNode]):
     """Answers the kernel's requests on such a home."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import functools
-import inspect
-import logging
 import os
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import NamedTuple
 
 from art_fusefs.backend import Node
-from art_fusefs.protocol import ENTRY
+from art_fusefs.protocol import (
+    ATTRIBUTES,
+    ATTRIBUTES_HOLD,
+    DIRECT_IO,
+    ENTRY,
+    ENTRY_HOLDS,
+    KEEP_CACHE,
+    OPENED,
+)
 
 CHANGING_S = 0.8
 """How long the kernel may believe what it knows of a host file that can change unnoticed. With the time that
@@ -20,7 +23,6 @@ STEADY_S = 86400.0
 BLOCK = 4096
 NAME_LIMIT = 255
 _S = 10**9
-_log = logging.getLogger("art.fusefs")
 
 
 class Refused(OSError):
@@ -30,72 +32,65 @@ class Refused(OSError):
         super().__init__(number, os.strerror(number))
 
 
-def attributes(node: Node, uid: int, gid: int) -> bytes:
-    """A node as stat(2) shows it, and as the kernel gets to know it."""
-    atime, atime_ns = divmod(node.atime, _S)
-    mtime, mtime_ns = divmod(node.mtime, _S)
-    ctime, ctime_ns = divmod(node.ctime, _S)
-    return ENTRY.pack(
-        node.ino,
-        0,
-        *_holds(0.0 if node.direct else CHANGING_S if node.changing else STEADY_S),
-        node.ino,
-        node.size,
-        (max(0, node.size - node.holes) + 511) >> 9,
-        atime,
-        mtime,
-        ctime,
-        atime_ns,
-        mtime_ns,
-        ctime_ns,
+class _Holds(NamedTuple):
+    """How long the kernel may believe an entry, and attributes that it asked for."""
+
+    entry: bytes
+    attributes: bytes
+
+    @classmethod
+    def of(cls, seconds: float) -> _Holds:
+        whole = int(seconds)
+        rest = round((seconds - whole) * _S)
+        return cls(ENTRY_HOLDS.pack(whole, whole, rest, rest), ATTRIBUTES_HOLD.pack(whole, rest))
+
+
+_DIRECT, _CHANGING, _STEADY = _Holds.of(0.0), _Holds.of(CHANGING_S), _Holds.of(STEADY_S)
+_MISSING = ENTRY.pack(0)
+_NOTHING = bytes(ATTRIBUTES.size)
+
+
+def _holds(node: Node) -> _Holds:
+    return _DIRECT if node.direct else _CHANGING if node.changing else _STEADY
+
+
+def _attributes(node: Node, uid: int, gid: int) -> bytes:
+    ino, size, atime, mtime, ctime = node.ino, node.size, node.atime, node.mtime, node.ctime
+    return ATTRIBUTES.pack(
+        ino,
+        size,
+        (size - node.holes + 511) >> 9 if node.holes < size else 0,
+        atime // _S,
+        mtime // _S,
+        ctime // _S,
+        atime % _S,
+        mtime % _S,
+        ctime % _S,
         node.mode,
         node.nlink,
         uid,
         gid,
         node.rdev,
         BLOCK,
-        0,
     )
+
+
+def entry(node: Node, uid: int, gid: int) -> bytes:
+    """A node as the kernel gets to know it."""
+    return ENTRY.pack(node.ino) + _holds(node).entry + _attributes(node, uid, gid)
+
+
+def attributes(node: Node, uid: int, gid: int) -> bytes:
+    """A node as stat(2) shows it."""
+    return _holds(node).attributes + _attributes(node, uid, gid)
 
 
 def missing(directory: Node) -> bytes:
     """That a directory has no such name, for the kernel to remember."""
     changing = directory.changing or directory.names_changing
-    return ENTRY.pack(0, 0, *_holds(CHANGING_S if changing else STEADY_S), *[0] * 16)
+    return _MISSING + (_CHANGING if changing else _STEADY).entry + _NOTHING
 
 
-@functools.cache
-def _holds(seconds: float) -> tuple[int, int, int, int]:
-    """Whole seconds and nanoseconds, for an entry and for its attributes."""
-    whole = int(seconds)
-    rest = round((seconds - whole) * _S)
-    return whole, whole, rest, rest
-
-
-def _for_the_kernel(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """The handler with every failure as an errno: anything else would end the file system."""
-
-    name = handler.__name__
-
-    @functools.wraps(handler)
-    async def guarded(operations: Any, *arguments: Any) -> Any:
-        operations.requests[name] += 1
-        try:
-            return await handler(operations, *arguments)
-        except OSError:
-            raise
-        except Exception:
-            _log.exception("%s failed", name)
-            raise Refused(errno.EIO) from None
-        finally:
-            operations.settle()
-
-    return guarded
-
-
-def answering(operations: type[Any]) -> type[Any]:
-    """Give every handler of the class `_for_the_kernel`."""
-    for name, handler in list(vars(operations).items()):
-        if not name.startswith("_") and inspect.iscoroutinefunction(handler):
-            setattr(operations, name, _for_the_kernel(handler))
-    return operations
+def opened(node: Node, keep: bool) -> bytes:
+    """A descriptor of a file; `keep` says that what the kernel has cached of it is right."""
+    return OPENED.pack(node.ino, KEEP_CACHE * keep | DIRECT_IO * node.direct, 0)

@@ -22,6 +22,7 @@ from art_fusefs.protocol import (
     ANSWER,
     INVALIDATE_INODE,
     INVALIDATED,
+    NAMES,
     REQUEST,
     REQUEST_LIMIT,
     UNANSWERED,
@@ -36,6 +37,8 @@ SPIN_S = 60e-6
 _TURN_S = 1e-3
 """How long requests may flow before timers and other tasks get their turn."""
 _MOST_TASKS = 64
+_COPIED = 16 << 10
+"""Up to so many bytes copying is cheaper than a second part of a write."""
 _AGAIN = (errno.EAGAIN, errno.EINTR, errno.ENOENT)
 _log = logging.getLogger("art.fusefs")
 
@@ -57,11 +60,11 @@ class Connection:
         self._turn = 0.0
         self._buffer = bytearray(REQUEST_LIMIT)
         self._nursery: trio.Nursery | None = None
-        self._requests: Requests | None = None
+        self._operations: Operations[Any] | None = None
 
     async def serve(self, operations: Operations[Any]) -> None:
         """Answer requests until the file system is unmounted. Raises OSError."""
-        self._requests = Requests(operations)
+        self._operations = operations
         operations.connect(self._pass_on, self._forget_attributes, self._forget_pages)
         async with trio.open_nursery() as self._nursery:
             self._begin()
@@ -103,29 +106,35 @@ class Connection:
         self._tasks += 1
         self._nursery.start_soon(self._run)
 
-    async def _wait(self) -> None:
+    def _is_readable(self) -> bool:
+        """Look for a request for a moment."""
+        poll, clock = self._poll.poll, time.perf_counter
+        until = clock() + SPIN_S
+        while clock() < until:
+            if poll(0):
+                return True
+        return False
+
+    async def _wait(self, task: trio.lowlevel.Task) -> None:
         """Return when a request can be received, by the calling task."""
-        task = trio.lowlevel.current_task()
         while self._task not in (None, task):
             await self._others.park()
         self._task = task
-        poll, clock = self._poll.poll, time.perf_counter
-        now = clock()
-        if now - self._turn > _TURN_S:
+        if time.perf_counter() - self._turn > _TURN_S:
             await trio.lowlevel.checkpoint()
-            self._turn = now = clock()
-        until = now + SPIN_S
-        while clock() < until:
-            if poll(0):
-                return
-        await trio.lowlevel.wait_readable(self.fd)
-        self._turn = clock()
+            self._turn = time.perf_counter()
+        if not self._is_readable():
+            await trio.lowlevel.wait_readable(self.fd)
+            self._turn = time.perf_counter()
 
     async def _run(self) -> None:
-        assert self._nursery is not None and self._requests is not None
-        handlers, buffer, view = self._requests.handlers, self._buffer, memoryview(self._buffer)
+        assert self._nursery is not None and self._operations is not None
+        operations, handlers = self._operations, Requests(self._operations).handlers
+        task = trio.lowlevel.current_task()
+        counts, settle = operations.requests, operations.settle
+        buffer, view = self._buffer, memoryview(self._buffer)
         while True:
-            await self._wait()
+            await self._wait(task)
             try:
                 length = os.readv(self.fd, (buffer,))
             except OSError as error:
@@ -137,22 +146,30 @@ class Connection:
                 return
             _, opcode, unique, ino = REQUEST.unpack_from(buffer)
             handler = handlers.get(opcode)
-            answer, failure = b"", errno.ENOSYS
-            if handler is not None:
-                body = bytes(view[REQUEST.size : length])
-                try:
-                    answer, failure = await handler(ino, body), 0
-                except OSError as error:
-                    failure = error.errno or errno.EIO
-                except Exception:
-                    _log.exception("request %d failed", opcode)
-                    failure = errno.EIO
+            if handler is None:
+                self._send(ANSWER.pack(ANSWER.size, -errno.ENOSYS, unique), b"")
+                continue
+            body = bytes(view[REQUEST.size : length])
+            counts[NAMES[opcode]] += 1
+            answer, failure = b"", 0
+            try:
+                answer = await handler(ino, body) or b""
+            except OSError as error:
+                failure = error.errno or errno.EIO
+            except Exception:
+                _log.exception("%s failed", NAMES[opcode])
+                failure = errno.EIO
+            finally:
+                settle()
             if opcode not in UNANSWERED:
                 self._send(ANSWER.pack(ANSWER.size + len(answer), -failure, unique), answer)
 
     def _send(self, head: bytes, answer: bytes) -> None:
         try:
-            os.writev(self.fd, (head, answer))
+            if len(answer) < _COPIED:
+                os.write(self.fd, head + answer)
+            else:
+                os.writev(self.fd, (head, answer))
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV):  # Else nobody waits for it any more.
                 raise

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Generic
 
-from art_fusefs.answers import NAME_LIMIT, Refused, answering, attributes, missing
+from art_fusefs.answers import NAME_LIMIT, Refused, entry, missing
 from art_fusefs.backend import ROOT, Backend, N
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
@@ -25,7 +25,6 @@ def _checked(name: bytes) -> bytes:
     return name
 
 
-@answering
 class Naming(Generic[N]):
     """The part of a file system that is about names."""
 
@@ -55,13 +54,13 @@ class Naming(Generic[N]):
 
     # --- answers -------------------------------------------------------------------------------
 
-    def _attributes(self, node: N) -> bytes:
-        return attributes(node, self._backend.uid, self._backend.gid)
+    def _entry(self, node: N) -> bytes:
+        return entry(node, self._backend.uid, self._backend.gid)
 
     def _known(self, node: N) -> bytes:
         """The attributes of a node that the kernel gets to know by this answer."""
         node.lookups += 1
-        return self._attributes(node)
+        return self._entry(node)
 
     async def lookup(self, parent_inode: int, name: bytes) -> bytes:
         if name == b".":  # Of any file: somebody opens it by its handle (open_by_handle_at(2)).

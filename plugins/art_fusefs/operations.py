@@ -17,12 +17,12 @@ from typing import Any
 import trio
 
 from art_core import bounds
-from art_fusefs.answers import BLOCK, NAME_LIMIT, Refused, answering
+from art_fusefs.answers import BLOCK, NAME_LIMIT, Refused, attributes, opened
 from art_fusefs.backend import Backend, N
 from art_fusefs.listing import DOTS, Listings
 from art_fusefs.naming import Naming
 from art_fusefs.protocol import STATFS
-from art_fusefs.requests import Opened, Page, Settings
+from art_fusefs.requests import Page, Settings
 
 _USER = b"user."
 _EMPTY = (b"security.", b"trusted.")
@@ -40,7 +40,6 @@ def _harmless(mode: int) -> int:
     return mode & ~(_PRIVILEGES if mode & stat.S_IXGRP else stat.S_ISUID)
 
 
-@answering
 class Operations(Naming[N]):
     """Answers the kernel's requests from a backend."""
 
@@ -60,7 +59,7 @@ class Operations(Naming[N]):
     async def getattr(self, inode: int) -> bytes:
         node = self._backend.node(inode)
         self._backend.refresh(node)
-        return self._attributes(node)
+        return attributes(node, self._backend.uid, self._backend.gid)
 
     async def setattr(self, inode: int, settings: Settings) -> bytes:
         await self._make_room()
@@ -83,7 +82,7 @@ class Operations(Naming[N]):
             node.mtime = bounds.time_ns(mtime)
         node.ctime = now
         self._backend.changed(node)
-        return self._attributes(node)
+        return attributes(node, self._backend.uid, self._backend.gid)
 
     # --- directories ---------------------------------------------------------------------------
 
@@ -104,7 +103,7 @@ class Operations(Naming[N]):
                 if found is None:
                     continue
                 node = found
-            if not page.add(name, place, self._attributes(node), node.ino, node.mode):
+            if not page.add(name, place, self._entry(node), node.ino, node.mode):
                 return
             if name not in DOTS:
                 node.lookups += 1
@@ -119,21 +118,21 @@ class Operations(Naming[N]):
 
     # --- contents ------------------------------------------------------------------------------
 
-    async def create(self, parent_inode: int, name: bytes, mode: int) -> tuple[Opened, bytes]:
+    async def create(self, parent_inode: int, name: bytes, mode: int) -> bytes:
         await self._make_room()
         node = self._make(parent_inode, name, stat.S_IFREG | (mode & 0o7777))
-        return self._open(node), self._known(node)
+        return self._known(node) + self._open(node)
 
-    async def tmpfile(self, parent_inode: int, mode: int) -> tuple[Opened, bytes]:
+    async def tmpfile(self, parent_inode: int, mode: int) -> bytes:
         await self._make_room()
         if self._directory(parent_inode).nlink == 0:
             raise Refused(errno.ENOENT)
         node = self._backend.new(stat.S_IFREG | (mode & 0o7777), time.time_ns())
         node.nlink = 0
         self._nameless.add(node.ino)
-        return self._open(node), self._known(node)
+        return self._known(node) + self._open(node)
 
-    async def open(self, inode: int, flags: int) -> Opened:
+    async def open(self, inode: int, flags: int) -> bytes:
         cuts = flags & os.O_TRUNC  # Whoever opened it so may write, says the kernel.
         if cuts:
             await self._make_room()
@@ -143,10 +142,10 @@ class Operations(Naming[N]):
             self._contents_changed(node)
         return self._open(node)
 
-    def _open(self, node: N) -> Opened:
+    def _open(self, node: N) -> bytes:
         keep = self._backend.opened(node)
         node.opens += 1
-        return Opened(node.ino, keep, node.direct)
+        return opened(node, keep)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return self._backend.read(self._backend.node(fh), off, size)

@@ -22,9 +22,14 @@ INIT = struct.Struct("=IIII")
 """major, minor, max_readahead, flags"""
 INIT_ANSWER = struct.Struct("=IIIIHHIIH34x")
 """As in `INIT`, then max_background, congestion_threshold, max_write, time_gran, max_pages."""
-ENTRY = struct.Struct("=QQQQII3Q3q10I")
-"""nodeid, generation; seconds that the entry and its attributes hold, and nanoseconds; the attributes:
-ino, size, blocks, three times in seconds, their nanoseconds, mode, nlink, uid, gid, rdev, blksize, flags"""
+ENTRY = struct.Struct("=Q8x")
+"""nodeid; then follow `ENTRY_HOLDS` and `ATTRIBUTES`."""
+ENTRY_HOLDS = struct.Struct("=QQII")
+"""Seconds that the entry holds, and its attributes; nanoseconds of both."""
+ATTRIBUTES_HOLD = struct.Struct("=QI4x")
+"""The same in an answer to GETATTR and SETATTR; then follow `ATTRIBUTES`."""
+ATTRIBUTES = struct.Struct("=3Q3q9I4x")
+"""ino, size, blocks, three times in seconds, their nanoseconds, mode, nlink, uid, gid, rdev, blksize"""
 DIRENT = struct.Struct("=QQII")
 """ino, the place after it, length of the name, type"""
 NUMBER = struct.Struct("=Q")
@@ -66,6 +71,9 @@ class Opcode:
     BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2 = 42, 43, 44, 45
     LSEEK, COPY_FILE_RANGE, TMPFILE = 46, 47, 51
 
+
+NAMES = {number: name.lower() for name, number in vars(Opcode).items() if isinstance(number, int)}
+NAMES |= {Opcode.READDIRPLUS: "readdir", Opcode.RENAME2: "rename", Opcode.BATCH_FORGET: "forget"}
 
 INVALIDATE_INODE, INVALIDATE_NAME = 2, 3
 """What a notice is, in place of an answer's error."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from art_fusefs.operations import Operations
 
 _S = 10**9
+_Answer = Awaitable[bytes | None]
 _EMPTY = bytes(8)
 
 
@@ -28,18 +29,6 @@ class Settings(NamedTuple):
     size: int | None = None
     atime: int | None = None
     mtime: int | None = None
-
-
-class Opened(NamedTuple):
-    """`keep` says that what the kernel has cached of the file is right, `direct` that it caches nothing."""
-
-    fh: int
-    keep: bool
-    direct: bool
-
-    def packed(self) -> bytes:
-        flags = protocol.KEEP_CACHE * self.keep | protocol.DIRECT_IO * self.direct
-        return protocol.OPENED.pack(self.fh, flags, 0)
 
 
 class Page:
@@ -73,18 +62,13 @@ def _sized(value: bytes, size: int) -> bytes:
     return value
 
 
-def _attributes(entry: bytes) -> bytes:
-    """The part of an entry that GETATTR and SETATTR are answered with."""
-    return b"%b%b\0\0\0\0%b" % (entry[24:32], entry[36:40], entry[40:])
-
-
 class Requests:
     """Has requests answered by operations. `handlers` has one for each opcode: it is given the inode's
-    number and what follows the header, and gives what follows the header of the answer."""
+    number and what follows the header, and gives what follows the header of the answer, None for nothing."""
 
     def __init__(self, operations: Operations[Any]) -> None:
         self._operations = operations
-        self.handlers: dict[int, Callable[[int, bytes], Awaitable[bytes]]] = {
+        self.handlers: dict[int, Callable[[int, bytes], _Answer]] = {
             Opcode.INIT: self._init,
             Opcode.LOOKUP: self._lookup,
             Opcode.FORGET: self._forget,
@@ -133,65 +117,59 @@ class Requests:
 
     # --- names ---------------------------------------------------------------------------------
 
-    async def _lookup(self, ino: int, body: bytes) -> bytes:
-        return await self._operations.lookup(ino, body[:-1])
+    def _lookup(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.lookup(ino, body[:-1])
 
-    async def _forget(self, ino: int, body: bytes) -> bytes:
-        await self._operations.forget([(ino, protocol.NUMBER.unpack_from(body)[0])])
-        return b""
+    def _forget(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.forget([(ino, protocol.NUMBER.unpack_from(body)[0])])
 
-    async def _forget_all(self, ino: int, body: bytes) -> bytes:
+    def _forget_all(self, ino: int, body: bytes) -> _Answer:
         count, _ = protocol.PAIR.unpack_from(body)
         size = protocol.FORGET.size
         numbers = [protocol.FORGET.unpack_from(body, 8 + place * size) for place in range(count)]
-        await self._operations.forget(numbers)
-        return b""
+        return self._operations.forget(numbers)
 
-    async def _readlink(self, ino: int, body: bytes) -> bytes:
-        return await self._operations.readlink(ino)
+    def _readlink(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.readlink(ino)
 
-    async def _symlink(self, ino: int, body: bytes) -> bytes:
+    def _symlink(self, ino: int, body: bytes) -> _Answer:
         name, target, _ = body.split(b"\0")
-        return await self._operations.symlink(ino, name, target)
+        return self._operations.symlink(ino, name, target)
 
-    async def _mknod(self, ino: int, body: bytes) -> bytes:
+    def _mknod(self, ino: int, body: bytes) -> _Answer:
         mode, rdev, _, _ = protocol.MADE.unpack_from(body)
-        return await self._operations.mknod(ino, body[protocol.MADE.size : -1], mode, rdev)
+        return self._operations.mknod(ino, body[protocol.MADE.size : -1], mode, rdev)
 
-    async def _mkdir(self, ino: int, body: bytes) -> bytes:
+    def _mkdir(self, ino: int, body: bytes) -> _Answer:
         mode, _ = protocol.PAIR.unpack_from(body)
-        return await self._operations.mkdir(ino, body[protocol.PAIR.size : -1], mode)
+        return self._operations.mkdir(ino, body[protocol.PAIR.size : -1], mode)
 
-    async def _unlink(self, ino: int, body: bytes) -> bytes:
-        await self._operations.unlink(ino, body[:-1])
-        return b""
+    def _unlink(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.unlink(ino, body[:-1])
 
-    async def _rmdir(self, ino: int, body: bytes) -> bytes:
-        await self._operations.rmdir(ino, body[:-1])
-        return b""
+    def _rmdir(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.rmdir(ino, body[:-1])
 
-    async def _rename(self, ino: int, body: bytes) -> bytes:
+    def _rename(self, ino: int, body: bytes) -> _Answer:
         (target,) = protocol.NUMBER.unpack_from(body)
         name, onto, _ = body[protocol.NUMBER.size :].split(b"\0")
-        await self._operations.rename(ino, name, target, onto, 0)
-        return b""
+        return self._operations.rename(ino, name, target, onto, 0)
 
-    async def _rename_so(self, ino: int, body: bytes) -> bytes:
+    def _rename_so(self, ino: int, body: bytes) -> _Answer:
         target, flags, _ = protocol.RENAME.unpack_from(body)
         name, onto, _ = body[protocol.RENAME.size :].split(b"\0")
-        await self._operations.rename(ino, name, target, onto, flags)
-        return b""
+        return self._operations.rename(ino, name, target, onto, flags)
 
-    async def _link(self, ino: int, body: bytes) -> bytes:
+    def _link(self, ino: int, body: bytes) -> _Answer:
         (linked,) = protocol.NUMBER.unpack_from(body)
-        return await self._operations.link(linked, ino, body[protocol.NUMBER.size : -1])
+        return self._operations.link(linked, ino, body[protocol.NUMBER.size : -1])
 
     # --- attributes ----------------------------------------------------------------------------
 
-    async def _getattr(self, ino: int, body: bytes) -> bytes:
-        return _attributes(await self._operations.getattr(ino))
+    def _getattr(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.getattr(ino)
 
-    async def _setattr(self, ino: int, body: bytes) -> bytes:
+    def _setattr(self, ino: int, body: bytes) -> _Answer:
         valid, _, size, atime, mtime, atime_ns, mtime_ns, mode, uid, gid = protocol.SETATTR.unpack_from(body)
         now = time.time_ns()
         settings = Settings(
@@ -202,16 +180,15 @@ class Requests:
             atime=_time(valid, protocol.ATIME, protocol.ATIME_NOW, atime * _S + atime_ns, now),
             mtime=_time(valid, protocol.MTIME, protocol.MTIME_NOW, mtime * _S + mtime_ns, now),
         )
-        return _attributes(await self._operations.setattr(ino, settings))
+        return self._operations.setattr(ino, settings)
 
-    async def _statfs(self, ino: int, body: bytes) -> bytes:
-        return await self._operations.statfs()
+    def _statfs(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.statfs()
 
-    async def _setxattr(self, ino: int, body: bytes) -> bytes:
+    def _setxattr(self, ino: int, body: bytes) -> _Answer:
         _, flags = protocol.PAIR.unpack_from(body)
         name, _, value = body[protocol.PAIR.size :].partition(b"\0")
-        await self._operations.setxattr(ino, name, value, flags)
-        return b""
+        return self._operations.setxattr(ino, name, value, flags)
 
     async def _getxattr(self, ino: int, body: bytes) -> bytes:
         size, _ = protocol.PAIR.unpack_from(body)
@@ -222,47 +199,41 @@ class Requests:
         names = await self._operations.listxattr(ino)
         return _sized(b"".join(b"%b\0" % name for name in names), size)
 
-    async def _removexattr(self, ino: int, body: bytes) -> bytes:
-        await self._operations.removexattr(ino, body[:-1])
-        return b""
+    def _removexattr(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.removexattr(ino, body[:-1])
 
     # --- contents ------------------------------------------------------------------------------
 
-    async def _open(self, ino: int, body: bytes) -> bytes:
+    def _open(self, ino: int, body: bytes) -> _Answer:
         flags, _ = protocol.PAIR.unpack_from(body)
-        return (await self._operations.open(ino, flags)).packed()
+        return self._operations.open(ino, flags)
 
-    async def _create(self, ino: int, body: bytes) -> bytes:
+    def _create(self, ino: int, body: bytes) -> _Answer:
         _, mode, _, _ = protocol.MADE.unpack_from(body)
-        opened, entry = await self._operations.create(ino, body[protocol.MADE.size : -1], mode)
-        return entry + opened.packed()
+        return self._operations.create(ino, body[protocol.MADE.size : -1], mode)
 
-    async def _tmpfile(self, ino: int, body: bytes) -> bytes:
+    def _tmpfile(self, ino: int, body: bytes) -> _Answer:
         _, mode, _, _ = protocol.MADE.unpack_from(body)
-        opened, entry = await self._operations.tmpfile(ino, mode)
-        return entry + opened.packed()
+        return self._operations.tmpfile(ino, mode)
 
-    async def _read(self, ino: int, body: bytes) -> bytes:
+    def _read(self, ino: int, body: bytes) -> _Answer:
         fh, offset, size = protocol.PART.unpack_from(body)
-        return await self._operations.read(fh, offset, size)
+        return self._operations.read(fh, offset, size)
 
     async def _write(self, ino: int, body: bytes) -> bytes:
         fh, offset, size = protocol.PART.unpack_from(body)
         start = protocol.PART.size
         return protocol.PAIR.pack(await self._operations.write(fh, offset, body[start : start + size]), 0)
 
-    async def _release(self, ino: int, body: bytes) -> bytes:
-        await self._operations.release(protocol.NUMBER.unpack_from(body)[0])
-        return b""
+    def _release(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.release(protocol.NUMBER.unpack_from(body)[0])
 
-    async def _fsync(self, ino: int, body: bytes) -> bytes:
-        await self._operations.fsync()
-        return b""
+    def _fsync(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.fsync()
 
-    async def _fallocate(self, ino: int, body: bytes) -> bytes:
+    def _fallocate(self, ino: int, body: bytes) -> _Answer:
         fh, offset, length, mode = protocol.FALLOCATE.unpack_from(body)
-        await self._operations.fallocate(fh, offset, length, mode)
-        return b""
+        return self._operations.fallocate(fh, offset, length, mode)
 
     async def _lseek(self, ino: int, body: bytes) -> bytes:
         fh, offset, whence = protocol.LSEEK.unpack_from(body)
@@ -283,13 +254,11 @@ class Requests:
         await self._operations.readdir(fh, start, page)
         return page.packed()
 
-    async def _releasedir(self, ino: int, body: bytes) -> bytes:
-        await self._operations.releasedir(protocol.NUMBER.unpack_from(body)[0])
-        return b""
+    def _releasedir(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.releasedir(protocol.NUMBER.unpack_from(body)[0])
 
-    async def _fsyncdir(self, ino: int, body: bytes) -> bytes:
-        await self._operations.fsyncdir()
-        return b""
+    def _fsyncdir(self, ino: int, body: bytes) -> _Answer:
+        return self._operations.fsyncdir()
 
 
 def _time(valid: int, given: int, present: int, at: int, now: int) -> int | None:

@@ -166,7 +166,7 @@ def answered(mount: Mount) -> Counter[str]:
     """How many requests the server answered, by their kind."""
     requests = mount.server.ask({"ask": "commit"}, 30)["requests"]
     assert isinstance(requests, dict)
-    return Counter(requests) - Counter({"durable": requests["durable"]})
+    return Counter(requests)
 
 
 def test_what_was_written_is_read_from_the_kernel(roomy: Bench) -> None:
