@@ -91,6 +91,8 @@ class Session:
         self._place = workspace
         self._lower: Lower | None = None
         self._closed = False
+        self._is_told = False
+        """Whether the user was told of a run that was killed."""
         self._begun: dict[int, sessions.Begun] = {}
         self._seed_notes: list[str] = []
         refuse_network(self.path)
@@ -109,7 +111,7 @@ class Session:
                 self._lower = Lower(workspace.fd, [*companions(self.path), *hidden], Seeds(seeds))
             self.writer = Writer(self._writing, self.chain.top, self.path, self._lock, self._marking.join)
         except BaseException:
-            self._lock.close()
+            self._lock.close(as_it_was=True)
             raise
         self._most = self._used() + growth if growth else 0
         self.tree = Tree(
@@ -162,6 +164,7 @@ class Session:
     def greetings(self) -> list[str]:
         """What the user should know at the start of a run."""
         lines = [self._lock.waited, self.drift(), *self._seed_notes]
+        self._is_told = True
         if self.left_by:
             lines.append(
                 f"the last run on this database ({self.left_by}) was killed; what it had answered was "
@@ -360,4 +363,4 @@ class Session:
             self._reading.close()
             if self._lower is not None:
                 self._lower.close()
-            self._lock.close()
+            self._lock.close(as_it_was=not self._is_told)

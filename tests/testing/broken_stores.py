@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -88,6 +88,21 @@ class WalksTheHost(Tree):
     def _ino(self, directory: File, name: bytes) -> int | None:
         found = self._backend.lookup(directory, name)
         return None if found is None else found.ino
+
+
+class LeavesOutWhatMoved(Tree):
+    def walk(self, *, shown: bool = False) -> Iterator[Entry]:
+        return (entry for entry in super().walk(shown=shown) if not entry.loose)
+
+
+class SecuresNothing(Tree):
+    def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
+        return {entry.path: entry for entry in entries}
+
+
+class GoesOnShowing(Tree):
+    def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
+        pass
 
 
 # --- file systems ------------------------------------------------------------------------------
@@ -206,6 +221,9 @@ STORES: dict[str, Any] = {
     "test_attributes": _with_tree(DropsAttributes),
     "test_agreed": _with_tree(NeverForgets),
     "test_order": _with_tree(SortsWholePaths),
+    "test_loose": _with_tree(LeavesOutWhatMoved),
+    "test_secure": _with_tree(SecuresNothing),
+    "test_join": _with_tree(GoesOnShowing),
     "test_pull_sees_what_was_done": _with_tree(WalksTheHost),
     "test_host_shows_through": _with_backend(ShowsAllExecutable),
     "test_host_is_never_written": _with_backend(WritesThrough),

@@ -14,7 +14,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, NoReturn
 
 import trio
@@ -129,7 +129,8 @@ class MemoryBackend:
     def names(self, directory: File) -> Iterable[bytes]:
         found = {name for name, ino in directory.names.items() if ino is not None}
         if directory.origin is not None:
-            found |= {name for name in os.listdir(directory.origin) if name not in directory.names}
+            with suppress(FileNotFoundError):  # The host removed what was renamed in here.
+                found |= {name for name in os.listdir(directory.origin) if name not in directory.names}
         return found
 
     def is_empty(self, directory: File) -> bool:
@@ -397,13 +398,23 @@ class Tree:
 
     def _below(self, directory: File, path: bytes, shown: bool = False) -> Iterator[Entry]:
         held = (name for name, ino in directory.names.items() if ino is not None)
-        for name in sorted(self._backend.names(directory) if shown else held):
+        elsewhere = directory.origin is not None and directory.origin != self._host_of(path)
+        for name in sorted(self._backend.names(directory) if shown or elsewhere else held):
             where = path + b"/" + name if path else name
             file = self._backend.lookup(directory, name)
             assert file is not None
-            yield self._entry(file, where)._replace(shown=name not in directory.names)
+            through = name not in directory.names
+            yield self._entry(file, where)._replace(
+                shown=through and not elsewhere,
+                loose=through and elsewhere,
+                partial=through and elsewhere and stat.S_ISREG(file.mode),
+            )
             if stat.S_ISDIR(file.mode):
                 yield from self._below(file, where, shown)
+
+    def _host_of(self, path: bytes) -> bytes:
+        assert self._top.origin is not None
+        return self._top.origin + b"/" + path if path else self._top.origin
 
     def shows(self, path: bytes) -> Entry | None:
         file: File | None = self._top
@@ -428,6 +439,8 @@ class Tree:
             xattrs=file.marks,
             version=file.ctime,
             origin=file.base,
+            lower=None if file.origin is None else file.origin.removeprefix(self._host_of(b"") + b"/"),
+            opaque=stat.S_ISDIR(file.mode) and file.origin != self._host_of(path),
         )
 
     def removed(self) -> Iterator[Removed]:
@@ -441,7 +454,10 @@ class Tree:
                 yield from self._gone(self._image.files[ino], path + name + b"/")
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
-        contents = self._image.files[entry.ino].contents or b""
+        file = self._image.files[entry.ino]
+        contents: bytes | bytearray = file.contents or b""
+        if file.contents is None:
+            contents = self._backend.read(file, 0, file.size)
         for start in range(0, len(contents), 1 << 20):
             block = bytes(contents[start : start + (1 << 20)])
             if block.strip(b"\0"):
@@ -462,11 +478,22 @@ class Tree:
         """No file is partial: they are copied up whole."""
 
     def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
-        """Nothing is loose or partial."""
-        return {}
+        """What is held was copied up whole."""
+        found = {}
+        for entry in entries:
+            file: File | None = self._top
+            for name in entry.path.split(b"/"):
+                file = None if file is None else self._backend.lookup(file, name)
+            if file is not None:
+                self._backend.changed(file)
+                found[entry.path] = self._entry(file, entry.path)
+        self.commit()
+        return found
 
     def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
-        """A directory shows what it shows."""
+        for directory in directories:
+            self._image.files[directory.ino].origin = self._host_of(directory.path) if shows else None
+        self.commit()
 
     def _place(self, path: bytes) -> tuple[File | None, bytes]:
         above, _, name = path.rpartition(b"/")

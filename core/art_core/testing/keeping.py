@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from art_core.testing.rules import Rule
+from art_core.testing.rules import Rule, requires
 from art_core.trees import Agreed, Entry, TreeReader
 
 if TYPE_CHECKING:
@@ -226,6 +227,68 @@ class TreeRules:
             tree.commit()
         with kept.reader() as reader:
             rule.equals([gone.path for gone in reader.removed()], paths[1:], "what is removed")
+
+    @requires("renames")
+    def test_loose(self, rule: Rule, kept: Kept) -> None:
+        """What shows in a directory of the host that was renamed is walked at its new place. The directory
+        is opaque there, and its old path is told as removed."""
+        _rename_a_directory(kept)
+        with kept.reader() as reader:
+            found = {entry.path: entry for entry in reader.walk()}
+            rule.equals(list(found), [b"e", b"e/one", b"e/sub", b"e/sub/two"], "the walk")
+            rule.equals((found[b"e"].opaque, found[b"e/sub"].opaque), (True, True), "opaque")
+            rule.equals((found[b"e"].lower, found[b"e/sub/two"].lower), (b"d", b"d/sub/two"), "lower")
+            rule.equals(contents(reader, found[b"e/sub/two"]), b"two", "the contents of a file")
+            rule.equals([gone.path for gone in reader.removed()], [b"d"], "what is removed")
+
+    @requires("renames")
+    def test_secure(self, rule: Rule, kept: Kept) -> None:
+        """What was secured with its contents stays as it was, whatever becomes of the host's place that it
+        came from, with the numbers that were told."""
+        _rename_a_directory(kept)
+        with kept.reader() as reader:
+            loose = [entry for entry in reader.walk() if entry.loose or entry.partial]
+            secured = reader.secure(loose, contents=True)
+            rule.equals(sorted(secured), [entry.path for entry in loose], "what was secured")
+        shutil.rmtree(f"{kept.host}/d")
+        kept.write("d/one", b"another")
+        with kept.reader() as reader:
+            found = {entry.path: entry for entry in reader.walk()}
+            rule.equals(list(found), [b"e", b"e/one", b"e/sub", b"e/sub/two"], "the walk")
+            rule.equals([path for path in found if found[path].loose], [], "what is loose")
+            held = [contents(reader, found[path]) for path in (b"e/one", b"e/sub/two")]
+            rule.equals(held, [b"one", b"two"], "the contents")
+            rule.equals({path: found[path].ino for path in secured}, _numbers(secured), "the numbers")
+
+    @requires("renames")
+    def test_join(self, rule: Rule, kept: Kept) -> None:
+        """A directory that was joined shows nothing of the host's any more, or what is at its own path."""
+        _rename_a_directory(kept)
+        with kept.reader() as reader:
+            walked = list(reader.walk())
+            secured = reader.secure([entry for entry in walked if entry.loose], contents=True)
+            directories = [secured.get(entry.path, entry) for entry in walked if entry.kind == "dir"]
+            reader.join(directories, shows=False)
+        for name in ("d/later", "d/sub/later", "e/later"):
+            kept.write(name)
+        with kept.reader() as reader:
+            later = [reader.shows(path) for path in (b"e/later", b"e/sub/later")]
+            rule.equals(later, [None, None], "what the host has since")
+            reader.join([entry for entry in reader.walk() if entry.path == b"e"], shows=True)
+        with kept.reader() as reader:
+            shown = [entry.path for entry in reader.walk(shown=True) if entry.path.startswith(b"e")]
+        rule.equals(shown, [b"e", b"e/later", b"e/one", b"e/sub", b"e/sub/two"], "afterwards")
+
+
+def _rename_a_directory(kept: Kept) -> None:
+    kept.write("d/one", b"one")
+    kept.write("d/sub/two", b"two")
+    with kept.home() as home:
+        home.do(lambda path: os.rename(f"{path}/workspace/d", f"{path}/workspace/e"))
+
+
+def _numbers(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
+    return {path: entry.ino for path, entry in entries.items()}
 
 
 def _iterated(made: tuple[Entry, list[tuple[int, bytes]]]) -> tuple[Entry, Iterator[tuple[int, bytes]]]:
