@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import NamedTuple
 
@@ -38,20 +39,20 @@ class _Holds(NamedTuple):
     entry: bytes
     attributes: bytes
 
-    @classmethod
-    def of(cls, seconds: float) -> _Holds:
-        whole = int(seconds)
-        rest = round((seconds - whole) * _S)
-        return cls(ENTRY_HOLDS.pack(whole, whole, rest, rest), ATTRIBUTES_HOLD.pack(whole, rest))
+
+@functools.cache
+def _seconds(seconds: float) -> _Holds:
+    whole = int(seconds)
+    rest = round((seconds - whole) * _S)
+    return _Holds(ENTRY_HOLDS.pack(whole, whole, rest, rest), ATTRIBUTES_HOLD.pack(whole, rest))
 
 
-_DIRECT, _CHANGING, _STEADY = _Holds.of(0.0), _Holds.of(CHANGING_S), _Holds.of(STEADY_S)
 _MISSING = ENTRY.pack(0)
 _NOTHING = bytes(ATTRIBUTES.size)
 
 
 def _holds(node: Node) -> _Holds:
-    return _DIRECT if node.direct else _CHANGING if node.changing else _STEADY
+    return _seconds(0.0 if node.direct else CHANGING_S if node.changing else STEADY_S)
 
 
 def _attributes(node: Node, uid: int, gid: int) -> bytes:
@@ -88,7 +89,7 @@ def attributes(node: Node, uid: int, gid: int) -> bytes:
 def missing(directory: Node) -> bytes:
     """That a directory has no such name, for the kernel to remember."""
     changing = directory.changing or directory.names_changing
-    return _MISSING + (_CHANGING if changing else _STEADY).entry + _NOTHING
+    return _MISSING + _seconds(CHANGING_S if changing else STEADY_S).entry + _NOTHING
 
 
 def opened(node: Node, keep: bool) -> bytes:
