@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from art_core.errors import StoreError
 from art_fusefs.backend import ROOT, Space
@@ -89,7 +90,8 @@ class JarBackend:
     def names(self, directory: File) -> Iterable[bytes]:
         found = {name for name, ino in directory.names.items() if ino is not None}
         if directory.origin is not None:
-            found |= {name for name in os.listdir(directory.origin) if name not in directory.names}
+            with suppress(FileNotFoundError, NotADirectoryError):  # The host took it away.
+                found |= {name for name in os.listdir(directory.origin) if name not in directory.names}
         return found
 
     def is_empty(self, directory: File) -> bool:

@@ -32,12 +32,16 @@ class Tree:
     def walk(self, *, shown: bool = False) -> Iterator[Entry]:
         for path, directory, name in self._names(shown):
             file = self.backend.lookup(directory, name)
-            if file is not None and stat.S_IFMT(file.mode) in _KINDS:
-                yield self.entry(file, path)._replace(shown=name not in directory.names)
+            if file is None or stat.S_IFMT(file.mode) not in _KINDS:
+                continue
+            through = name not in directory.names
+            loose = through and self._is_elsewhere(directory, path.rpartition(b"/")[0])
+            partial = loose and stat.S_ISREG(file.mode)
+            yield self.entry(file, path)._replace(shown=through and not loose, loose=loose, partial=partial)
 
     def _names(self, shown: bool) -> Iterator[tuple[bytes, File, bytes]]:
         """Paths, each with its directory and its name in there, in the order of a walk."""
-        todo = [(b"", self.backend.top, iter(self._sorted(self.backend.top, shown)))]
+        todo = [(b"", self.backend.top, iter(self._sorted(self.backend.top, b"", shown)))]
         while todo:
             above, directory, names = todo[-1]
             name = next(names, None)
@@ -48,10 +52,21 @@ class Tree:
             yield path, directory, name
             file = self.backend.lookup(directory, name)
             if file is not None and stat.S_ISDIR(file.mode):
-                todo.append((path + b"/", file, iter(self._sorted(file, shown))))
+                todo.append((path + b"/", file, iter(self._sorted(file, path, shown))))
 
-    def _sorted(self, directory: File, shown: bool) -> Iterable[bytes]:
-        return sorted({*directory.names, *self.backend.names(directory)} if shown else directory.names)
+    def _sorted(self, directory: File, path: bytes, shown: bool) -> Iterable[bytes]:
+        if shown or self._is_elsewhere(directory, path):
+            return sorted({*directory.names, *self.backend.names(directory)})
+        return sorted(directory.names)
+
+    def _host_of(self, path: bytes) -> bytes:
+        top = self.backend.top.origin
+        assert top is not None
+        return top + b"/" + path if path else top
+
+    def _is_elsewhere(self, directory: File, path: bytes) -> bool:
+        """Whether it shows another place of the host than its own: it was renamed."""
+        return directory.origin is not None and directory.origin != self._host_of(path)
 
     def shows(self, path: bytes) -> Entry | None:
         file: File | None = self.backend.top
@@ -76,17 +91,19 @@ class Tree:
             xattrs=file.marks,
             version=file.ctime,
             origin=file.base,
+            lower=None if file.origin is None else file.origin.removeprefix(self._host_of(b"") + b"/"),
+            opaque=stat.S_ISDIR(file.mode) and file.origin != self._host_of(path),
         )
 
     def removed(self) -> Iterator[Removed]:
         for path, directory, name in self._names(False):
-            if directory.names[name] is None:
+            if name in directory.names and directory.names[name] is None:
                 yield Removed(path)
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
-        contents = self.files[entry.ino].contents or b""
-        for start in range(0, len(contents), _BLOCK):
-            block = bytes(contents[start : start + _BLOCK])
+        file = self.files[entry.ino]
+        for start in range(0, file.size, _BLOCK):
+            block = self.backend.read(file, start, _BLOCK)
             if block.strip(b"\0"):
                 yield start, block
 
@@ -106,11 +123,22 @@ class Tree:
         """No file is partial: they are copied up whole."""
 
     def secure(self, entries: Sequence[Entry], *, contents: bool) -> Mapping[bytes, Entry]:
-        """Nothing is loose or partial."""
-        return {}
+        """What is held was copied up whole."""
+        found = {}
+        for entry in entries:
+            file: File | None = self.backend.top
+            for name in entry.path.split(b"/"):
+                file = None if file is None else self.backend.lookup(file, name)
+            if file is not None:
+                self.backend.changed(file)
+                found[entry.path] = self.entry(file, entry.path)
+        self.commit()
+        return found
 
     def join(self, directories: Sequence[Entry], *, shows: bool) -> None:
-        """A directory shows what it shows."""
+        for directory in directories:
+            self.files[directory.ino].origin = self._host_of(directory.path) if shows else None
+        self.commit()
 
     # --- writing -------------------------------------------------------------------------------
 
