@@ -118,6 +118,10 @@ class _Below:
         where = b"/".join((self._top, os.fsencode(path))) if self._top else os.fsencode(path)
         return self._home.find(where) is not None
 
+    def has_links(self, path: str) -> bool:
+        top = self._name + b"/" + os.fsencode(path) if path else self._name
+        return any(isinstance(one, Entry) and one.kind == "link" for _, one in self._host.below(top))
+
 
 def _contents(home: HomeReader, top: File, name: bytes) -> Contents:
     """What is read from the home for a path of the host that begins with the copy's name."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from art_core.blocks import equal
 from art_core.companions import told
 from art_core.contracts import Workspace
-from art_core.holding import Holding
+from art_core.holding import Holding, Led
 from art_core.hostside import SETUID, HostTree, Unreadable, same
-from art_core.obeyed import Match, names_of
+from art_core.obeyed import names_of
 from art_core.surveying import Above, Found
 from art_core.transfer import Wishes
 from art_core.trees import Agreed, Entry, Kind, TreeReader
@@ -217,14 +216,20 @@ class _Both:
     def inside(self, path: str) -> bool:
         return self._tree.shows(os.fsencode(path)) is not None
 
+    def has_links(self, path: str) -> bool:
+        return any(
+            isinstance(one, Entry) and one.kind == "link" for _, one in self._host.below(os.fsencode(path))
+        )
+
 
 def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wishes) -> Holding:
     """What a transfer from a store to the host's workspace, or out of both, holds back."""
 
-    def led() -> Mapping[str, Match]:
+    def led() -> Led:
         from art_core.listing import listed
 
-        return listed(workspace.real, names_of(tuple(wishes.protect)), os.environ).led
+        found = listed(workspace.real, names_of(tuple(wishes.protect)), os.environ, bounded=False)
+        return found.led, found.missed
 
     return Holding(wishes.protect, _Both(host, tree), led)
 

@@ -61,6 +61,7 @@ def export(
         if not wishes.dry_run:
             for path, mtime_ns in times:
                 target.set_time(path, mtime_ns)
+        transfer.unseen(held_back.missed)
         return transfer.totals
 
 

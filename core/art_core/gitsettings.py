@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 _SIZE_LIMIT = 1 << 18
-_FILES_LIMIT = 32
+_FILES_LIMIT = 256
 """Files of settings that are read for one repository, with those that they include."""
 _INCLUDES = re.compile(r"include\.path|includeif\..*\.path", re.DOTALL)
 _DIRECTORIES = ("core.hookspath", "init.templatedir")
@@ -27,22 +27,26 @@ _SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b"}
 
 
-def named(repository: str, top: str, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def named(
+    repository: str, top: str, env: Mapping[str, str], read: SettingsReader
+) -> Iterator[tuple[str, str]]:
     """Absolute paths that the settings of a git directory and the caller's own name, each with the key: for a
     work tree at `top`. They may lie anywhere, and need not exist."""
     home = env.get("HOME", "")
-    own = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
     todo = [f"{repository}/config", f"{repository}/config.worktree"]
-    if common := _text(f"{repository}/commondir").strip():
+    if common := read.text(f"{repository}/commondir").strip():
         todo.append(f"{_path(common, repository, home)}/config")
-    todo += ["/etc/gitconfig", f"{own}/git/config", f"{home}/.gitconfig"]
+    todo += callers_own(env)
     seen: set[str] = set()
-    while todo and len(seen) < _FILES_LIMIT:
+    while todo:
+        if len(seen) >= _FILES_LIMIT:
+            read.missed[repository] = f"its settings are in more than {_FILES_LIMIT} files"
+            return
         file = todo.pop(0)
         if file in seen:
             continue
         seen.add(file)
-        for key, value in settings(_text(file)):
+        for key, value in read.settings(file):
             if _INCLUDES.fullmatch(key):
                 path = _path(value, os.path.dirname(file), home)
                 todo.append(path)
@@ -51,6 +55,13 @@ def named(repository: str, top: str, env: Mapping[str, str]) -> Iterator[tuple[s
                 yield _path(value, top, home), key
             elif _PROGRAMS.fullmatch(key) and (value.startswith("!") or not key.startswith("alias.")):
                 yield from ((path, key) for path in _files(value, top, home))
+
+
+def callers_own(env: Mapping[str, str]) -> list[str]:
+    """The files of settings that all repositories have (git-config(1))."""
+    home = env.get("HOME", "")
+    own = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    return ["/etc/gitconfig", f"{own}/git/config", f"{home}/.gitconfig"]
 
 
 def _path(value: str, base: str, home: str) -> str:
@@ -72,15 +83,36 @@ def _files(command: str, top: str, home: str) -> Iterator[str]:
             yield path
 
 
-def _text(file: str) -> str:
-    """The contents of a regular file, empty where there is none."""
-    try:
-        if not stat.S_ISREG(os.stat(file).st_mode):
+class SettingsReader:
+    """Reads files of settings, each once where several repositories have it: the caller's own are all of
+    them's."""
+
+    def __init__(self, shared: Container[str] = ()) -> None:
+        """`shared` are the files that are kept."""
+        self._shared = shared
+        self._kept: dict[str, list[tuple[str, str]]] = {}
+        self.missed: dict[str, str] = {}
+        """Files that were not read to their ends, and why."""
+
+    def settings(self, file: str) -> Iterable[tuple[str, str]]:
+        if file not in self._shared:
+            return settings(self.text(file))
+        if file not in self._kept:
+            self._kept[file] = list(settings(self.text(file)))
+        return self._kept[file]
+
+    def text(self, file: str) -> str:
+        """The contents of a regular file, empty where there is none."""
+        try:
+            if not stat.S_ISREG(os.stat(file).st_mode):
+                return ""
+            with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+                found = opened.read(_SIZE_LIMIT + 1)
+        except (OSError, ValueError):
             return ""
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
-            return os.fsdecode(opened.read(_SIZE_LIMIT))
-    except (OSError, ValueError):
-        return ""
+        if len(found) > _SIZE_LIMIT:
+            self.missed[file] = f"it has settings beyond {_SIZE_LIMIT} bytes"
+        return os.fsdecode(found)
 
 
 def settings(text: str) -> Iterator[tuple[str, str]]:

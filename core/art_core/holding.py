@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from art_core.obeyed import Match, folded, matched, names_of
+from art_core.obeyed import VERSIONED, Match, folded, link_within, matched, names_of
 
 _PIECES = ("head", "objects", "refs")
 _COMMON = "commondir"
+
+
+Led = tuple[Mapping[str, Match], Mapping[str, str]]
+"""Paths, and why each is obeyed; then what could not be looked at for it, and why."""
 
 
 class Tree(Protocol):
@@ -25,19 +29,25 @@ class Tree(Protocol):
     def inside(self, path: str) -> bool:
         """The same of the sandbox."""
 
+    def has_links(self, path: str) -> bool:
+        """Whether the host has a symbolic link in a directory, at any depth."""
+
 
 class Holding:
     """Decides on paths, in any order."""
 
     def __init__(
-        self, patterns: Sequence[str], tree: Tree, led: Callable[[], Mapping[str, Match]] = dict
+        self, patterns: Sequence[str], tree: Tree, led: Callable[[], Led] = lambda: ({}, {})
     ) -> None:
-        """`led` finds what the host's own links and git's settings lead to: paths, and why each is obeyed. It
-        is asked once, when it is needed."""
+        """`led` finds what the host's own links and git's settings lead to. It is asked once, when it is
+        needed."""
         self._names = names_of(tuple(patterns))
         self._tree = tree
         self._find_led = led
         self._led: Mapping[str, Match] | None = None
+        self.missed: Mapping[str, str] = {}
+        """Where the host may have links or settings that were not seen, and why."""
+        self._linked: dict[str, bool] = {}
         self._repositories: dict[str, tuple[bool, bool]] = {}
         """Directories that were asked about: whether git takes them for its own on the host, and when both
         sides are taken together."""
@@ -49,6 +59,7 @@ class Holding:
         return (
             self._names.match(parts, names, kind)
             or self._in_repository(parts, names, kind)
+            or (self._link_within(parts, names) if kind == "link" else None)
             or self._completing(parts, names)
             or self._where_something_leads(path, kind)
         )
@@ -61,6 +72,19 @@ class Holding:
                 if length and self._is_repository("/".join(parts[:index]))[1]:
                     place = "/".join(parts[: index + length])
                     return self._names.made(place, "/".join((".git", *rest)), leads=length < len(rest))
+        return None
+
+    def _link_within(self, parts: Sequence[str], names: Sequence[str]) -> Match | None:
+        """A link in a directory in which git or the like writes: messages, logs and whatever it has fetched
+        go to where it leads. What stands there is the agent's own text, and it may lead anywhere."""
+        if not self._names.git_parts:
+            return None
+        for index in range(len(parts)):
+            by = VERSIONED.get(names[index - 1]) if index else None
+            if by is None and self._is_repository("/".join(parts[:index]))[1]:
+                by = "git"
+            if by is not None:
+                return link_within("/".join(parts), by)
         return None
 
     def _completing(self, parts: Sequence[str], names: Sequence[str]) -> Match | None:
@@ -76,6 +100,10 @@ class Holding:
             if any(self._tree.on_host(_join(top, rest[0])) for rest in self._names.git_parts):
                 does = "would take settings and hooks from its directory, which has some"
                 return Match(place, ".git", "git", does)
+            if top not in self._linked:
+                self._linked[top] = self._tree.has_links(top)
+            if self._linked[top]:
+                return Match(place, ".git", "git", "would write to where links in its directory lead")
         return None
 
     def _is_repository(self, top: str) -> tuple[bool, bool]:
@@ -93,7 +121,7 @@ class Holding:
 
     def _where_something_leads(self, path: str, kind: str) -> Match | None:
         if self._led is None:
-            self._led = self._find_led()
+            self._led, self.missed = self._find_led()
         for place, match in self._led.items():
             within = path == place or path.startswith(place + "/")
             if within or (kind != "dir" and place.startswith(path + "/")):

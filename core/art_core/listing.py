@@ -11,26 +11,30 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import stat
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from art_core import openat
-from art_core.gitsettings import named
+from art_core.gitsettings import SettingsReader, callers_own, named
 from art_core.holding import is_repository
 from art_core.hosttree import within
-from art_core.obeyed import Match, Names, folded
+from art_core.obeyed import POINTERS, VERSIONED, Match, Names, folded, link_within
 
 DIRECTORIES_LIMIT = 50_000
 """Directories that are looked at in one workspace, the upper ones first."""
 _INNER_LIMIT = 2_000
 """Files that are listed of one protected directory."""
-_LINKS_LIMIT = 16
-_REPOSITORIES_LIMIT = 64
-"""Git directories whose settings are read, the upper ones first."""
-
-
+_HINTED_LIMIT = 2_000
+"""Names and links that are kept for speed and for hints; nothing is missed beyond."""
+_LINKS_LIMIT = 40
+"""Links on the way to a file that Linux follows (path_resolution(7))."""
+_REPOSITORIES_LIMIT = 1_000
+"""Git directories whose settings are read, those that were known and the upper ones first."""
+_OBJECTS = re.compile("[0-9a-f]{2}")
+"""Directories that git makes in its `objects` (gitrepository-layout(5)), where it writes by renaming."""
 _AT_FDCWD = -100
 """openat(2)."""
 _POINTER = "gitdir: "
@@ -67,6 +71,12 @@ class Listing:
         """Everything at the top, with its inode number."""
         self.complete = True
         """Whether everything was looked at."""
+        self.missed: dict[str, str] = {}
+        """Where something may be that was not seen, relative to the workspace, and why."""
+
+    def miss(self, path: str, why: str) -> None:
+        self.complete = False
+        self.missed.setdefault(path, why)
 
 
 def listed(
@@ -76,49 +86,63 @@ def listed(
     *,
     known: Listing | None = None,
     entries: int | None = None,
+    before: Listing | None = None,
+    bounded: bool = True,
 ) -> Listing:
-    """Look at a workspace: at `entries` files and directories at most, or at its top and what was `known`."""
+    """Look at a workspace: at `entries` files and directories at most, or at its top and what was `known`.
+    Git directories that were there `before` come first where not all settings can be read; unless `bounded`
+    all are."""
     listing = Listing(root)
-    looking = _Looking(listing, names)
+    looking = _Looking(listing, names, known or before, bounded)
     if known is None:
         looking.walk(entries)
     else:
         looking.again(known)
-    looking.follow_links()
     if names.git_parts:
         looking.follow_settings(env)
+    looking.follow_links()
     return listing
 
 
 class _Looking:
-    def __init__(self, listing: Listing, names: Names) -> None:
+    def __init__(self, listing: Listing, names: Names, earlier: Listing | None, bounded: bool) -> None:
         self._listing = listing
         self._root = listing.root
         self._names = names
+        self._earlier = frozenset(() if earlier is None else earlier.repositories)
+        self._bounded = bounded
+        self._repositories: set[str] = set()
         self._links: list[Found] = []
-        self._pointed: dict[str, str] = {}
+        self._pointed: list[tuple[str, str]] = []
         """Git directories that a `.git` leads to, and the work tree of each."""
         self._boring: set[str] = set()
         """Names that were seen and protect nothing, for speed."""
         self._seen = 0
 
     def walk(self, entries: int | None) -> None:
-        todo = deque([""])
+        todo, later = deque([("", "")]), deque[tuple[str, str]]()
         directories = 0
-        while todo:
-            if directories >= DIRECTORIES_LIMIT or (entries is not None and self._seen > entries):
+        while todo or later:
+            if self._bounded and directories >= DIRECTORIES_LIMIT:
+                self._listing.miss("", f"it has more than {DIRECTORIES_LIMIT} directories")
+                return
+            if entries is not None and self._seen > entries:
                 self._listing.complete = False
                 return
             directories += 1
-            self._directory(todo.popleft(), todo)
+            path, by = (todo or later).popleft()
+            self._directory(path, by, todo, later)
 
     def again(self, known: Listing) -> None:
         """The top, git directories right below it, and what was known."""
-        todo: deque[str] = deque()
-        self._directory("", todo)
-        for path in todo:
-            if self._exists(f"{path}/HEAD"):
-                self._directory(path, deque())
+        todo: deque[tuple[str, str]] = deque()
+        self._directory("", "", todo, todo)
+        for path, by in todo:
+            if by or self._exists(f"{path}/HEAD"):
+                self._directory(path, by, deque(), deque())
+        for path in known.repositories:
+            if path.startswith(".git/"):
+                self._directory(path, "git", deque(), deque())
         self._listing.led.update(known.led)
         for one in known.found.values():
             try:
@@ -127,8 +151,13 @@ class _Looking:
                 continue
         self._listing.complete = False
 
-    def _directory(self, below: str, todo: deque[str]) -> None:
+    def _directory(
+        self, below: str, by: str, todo: deque[tuple[str, str]], later: deque[tuple[str, str]]
+    ) -> None:
+        """Look at what is in a directory. `by` says which program of version control writes there; what lies
+        below in such a one comes `later` than all others."""
         inner: list[str] = []
+        links: list[str] = []
         present: set[str] = set()
         boring = self._boring
         prefix = f"{below}/" if below else ""
@@ -139,18 +168,32 @@ class _Looking:
                 self._listing.top[name] = entry.inode()
             if name not in boring:
                 self._look(name, prefix + name, present)
-            if name != ".git" and entry.is_dir(follow_symlinks=False):
-                inner.append(prefix + name)
+            if entry.is_dir(follow_symlinks=False):
+                inner.append(name)
             elif name == _ENVIRONMENT:
                 self._listing.environments.append(below)
-            elif entry.is_symlink() and len(self._listing.links) < _INNER_LIMIT:
-                self._listing.links.append(prefix + name)
+            elif entry.is_symlink():
+                links.append(prefix + name)
         if present and self._names.git_parts and is_repository("", present.__contains__):
-            self._listing.repositories.append(below)
+            by = by or "git"
+            self._repository(below)
             for rest in self._names.git_parts:
                 self._part(below, rest, "/".join((".git", *rest)))
-            inner = [path for path in inner if not path.endswith("/objects")]
-        todo += inner
+        self._within(links, by)
+        if by and folded(below).endswith("/objects") and "/.git/" in f"/{below}":
+            inner = [name for name in inner if not _OBJECTS.fullmatch(name)]
+        for name in inner:
+            of = by or VERSIONED.get(folded(name), "")
+            (later if of else todo).append((prefix + name, of))
+
+    def _within(self, links: Sequence[str], by: str) -> None:
+        """Take links where a program of version control writes."""
+        if by and self._names.git_parts:
+            for path in links:
+                with contextlib.suppress(OSError, ValueError):
+                    self._take(path, os.lstat(f"{self._root}/{path}"), link_within(path, by))
+        room = _HINTED_LIMIT - len(self._listing.links)
+        self._listing.links += links[: max(room, 0)]
 
     def _look(self, name: str, path: str, present: set[str]) -> None:
         """Take what is obeyed at a path; `present` are the pieces of a git directory beside it."""
@@ -159,13 +202,18 @@ class _Looking:
             present.add(_PIECES[plain])
             return
         if not self._names.begins(plain):
-            if len(self._boring) < _INNER_LIMIT:
+            if len(self._boring) < _HINTED_LIMIT:
                 self._boring.add(name)
             return
         if plain == ".git" and is_repository(path, self._exists):
-            self._listing.repositories.append(path)
+            self._repository(path)
         for rest, pattern in self._names.of(plain):
             self._part(path, rest, pattern)
+
+    def _repository(self, path: str) -> None:
+        if path not in self._repositories:
+            self._repositories.add(path)
+            self._listing.repositories.append(path)
 
     def _exists(self, path: str) -> bool:
         return os.path.lexists(f"{self._root}/{path}")
@@ -176,11 +224,14 @@ class _Looking:
         for index in range(len(rest) + 1):
             try:
                 found = os.lstat(f"{self._root}/{path}")
-            except (OSError, ValueError):
+            except OSError as error:
+                self._missed(path.rpartition("/")[0], error)
+                return
+            except ValueError:
                 return
             last = index == len(rest)
             link = stat.S_ISLNK(found.st_mode)
-            pointer = not last and stat.S_ISREG(found.st_mode) and folded(path.rpartition("/")[2]) == ".git"
+            pointer = not last and stat.S_ISREG(found.st_mode) and _is_pointer(path)
             if last or link or pointer:
                 self._take(path, found, self._names.made(path, pattern, leads=not last))
                 further = "/".join(rest[index:])
@@ -194,7 +245,7 @@ class _Looking:
     def _take(self, top: str, found: os.stat_result, match: Match) -> None:
         """Take a path, and what is in it."""
         todo = deque([(top, found)])
-        room = _INNER_LIMIT
+        room = _INNER_LIMIT if self._bounded else -1
         while todo and room:
             path, found = todo.popleft()
             if path in self._listing.found:
@@ -207,7 +258,7 @@ class _Looking:
             elif stat.S_ISDIR(found.st_mode):
                 todo.extend(self._inner(path, match))
         if todo:
-            self._listing.complete = False
+            self._listing.miss(top, f"it has more than {_INNER_LIMIT} files")
 
     def _inner(self, path: str, match: Match) -> Iterator[tuple[str, os.stat_result]]:
         for entry in self._entries(path):
@@ -221,16 +272,38 @@ class _Looking:
             with os.scandir(f"{self._root}/{path}") as listing:
                 yield from listing
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                self._listing.complete = False
+            self._missed(path, error)
+            for name in self._names.literal if error.errno == errno.EACCES else ():
+                where = f"{path}/{name}" if path else name
+                if self._exists(where):  # To execute a directory suffices for who knows the names.
+                    self._look(name, where, set())
+
+    def _missed(self, path: str, error: OSError) -> None:
+        """What cannot be looked at counts where the caller, and so a sandbox of his, may have written."""
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return
+        if error.errno == errno.ENAMETOOLONG:
+            self._listing.miss("", "its directories are too deep in one another")
+        elif error.errno != errno.EACCES or self._is_writable(path):
+            self._listing.miss(path, (error.strerror or "").lower())
+
+    def _is_writable(self, path: str) -> bool:
+        full = f"{self._root}/{path}"
+        try:
+            return os.lstat(full).st_uid == os.geteuid() or os.access(full, os.W_OK | os.X_OK)
+        except OSError:
+            return False
 
     def _point(self, path: str, further: str, match: Match) -> None:
         """Take what a `.git` that is a file leads to (gitrepository-layout(5))."""
         line = openat.first_line(_AT_FDCWD, f"{self._root}/{path}") or ""
-        if line.startswith(_POINTER):
+        if path.endswith("/repo"):
+            full = os.path.join(self._root, os.path.dirname(path), line)
+            self._target(f"{os.path.normpath(full)}/{further}", match)
+        elif line.startswith(_POINTER):
             top = os.path.join(self._root, os.path.dirname(path))
             directory = os.path.normpath(os.path.join(top, line.removeprefix(_POINTER)))
-            self._pointed[directory] = top.rstrip("/")
+            self._pointed.append((directory, top.rstrip("/")))
             self._target(f"{directory}/{further}", match)
 
     # --- what leads elsewhere ------------------------------------------------------------------
@@ -241,15 +314,37 @@ class _Looking:
             self._lead(link.path, link.match)
 
     def follow_settings(self, env: Mapping[str, str]) -> None:
-        found = dict(itertools.islice(self._pointed.items(), _REPOSITORIES_LIMIT))
-        for repository in self._listing.repositories[:_REPOSITORIES_LIMIT]:
-            parent, _, name = repository.rpartition("/")
-            top = parent if folded(name) == ".git" else repository
-            found[os.path.join(self._root, repository)] = os.path.join(self._root, top).rstrip("/")
-        for directory, top in found.items():
-            for path, key in named(directory, top, env):
+        found = dict.fromkeys(self._work_trees())
+        read = SettingsReader(callers_own(env))
+        if self._bounded and len(found) > _REPOSITORIES_LIMIT:
+            self._listing.miss("", f"it has more than {_REPOSITORIES_LIMIT} git directories")
+        for directory, top in itertools.islice(found, _REPOSITORIES_LIMIT if self._bounded else None):
+            for path, key in named(directory, top, env, read):
                 self._target(path, Match("", key, "git", f"finds it by {key}"))
+        for file, why in read.missed.items():
+            self._listing.miss(os.path.relpath(file, self._root), why)
         self.follow_links()
+
+    def _work_trees(self) -> Iterator[tuple[str, str]]:
+        """Git directories and where each has its work tree: the workspace's own, those that were known, and
+        only then what git takes for one on few file systems, because a sandbox makes as many as it likes."""
+
+        def rank(path: str) -> tuple[bool, bool, bool, int]:
+            own = path.rpartition("/")[2] == ".git"
+            alike = not own and folded(path.rpartition("/")[2]) == ".git"
+            return path not in (".git", ""), path not in self._earlier, alike, path.count("/")
+
+        ordered = sorted(self._listing.repositories, key=rank)
+        for repository in ordered[:1]:
+            yield self._work_tree(repository)
+        yield from self._pointed
+        for repository in ordered[1:]:
+            yield self._work_tree(repository)
+
+    def _work_tree(self, repository: str) -> tuple[str, str]:
+        parent, _, name = repository.rpartition("/")
+        top = parent if folded(name) == ".git" else repository
+        return os.path.join(self._root, repository), os.path.join(self._root, top).rstrip("/")
 
     def _lead(self, path: str, match: Match) -> None:
         """Take what a link leads to, and each link on the way there."""
@@ -274,6 +369,12 @@ class _Looking:
                     self._take(relative, os.lstat(path), reached)
                 except (OSError, ValueError):
                     continue
+
+
+def _is_pointer(path: str) -> bool:
+    """Whether a file there may say where the directory is that it stands for."""
+    above, _, name = path.rpartition("/")
+    return folded(name) == ".git" or (name == "repo" and folded(above.rpartition("/")[2]) in POINTERS)
 
 
 _PIECES = {"head": "HEAD", "objects": "objects", "refs": "refs", "commondir": "commondir"}

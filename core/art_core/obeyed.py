@@ -15,11 +15,13 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """`paths` are obeyed `by` a program, which `does` something because of them."""
+    """`paths` are obeyed `by` a program, which `does` something because of them. `daily`: people change them
+    with their ordinary work, so that in direct mode they are named and can be written."""
 
     by: str
     does: str
     paths: Sequence[str]
+    daily: bool = False
 
 
 class Match(NamedTuple):
@@ -33,6 +35,15 @@ class Match(NamedTuple):
     leads: bool = False
 
 
+_LEFTHOOK = tuple(
+    f"{stem}.{ending}"
+    for stem in (
+        *("lefthook", ".lefthook", "lefthook-local", ".lefthook-local"),
+        *(".config/lefthook", ".config/lefthook-local"),
+    )
+    for ending in ("yml", "yaml", "toml", "json", "jsonc")
+)
+
 RULES = (
     Rule("git", "runs hooks at commits, checkouts and pushes", (".git/hooks",)),
     Rule(
@@ -43,30 +54,38 @@ RULES = (
     Rule(
         "git",
         "takes settings and hooks from where it leads",
-        (".git/commondir", ".git/modules", ".git/worktrees"),
+        (".git/commondir", ".git/worktrees"),
     ),
     Rule("git", "runs its exec lines when the rebase goes on", (".git/rebase-merge/git-rebase-todo",)),
     Rule("git", "takes its submodules and how they are updated from it", (".gitmodules",)),
     Rule("git", "takes a user's settings from it, in a home", (".gitconfig", ".config/git")),
     Rule("Mercurial", "runs the hooks and extensions that it names", (".hg/hgrc", ".hg/hgrc-not-shared")),
     Rule("Mercurial", "takes settings from where it leads", (".hg/sharedpath",)),
-    Rule("Sapling", "runs the hooks and programs that it names", (".sl/config",)),
-    Rule("Jujutsu", "runs the programs that it names", (".jj/repo/config.toml",)),
+    Rule("Sapling", "runs the hooks and programs that it names", (".sl/config", ".sl/hgrc")),
+    Rule("Sapling", "takes settings from where it leads", (".sl/sharedpath",)),
+    Rule("darcs", "runs the commands that it names", ("_darcs/prefs",)),
+    Rule("Pijul", "runs the hooks that it names", (".pijul/config",)),
+    Rule(
+        "Jujutsu",
+        "runs the programs that it names",
+        (".jj/repo/config.toml", ".jj/workspace-config.toml"),
+    ),
     Rule(
         "hook runners",
         "run what it names at commits",
         (
-            *(".husky", ".pre-commit-config.yaml", ".pre-commit-config.yml", ".overcommit.yml"),
-            *(
-                "lefthook.yml",
-                ".lefthook.yml",
-                "lefthook-local.yml",
-                ".lefthook-local.yml",
-                ".config/lefthook.yml",
-            ),
+            *(".husky", ".huskyrc", ".huskyrc.*", ".pre-commit-config.yaml", ".pre-commit-config.yml"),
+            *("prek.toml", ".overcommit.yml", ".git-hooks", "captainhook.json"),
+            *(".lefthook", ".lefthook-local", *_LEFTHOOK),
         ),
     ),
-    Rule("direnv", "runs it when a shell enters the directory", (".envrc",)),
+    Rule("direnv", "runs it when a shell enters the directory", (".envrc", ".envrc.local")),
+    Rule(
+        "direnv",
+        "runs the shell that it describes, where an .envrc uses it",
+        ("flake.nix", "shell.nix", "devenv.nix"),
+        daily=True,
+    ),
     Rule(
         "mise",
         "runs its hooks and tasks and sets variables when a shell enters the directory",
@@ -79,9 +98,11 @@ RULES = (
                 "mise.*.toml",
                 ".mise.*.toml",
             ),
-            *(".mise", "mise/config.toml", ".config/mise.toml", ".config/mise"),
+            *(".mise", "mise/config.toml", "mise/conf.d", ".config/mise.toml", ".config/mise"),
+            *(".miserc.toml", ".rtx.toml", ".rtx.local.toml"),
         ),
     ),
+    Rule("mise and asdf", "run programs from the paths that it names", (".tool-versions",), daily=True),
     Rule("autoenv", "runs it when a shell enters the directory", (".autoenv", ".autoenv.zsh")),
     Rule(
         "shells",
@@ -97,18 +118,42 @@ RULES = (
                 ".kshrc",
             ),
             *(".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".cshrc", ".tcshrc", ".config/fish"),
+            *(".bash_completion", ".inputrc", ".local/bin"),
         ),
     ),
     Rule(
         "the desktop and logins",
         "run or obey it, in a home",
-        (".xprofile", ".xsessionrc", ".xinitrc", ".config/autostart", ".config/systemd", ".ssh", ".gnupg"),
+        (
+            *(".xprofile", ".xsession", ".xsessionrc", ".xinitrc", ".config/autostart", ".config/systemd"),
+            *(".config/environment.d", ".pam_environment", ".local/share/applications", ".ssh", ".gnupg"),
+        ),
+    ),
+    Rule(
+        "tmux, screen, Mercurial, editors and databases' shells",
+        "run the commands in it at their start, in a home",
+        (
+            *(".tmux.conf", ".config/tmux", ".screenrc", ".hgrc", ".config/hg", ".config/nvim"),
+            *(".emacs", ".emacs.d", ".psqlrc", ".sqliterc"),
+        ),
     ),
     Rule("VS Code", "runs tasks and takes programs' paths from it", (".vscode", "*.code-workspace")),
     Rule("JetBrains", "runs configurations and tools from it", (".idea",)),
     Rule("Zed", "runs tasks and language servers from it", (".zed",)),
+    Rule("Helix", "starts the language servers and formatters that it names", (".helix",)),
+    Rule("Visual Studio", "runs tasks and takes programs' paths from it", (".vs",)),
+    Rule("Lite XL", "runs it when the project is opened", (".lite_project.lua",)),
+    Rule("Kate", "runs the tools and language servers that it names", (".kateproject",)),
+    Rule("Sublime Text", "runs the builds and language servers that it names", ("*.sublime-project",)),
     Rule("editors", "make and enter containers by it", (".devcontainer", ".devcontainer.json")),
-    Rule("vim", "runs it in the directory", (".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".vim", ".nvim")),
+    Rule(
+        "vim",
+        "runs it in the directory",
+        (
+            *(".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".vim", ".nvim", ".lvimrc", ".local.vimrc"),
+            ".ycm_extra_conf.py",
+        ),
+    ),
     Rule("emacs", "evaluates it for files in the directory", (".dir-locals.el", ".dir-locals-2.el")),
     Rule("gdb", "runs it at its start", (".gdbinit", ".gdbearlyinit")),
     Rule("lldb", "runs it at its start", (".lldbinit",)),
@@ -117,7 +162,12 @@ RULES = (
     ),
     Rule("pdb", "runs it at its start", (".pdbrc",)),
     Rule("R", "runs it at its start", (".Rprofile", ".Renviron")),
-    Rule("Ruby", "runs it at the start of irb or pry", (".irbrc", ".pryrc")),
+    Rule(
+        "Ruby",
+        "runs it at the start of irb, pry or a debugger",
+        (".irbrc", ".pryrc", ".rdbgrc", ".byebugrc"),
+    ),
+    Rule("OCaml", "runs it at its start", (".ocamlinit",)),
     Rule("ghci", "runs it at its start", (".ghci",)),
     Rule("iex", "runs it at its start", (".iex.exs",)),
     Rule("Octave", "runs it at its start", (".octaverc",)),
@@ -125,6 +175,12 @@ RULES = (
         "cargo",
         "runs the compilers and runners that it names, for an editor's analysis too",
         (".cargo/config.toml", ".cargo/config"),
+    ),
+    Rule(
+        "rustup",
+        "runs the compiler from the path that it names, for a prompt or an editor's analysis too",
+        ("rust-toolchain.toml", "rust-toolchain"),
+        daily=True,
     ),
     Rule(
         "npm, yarn, pnpm, bun",
@@ -136,8 +192,15 @@ RULES = (
             ".yarn/releases",
             ".yarn/plugins",
             ".pnpmfile.cjs",
+            ".pnpmfile.mjs",
             "bunfig.toml",
         ),
+    ),
+    Rule(
+        "pnpm",
+        "takes settings from it, with the programs that they name",
+        ("pnpm-workspace.yaml",),
+        daily=True,
     ),
     Rule("Maven", "loads the extensions that it names", (".mvn",)),
     Rule("Bazel", "takes options and programs from it", (".bazelrc",)),
@@ -168,6 +231,7 @@ RULES = (
                 ".agents",
             ),
             *("opencode.json", "opencode.jsonc", "crush.json", ".crush.json", ".aider.conf.yml", ".cline"),
+            *(".clinerules/hooks", ".github/hooks", ".github/mcp.json"),
         ),
     ),
     Rule("ART", "asks for mounts by it", (".art",)),
@@ -196,15 +260,41 @@ INSTRUCTIONS = Rule(
 PROTECT = tuple(path for rule in RULES for path in rule.paths)
 """The setting `protect`, unless it says otherwise."""
 
+DAILY = frozenset(path for rule in RULES if rule.daily for path in rule.paths)
+"""What of it is named in direct mode, and not read-only."""
+
+LINK = "links in directories of version control"
+"""Stands for a pattern in what `link_within` says."""
+
+VERSIONED = {
+    ".git": "git",
+    ".hg": "Mercurial",
+    ".sl": "Sapling",
+    ".jj": "Jujutsu",
+    ".svn": "Subversion",
+    ".bzr": "Breezy",
+    "_darcs": "darcs",
+    ".pijul": "Pijul",
+}
+"""Directories in which a program of version control keeps and writes what is its own."""
+
+POINTERS = (".git", ".jj")
+"""Names of those that may be, or have in them, a file that says where the directory is."""
+
 _GIT = ".git/"
-_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_IGNORED = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+"""Code points without a shape (Unicode, Default_Ignorable_Code_Point)."""
 _SHORT = re.compile(r"git~\d+")
 
 
 def folded(name: str) -> str:
-    """The name as file systems take it that know fewer: letters of either case, code points that HFS+
-    ignores, final dots and spaces, streams and short names of NTFS (git's `core.protectHFS` and
-    `core.protectNTFS`, git-config(1))."""
+    """The name as file systems take it that know fewer: letters of either case, code points that HFS+ and
+    ext4's casefold ignore, final dots and spaces, streams and short names of NTFS (git's `core.protectHFS`
+    and `core.protectNTFS`, git-config(1))."""
     if not name.isascii():
         name = _IGNORED.sub("", name)
     name = name.casefold()
@@ -230,6 +320,8 @@ class Names:
                 self._globs.append((re.compile(translate(first)), rest, pattern))
             else:
                 self._by_first.setdefault(first, []).append((rest, pattern))
+        self.literal = tuple(self._by_first)
+        """First components of patterns that are names."""
         self._glob = re.compile("|".join(glob.pattern for glob, _, _ in self._globs) or "(?!)")
 
     def begins(self, name: str) -> bool:
@@ -249,7 +341,7 @@ class Names:
         for index, name in enumerate(names):
             if not self.begins(name):
                 continue
-            leads = kind == "link" or (kind == "file" and name == ".git")
+            leads = kind == "link" or (kind == "file" and name in POINTERS)
             for rest, pattern in self.of(name):
                 length = matched(rest, names[index + 1 :], leads=leads)
                 if length is not None:
@@ -261,6 +353,11 @@ class Names:
         rule = self._rules[pattern]
         does = f"finds {pattern} where this leads" if leads else rule.does
         return Match(place, pattern, rule.by, does, leads)
+
+
+def link_within(path: str, by: str) -> Match:
+    """A link in a directory in which a program of version control writes."""
+    return Match(path, LINK, by, "writes to where a link in its own directory leads", leads=True)
 
 
 def matched(rest: Sequence[str], names: Sequence[str], *, leads: bool = False) -> int | None:

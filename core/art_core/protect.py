@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from art_core.contracts import Mount, Origin, Workspace
 from art_core.hosttree import within
 from art_core.listing import Listing
-from art_core.obeyed import is_read
+from art_core.obeyed import DAILY, is_read
 
-_ONLY_WATCHED = (".git/rebase-merge/git-rebase-todo",)
-"""git replaces it while it works."""
+_ONLY_WATCHED = DAILY | {".git/rebase-merge/git-rebase-todo"}
+"""git replaces the list while it works."""
 _PLACES_LIMIT = 256
+"""Places that are made read-only, beside the ones that the patterns name themselves."""
+_MODULES = ".git/modules"
+_MODULES_LIMIT = 32
+"""Submodules that have mounts of their own; of more nothing can be written."""
 
 
 class Protected(NamedTuple):
@@ -31,23 +35,32 @@ class Protected(NamedTuple):
     pinned: bool = True
 
 
-def selected(patterns: Sequence[str], listing: Listing, given_up: Sequence[str]) -> list[Protected]:
-    """What to protect of what was found, and what has to be held in place for it."""
+def selected(
+    patterns: Sequence[str], listing: Listing, given_up: Sequence[str], earlier: Collection[str] = ()
+) -> list[Protected]:
+    """What to protect of what was found, and what has to be held in place for it. `earlier` are paths that
+    were obeyed before: they come first where there are too many."""
     literal = [pattern.strip("/") for pattern in patterns if "*" not in pattern]
     chosen = {path: True for path in literal if path and path not in _ONLY_WATCHED}
-    for found in listing.found.values():
-        if is_read(found.match):
+    modules = [path for path in listing.repositories if within(path, _MODULES)]
+    if len(modules) > _MODULES_LIMIT:
+        chosen[_MODULES] = True
+    for place, match in listing.led.items():
+        if not is_read(match) and match.pattern not in _ONLY_WATCHED:
+            chosen.setdefault(place, match.pattern.startswith(".git/"))
+    for found in sorted(listing.found.values(), key=lambda one: one.path not in earlier):
+        if is_read(found.match) or found.match.leads or found.match.pattern in _ONLY_WATCHED:
             continue
         place, pattern = found.match.place, found.match.pattern
         part = pattern.removeprefix(".git/")
         above = place.removesuffix(f"/{part}") if part != pattern else place
-        if pattern not in _ONLY_WATCHED and "/" not in above:
+        if "/" not in above or above in modules:
             chosen.setdefault(place, True)
-    for place, match in listing.led.items():
-        if is_read(match):
-            continue
-        chosen.setdefault(place, match.pattern.startswith(".git/"))
     kept = [Protected(path, pinned) for path, pinned in chosen.items() if not is_given_up(path, given_up)]
+    if len(kept) > len(literal) + _PLACES_LIMIT:
+        listing.miss(
+            "", f"more than {_PLACES_LIMIT} places in it are obeyed, and not all are read-only inside"
+        )
     return kept[: len(literal) + _PLACES_LIMIT]
 
 

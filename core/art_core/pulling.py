@@ -56,6 +56,7 @@ def pull(
             pulling.tell()
         else:
             pulling.run()
+        transfer.unseen(held.missed)
         return transfer.totals
 
 

@@ -118,7 +118,9 @@ class Remembered:
         kept = {
             "root": self._root,
             "since": before.since_ns,
-            "complete": listing.complete and len(some) == len(listing.found),
+            "complete": listing.complete
+            and max(map(len, (listing.found, listing.repositories, listing.top, listing.led)))
+            <= _FOUND_LIMIT,
             "repositories": listing.repositories[:_FOUND_LIMIT],
             "top": dict(itertools.islice(listing.top.items(), _FOUND_LIMIT)),
             "led": dict(itertools.islice(listing.led.items(), _FOUND_LIMIT)),

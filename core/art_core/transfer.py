@@ -7,6 +7,7 @@ other; what both changed is a conflict, which is told and left alone. Nothing is
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -108,6 +109,11 @@ class Transfer:
     def skipped(self, path: bytes, why: str) -> None:
         self.totals.skipped += 1
         self.report("SKIP", path, None, why)
+
+    def unseen(self, missed: Mapping[str, str]) -> None:
+        """Tell what of the host was not looked at, so that what is obeyed may have been carried."""
+        for path, why in missed.items():
+            self.skipped(os.fsencode(path or "."), f"not looked at for links and settings of yours: {why}")
 
     def conflict(self, path: bytes, why: str) -> None:
         self.totals.conflicts += 1

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from art_core.contracts import Mount, Workspace
 from art_core.guest_paths import left
-from art_core.listing import DIRECTORIES_LIMIT, Found, Listing, listed
+from art_core.listing import Found, Listing, listed
 from art_core.obeyed import is_read, watched_names
 from art_core.protect import Protected, given_up, is_given_up, protections, selected
 from art_core.remembered import Before, Remembered
@@ -27,7 +27,6 @@ _LINES_LIMIT = 20
 _NAMES_LIMIT = 3
 _MOVED = ("HEAD", "ORIG_HEAD")
 """What git writes when it goes to another commit."""
-_MODULES = "modules"
 _WORKTREES = ".git/worktrees"
 """What a command in a worktree writes by itself, in its own directory there."""
 _CLOCK_OF_INODES = 5
@@ -67,7 +66,9 @@ class Watch:
         self._names_beside = watched_names(others)
         self._beside = [Before(since_ns, self._look_beside(root)) for root in beside]
         self._given_up = given_up(unprotected, workspace, listing)
-        self._protected: list[Protected] = selected(patterns, listing, self._given_up)
+        earlier = () if known is None else known.found
+        self._protected: list[Protected] = selected(patterns, listing, self._given_up, earlier)
+        self._missed = dict(listing.missed)
         self._there = {one.path for one in self._protected if os.path.lexists(f"{self._root}/{one.path}")}
 
     def protections(self, tops: Sequence[str]) -> list[Mount]:
@@ -89,17 +90,18 @@ class Watch:
     def notices(self, *, failed: bool) -> list[str]:
         """Lines for the user; `failed`: the command did."""
         since_ns = time.clock_gettime_ns(_CLOCK_OF_INODES)
-        after = listed(self._root, self._names, self._env)
+        after = listed(self._root, self._names, self._env, before=self._before.listing)
         found = [one for one in changes(self._before, after) if not is_given_up(one.path, self._given_up)]
         obeyed = [one for one in found if not is_read(one.match)]
         lines = told([*obeyed, *self._changes_beside()])
         if read := [one.path for one in found if is_read(one.match)]:
             lines.append(f"new or changed, and agents read it as instructions: {_some(read)}")
-        if not after.complete:
-            lines.append(
-                "not all of the workspace was looked at for what programs of the host obey: it has more than "
-                f"{DIRECTORIES_LIMIT} directories, or too many in one another"
-            )
+        if missed := {**self._missed, **after.missed}:
+            reasons = [f"{_some([path])}/: {why}" if path else why for path, why in missed.items()]
+            more = len(reasons) - _LINES_LIMIT
+            reasons[_LINES_LIMIT:] = [f"and {more} more"] * (more > 0)
+            all_of_it = "not all of the workspace was looked at for what programs of the host obey"
+            lines.append(f"{all_of_it}: {'; '.join(reasons)}")
         lines += self._held(found, after, failed=failed)
         if self._guest and (made := left(after, self._guest, self._before.since_ns)):
             lines.append(
@@ -127,7 +129,7 @@ class Watch:
         tops = [f"{self._root}/{path}" for path in after.repositories if "/" not in path]
         there = sorted(self._there)
         beside = [path for path in there if not path.startswith(".git/")]
-        if not (failed and self._are_newer(tops)) and not any(_MODULES in one.match.pattern for one in found):
+        if not (failed and self._are_newer(tops)) and not any(_is_of_submodules(one.path) for one in found):
             if not self._are_newer([f"{top}/{name}" for top in tops for name in _MOVED]):
                 return []
             there = beside
@@ -169,6 +171,10 @@ def _is_changed(one: Found, before: Before, after: Listing) -> bool:
         return True
     above = ["/".join((first, *further[:depth])) for depth in range(len(further))]
     return any(_ctime_ns(f"{after.root}/{path}") >= before.since_ns for path in above)
+
+
+def _is_of_submodules(path: str) -> bool:
+    return path == ".gitmodules" or "/.git/modules/" in f"/{path}"
 
 
 def _ctime_ns(path: str) -> int:

@@ -17,15 +17,21 @@ DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/sandbox.md"
 class Two:
     """The paths of both sides."""
 
-    def __init__(self, host: tuple[str, ...] = (), inside: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, host: tuple[str, ...] = (), inside: tuple[str, ...] = (), links: tuple[str, ...] = ()
+    ) -> None:
         self._host = host
         self._inside = inside
+        self._links = links
 
     def on_host(self, path: str) -> bool:
         return path in self._host
 
     def inside(self, path: str) -> bool:
         return path in self._inside
+
+    def has_links(self, path: str) -> bool:
+        return any(link.startswith(f"{path}/") for link in self._links)
 
 
 def held(path: str, kind: str = "file", tree: Two | None = None, protect: tuple[str, ...] = PROTECT) -> bool:
@@ -110,7 +116,7 @@ def test_no_piece_makes_a_git_directory_of_settings_that_are_there(piece: str) -
 
 def test_where_the_hosts_own_links_and_settings_lead_is_held_back() -> None:
     led = {"tools/hooks": Match("tools/hooks", "core.hookspath", "git", "finds it by core.hookspath")}
-    holding = Holding(PROTECT, Two(), lambda: led)
+    holding = Holding(PROTECT, Two(), lambda: (led, {}))
     assert holding.on("tools/hooks/pre-commit", "file") and holding.on("tools/hooks", "dir")
     assert holding.on("tools", "link") and not holding.on("tools", "dir")
     assert not holding.on("tools/hooks2", "file")
