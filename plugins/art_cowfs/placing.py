@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from typing import NamedTuple
 
 from art_core import bounds
 from art_core.trees import Entry, Kind
@@ -51,6 +52,15 @@ class Way:
         known, node = self._passed[-1]
         there = path == known or path.startswith(known + b"/")
         return there and node.nlink > 0 and self._tree.resident(node.ino) is node
+
+
+class _Falling(NamedTuple):
+    """A name that is being removed, and the names below it that still have to go."""
+
+    directory: CowNode
+    name: bytes
+    node: CowNode
+    names: Iterator[bytes]
 
 
 class Placing:
@@ -152,11 +162,24 @@ class Placing:
             self._drop(directory, name, node)
 
     def _drop(self, directory: CowNode, name: bytes, node: CowNode) -> None:
+        """Remove a name and, in any depth, what is below it: from the lowest up."""
+        waiting = [_Falling(directory, name, node, self._names(node))]
+        while waiting:
+            falling = waiting[-1]
+            below = next(falling.names, None)
+            if below is None:
+                waiting.pop()
+                self._drop_one(falling.directory, falling.name, falling.node)
+                continue
+            child = self._tree.lookup(falling.node, below)
+            if child is not None:
+                waiting.append(_Falling(falling.node, below, child, self._names(child)))
+
+    def _names(self, node: CowNode) -> Iterator[bytes]:
+        return iter(list(self._tree.names(node)) if stat.S_ISDIR(node.mode) else ())
+
+    def _drop_one(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         if stat.S_ISDIR(node.mode):
-            for below in list(self._tree.names(node)):
-                child = self._tree.lookup(node, below)
-                if child is not None:
-                    self._drop(node, below, child)
             directory.nlink = max(2, directory.nlink - 1)  # See `naming`: not all were counted.
         self._tree.leave(directory, name, node)
         node.nlink = 0 if stat.S_ISDIR(node.mode) else node.nlink - 1

@@ -378,8 +378,8 @@ class Restoring:
 
     def _put_row(self, ino: int, row: Inode) -> None:
         self._in_top.add(ino)
-        if row.origin is not None and stat.S_ISDIR(row.mode):
-            self._shown.note(row.origin, ino)
+        if stat.S_ISDIR(row.mode):
+            self._shown.note(row.origin, ino, gone=row.nlink == 0)
         places = ", ".join("?" * len(row))
         kept = row._replace(ino=ino, layer=self._top, origin=self._there.chain.origins.kept(row.origin))
         self._connection.execute(f"INSERT OR REPLACE INTO inode VALUES({places})", kept)

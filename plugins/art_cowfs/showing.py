@@ -97,43 +97,67 @@ class Shown:
         self._linked: list[bytes] = []
         """Names on the host, in what was walked, of files that were copied up under any of their names."""
         self._at: dict[bytes, set[int]] = {}
-        """The directories of the branch that show one of the host's, by its path."""
+        """The directories of the branch that show, or showed, one of the host's, by its path; without those
+        that are gone."""
+        self._of: dict[int, set[bytes]] = {}
+        """The paths of each, also of those that are gone."""
         for path, ino in self._branch.chain.shown_directories():
-            self._at.setdefault(path, set()).add(ino)
+            self._of.setdefault(ino, set()).add(path)
+        for ino, paths in self._of.items():
+            if self._branch.row(ino) is not None:
+                for path in paths:
+                    self._at.setdefault(path, set()).add(ino)
         self._paths = sorted(self._at)
 
-    def note(self, path: bytes, ino: int) -> None:
-        """A directory of the branch shows one of the host's."""
-        if path not in self._at:
-            insort(self._paths, path)
-        self._at.setdefault(path, set()).add(ino)
-
-    def _directory(self, path: bytes) -> int | None:
-        return next((ino for ino in self._at.get(path, ()) if self._branch.row(ino) is not None), None)
+    def note(self, path: bytes | None, ino: int, *, gone: bool) -> None:
+        """A directory of the branch has a new row: it shows the host's at `path`, or is gone."""
+        if path is not None:
+            self._of.setdefault(ino, set()).add(path)
+        for one in self._of.get(ino, ()):
+            at = self._at.setdefault(one, set())
+            if gone:
+                at.discard(ino)
+            else:
+                if not at:
+                    insort(self._paths, one)
+                at.add(ino)
+            if not at:
+                del self._at[one]
+                place = bisect_left(self._paths, one)
+                if self._paths[place : place + 1] == [one]:
+                    del self._paths[place]
 
     def shows(self, host: bytes) -> bool:
         """Whether the branch shows the host's directory somewhere."""
-        parts = host.split(b"/") if host else []
-        for depth in range(len(parts), -1, -1):
-            ino = self._directory(b"/".join(parts[:depth]))
-            if ino is None:
-                continue
-            seen = Seen(ino)
-            for name in parts[depth:]:
-                seen = self._branch.below(seen, name)
-            row = self._branch.row(seen.ino)
-            if seen.host == host or (row is not None and row.origin == host):
-                return True
-        return False
+        above, rest = host, b""
+        while True:
+            for ino in self._at.get(above, ()):
+                row = self._branch.row(ino)
+                if row is None or row.origin != above:
+                    continue
+                if not rest:
+                    return True
+                # That is shown once, so what is not below it here is nowhere.
+                name = rest.partition(b"/")[0]
+                seen = self._branch.at(ino, name)
+                return seen.host == joined(above, name) and self._lower.stat(host) is not None
+            if not above:
+                return False
+            above, _, _ = above.rpartition(b"/")
+            rest = host[len(above) + 1 :] if above else host
 
     def apart(self, host: bytes) -> set[bytes]:
         """The names in a directory of the host with which it cannot show as it is: what is at or below
         them is shown elsewhere in the branch, or was copied up under another name."""
         found = set()
         start = host + b"/" if host else b""
-        for path in self._from(self._paths, start):
-            if path != host and self._directory(path) is not None:
-                found.add(path[len(start) :].split(b"/")[0])
+        place = bisect_left(self._paths, start)
+        while place < len(self._paths) and self._paths[place].startswith(start):
+            name, below, _ = self._paths[place][len(start) :].partition(b"/")
+            if name:  # Without one it is the host's top directory itself.
+                found.add(name)
+            # All that is below the name says the same.
+            place = bisect_left(self._paths, start + name + b"0", place) if below else place + 1
         for path in self._from(self._linked_below(host), start):
             if any(view.on_host(path).ino is not None for view in self._views):
                 found.add(path[len(start) :].split(b"/")[0])

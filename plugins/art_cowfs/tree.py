@@ -364,14 +364,15 @@ class Tree:
 
     def _copy_up(self, node: CowNode) -> None:
         """See that the database has the node and its name, and all directories above it."""
-        if node.held:
-            return
-        parent = node.parent
-        if parent is not None:
-            self._copy_up(parent)
-        self._hold(node)
-        if parent is not None:
-            self._set_name(parent, node.name, node.ino)
+        above = []
+        one: CowNode | None = node
+        while one is not None and not one.held:
+            above.append(one)
+            one = one.parent
+        for one in reversed(above):
+            self._hold(one)
+            if one.parent is not None:
+                self._set_name(one.parent, one.name, one.ino)
 
     def changed(self, node: CowNode) -> None:
         if not node.held and node.parent is not None:

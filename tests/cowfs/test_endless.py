@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import sqlite3
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,7 @@ from art_core.pushing import push
 from art_core.transfer import Wishes
 from art_core.trees import Entry
 from art_core.workspace import open_workspace
+from art_cowfs import points
 from art_cowfs.check import problems
 from art_cowfs.schema import connect
 from art_cowfs.store import Database
@@ -227,3 +229,77 @@ def test_a_database_that_works_for_whoever_reads_it_is_refused(bench: Bench, mad
     with pytest.raises(StoreError, match="not as ART makes it"):
         pull(store(bench), "main", opened, Wishes())
     os.close(opened.fd)
+
+
+def names(top: Path) -> int:
+    """How deep it goes down to a file, by descriptors: a path of that length is none."""
+    fd, depth = os.open(top, os.O_RDONLY), 0
+    try:
+        while "d" in os.listdir(fd):
+            below = os.open("d", os.O_RDONLY, dir_fd=fd)
+            os.close(fd)
+            fd, depth = below, depth + 1
+        return depth if os.listdir(fd) == ["f"] else -depth
+    finally:
+        os.close(fd)
+
+
+LEVELS = 1200
+"""More than Python calls itself; a path of the host may have 2,047."""
+
+
+@pytest.mark.parametrize("step", ["changed", "removed", "moved"])
+@pytest.mark.slow
+def test_a_restore_of_many_levels_costs_what_they_are(bench: Bench, step: str) -> None:
+    """Whether a directory of the host shows anywhere was looked for from each level up and down again."""
+    fd = os.open(bench.host, os.O_RDONLY)
+    for _ in range(LEVELS):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+    mount = bench.mount()
+    bench.unmount(mount)
+    points.snapshot(str(bench.database), "main", "before")
+    mount = bench.mount()
+    if step == "moved":
+        (mount.workspace / "d").rename(mount.workspace / "e")
+    else:
+        fd = os.open(mount.workspace, os.O_RDONLY)
+        trail = [fd]
+        for _ in range(LEVELS):
+            trail.append(os.open("d", os.O_RDONLY, dir_fd=trail[-1]))
+        if step == "changed":
+            os.chmod("f", 0o600, dir_fd=trail[-1])
+        else:
+            os.unlink("f", dir_fd=trail[-1])
+            for above in reversed(trail[:-1]):
+                os.rmdir("d", dir_fd=above)
+        for fd in trail:
+            os.close(fd)
+    bench.unmount(mount)
+    workspace = open_workspace(str(bench.host))
+    try:
+        points.restore(str(bench.database), "main", "before", [b"ws/d"], workspace)
+    finally:
+        os.close(workspace.fd)
+    mount = bench.mount()
+    assert names(mount.workspace) == LEVELS
+    bench.unmount(mount)
+    connection = connect(str(bench.database))
+    assert list(problems(connection)) == []
+    connection.close()
+
+
+@pytest.mark.slow
+def test_a_push_removes_any_depth(bench: Bench) -> None:
+    deep(bench.host)
+    opened = open_workspace(str(bench.host))
+    try:
+        push(store(bench), "main", opened, Wishes())
+        subprocess.run(["rm", "-r", bench.host / "directory_"], check=True)
+        assert push(store(bench), "main", opened, Wishes()).removed > 0
+    finally:
+        os.close(opened.fd)
