@@ -57,6 +57,9 @@ def become(
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
+        elif os.geteuid() == 0:
+            step = "devices"
+            staging.seal_devices()
         if mapping is not None:
             mapping.close()
         step = "scope"

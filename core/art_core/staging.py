@@ -15,10 +15,11 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from art_core import kernel
+from art_core import kernel, usernamespace
 from art_core.order import STAGE
 
 _STAGE_SIZE = 1 << 20
+_DEVICES, _SHARED = "/dev", "/dev/shm"
 
 
 def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()) -> list[int]:
@@ -46,6 +47,38 @@ def stage(sources: Sequence[int], user_namespace: int, enter: Sequence[int] = ()
         os.close(tree)
         staged.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
     return staged
+
+
+def seal_devices() -> None:
+    """Move this process into a mount namespace in which /dev is read-only, so that a sandbox that keeps
+    root's uid, which owns the nodes, changes neither mode nor times of any; opening one to write goes on.
+    Only /dev/shm stays as it is: it holds files that may be given. Raises OSError."""
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS)
+    except PermissionError:
+        # Root of a container, without the right to mount there.
+        usernamespace.enter_new(kernel.CLONE_NEWNS)
+    kernel.make_mounts_private()
+    shared = _cloned(_SHARED)
+    devices = _cloned(_DEVICES)
+    kernel.seal_tree(devices)
+    kernel.attach_tree(devices, _DEVICES)
+    os.close(devices)
+    if shared >= 0:
+        kernel.attach_tree(shared, _SHARED)
+        os.close(shared)
+
+
+def _cloned(path: str) -> int:
+    """A detached copy of the mounts at and below a directory, -1 where it is none."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        return kernel.clone_tree(fd)
+    finally:
+        os.close(fd)
 
 
 class Mapping:

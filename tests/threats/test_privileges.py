@@ -292,3 +292,44 @@ def test_masks_and_what_is_rebuilt_cannot_be_written(attacker: Attacker) -> None
     places = ["/", "/home", "/root", "/run", "/dev", "/etc", "/mnt"]
     script = 'for place; do cd "$place"; true >art-probe && pwd; mkdir art-directory && pwd; done'
     assert attacker.shell(script, *places).stdout == b""
+
+
+NODES = """
+import os, sys, time
+nodes = [os.path.join("/dev", name) for name in sys.argv[1:]]
+changes = {
+    "chmod": lambda path: os.chmod(path, os.stat(path).st_mode & 0o7777),
+    "chown": lambda path: os.chown(path, os.getuid(), -1),
+    "utime": lambda path: os.utime(path, (0, 0)),
+    "setxattr": lambda path: os.setxattr(path, "trusted.art", b""),
+}
+went = []
+for path in nodes:
+    for name, change in changes.items():
+        try: change(path)
+        except OSError: continue
+        went.append((name, path))
+    fd = os.open(path, os.O_RDWR)
+    try: os.fchmod(fd, 0o666)
+    except OSError: pass
+    else: went.append(("fchmod", path))
+    os.close(fd)
+open("/dev/null", "w").write("x")
+assert len(open("/dev/urandom", "rb").read(3)) == 3
+open("/dev/shm/own", "w").write("x")
+print(ascii(went))
+"""
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["direct", "kept"])
+def test_the_hosts_device_nodes_keep_their_modes_owners_and_times(
+    anybody: Attacker, kept: bool
+) -> None:
+    names = ["null", "zero", "full", "random", "urandom"]
+    before = [os.stat(f"/dev/{name}") for name in names]
+    options = ["-d", anybody.caller.place / f"{os.urandom(4).hex()}.db"] if kept else []
+    assert anybody.learn(NODES, *names, options=options) == []
+    after = [os.stat(f"/dev/{name}") for name in names]
+    assert [(found.st_mode, found.st_uid) for found in before] == [
+        (found.st_mode, found.st_uid) for found in after
+    ]
