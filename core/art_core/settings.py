@@ -39,7 +39,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
-from art_core import dirs
+from art_core import dirs, openat
 from art_core.errors import SettingsError
 from art_core.obeyed import PROTECT
 
@@ -172,7 +172,7 @@ def _parsed(value: str) -> Any:
 def read_toml(file: str) -> Mapping[str, Any] | None:
     """The tables of a file; None when there is none. Raises SettingsError that names it."""
     try:
-        opened = open(file, "rb")  # noqa: SIM115
+        opened = openat.reading(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:

@@ -99,6 +99,9 @@ CREATE TABLE session(
 """
 
 
+READ_ONLY = "it is read-only; make it and its directory writable"
+
+
 class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
 
@@ -120,6 +123,8 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
     exists = os.path.exists(path)
     if not exists and not create:
         raise DatabaseError(f"database {shown} does not exist; `art -d {path}` or `art push` makes it")
+    if exists and write and not os.access(path, os.W_OK):
+        raise DatabaseError(f"database {shown}: {READ_ONLY}")
     if exists:
         _refuse_journal(path)
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
@@ -317,7 +322,7 @@ def _reason(error: apsw.Error, path: str) -> str:
     if isinstance(error, apsw.CantOpenError):
         return "it cannot be opened; look at its permissions and those of its directory"
     if isinstance(error, apsw.ReadOnlyError):
-        return "it is read-only; make it and its directory writable"
+        return READ_ONLY
     if isinstance(error, BUSY):
         return "another program holds it"
     if isinstance(error, _NO_ROOM):

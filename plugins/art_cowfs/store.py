@@ -91,6 +91,12 @@ class Databases:
         path = os.path.realpath(os.path.expanduser(locator))
         if os.path.isdir(path):
             raise StoreError(f"--db {locator}: this is a directory; name a database file")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise StoreError(f"--db {locator}: this is not a regular file; name a database file")
+        if mode == "create" and os.path.exists(path) and not os.access(path, os.W_OK):
+            from art_cowfs.schema import READ_ONLY
+
+            raise StoreError(f"--db {locator}: {READ_ONLY}")
         if mode != "create" and not os.path.exists(path):
             raise StoreError(f"--db {locator}: there is no such database; `art -d {locator}` makes it")
         if not os.path.isdir(os.path.dirname(path)):

@@ -166,3 +166,20 @@ def test_a_lock_that_somebody_keeps_ends_in_who_keeps_it(root: Caller) -> None:
             assert f"by process {process.pid} (python3)".encode() in done.stderr
             process.communicate(b"\n")
         assert root.art("-d", database, "-i=false", "--", "true", cwd=workspace).returncode == 0
+
+
+def test_a_database_that_is_somebody_elses_is_refused_in_one_line_and_nothing_is_made_beside_it(
+    root: Caller, plain: Caller
+) -> None:
+    with fresh_directory(plain) as workspace:
+        database = workspace.parent / "theirs.db"
+        assert plain.art("-d", database, "--", "true", cwd=workspace).returncode == 0
+        before = sorted(os.listdir(workspace.parent))
+        os.chown(database, root.uid, root.gid)
+        database.chmod(0o644)
+        for command in (["-d", str(database), "--", "true"], ["push", "-d", str(database)]):
+            done = plain.art(*command, cwd=workspace)
+            assert done.returncode == 125
+            errors = [line for line in done.stderr.splitlines() if line.startswith(b"art: error:")]
+            assert len(errors) == 1 and b"it is read-only; make it and its directory writable" in errors[0]
+            assert sorted(os.listdir(workspace.parent)) == before

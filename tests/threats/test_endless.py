@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,43 @@ def test_a_run_ends_by_a_signal_whatever_its_server_does(plain: Caller) -> None:
         _, said = process.communicate(timeout=50)
     assert process.returncode == 125
     assert b"server was killed" in said
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless device"])
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("given", ["--env-file", "given"]),
+        ("given", ["-d", "given"]),
+        (".art/config/binds.json", []),
+        (".venv/pyvenv.cfg", ["--agent", "tools"]),
+        ("config/art/config.toml", []),
+    ],
+)
+def test_what_stands_in_the_place_of_a_file_that_art_reads_keeps_nobody_waiting(
+    plain: Caller, workspace_of_plain: Path, kind: str, place: str, options: list[str]
+) -> None:
+    path = workspace_of_plain / place
+    plain.run(["mkdir", "-p", path.parent])
+    made = ["mkfifo", str(path)] if kind == "pipe" else ["ln", "-s", "/dev/zero", str(path)]
+    assert plain.run(made).returncode == 0
+    venv = workspace_of_plain / ".venv/bin"
+    plain.run(["mkdir", "-p", venv])
+    plain.run(["ln", "-s", "/usr/bin/python3", venv / "python"])
+    variables = {"PATH": f"{venv}:/usr/bin:/bin", "XDG_CONFIG_HOME": str(workspace_of_plain / "config")}
+    done = plain.art(*options, "--", "true", cwd=workspace_of_plain, env=variables, timeout=30)
+    if place != ".venv/pyvenv.cfg":
+        assert done.returncode in (2, 125) and done.stderr.startswith(b"art: error: ")
+
+
+@pytest.fixture
+def workspace_of_plain(plain: Caller) -> Iterator[Path]:
+    with fresh_directory(plain) as directory:
+        yield directory
+
+
+def test_a_pipe_of_the_callers_own_is_read_as_a_file_of_variables(plain: Caller) -> None:
+    script = '"$0" -i=false --env-file <(echo GIVEN=yes) -- sh -c \'echo "$GIVEN"\''
+    with fresh_directory(plain) as directory:
+        done = plain.run(["bash", "-c", script, plain.art_program], cwd=directory)
+    assert done.stdout == b"yes\n", done.stderr

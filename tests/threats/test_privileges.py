@@ -322,9 +322,7 @@ print(ascii(went))
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["direct", "kept"])
-def test_the_hosts_device_nodes_keep_their_modes_owners_and_times(
-    anybody: Attacker, kept: bool
-) -> None:
+def test_the_hosts_device_nodes_keep_their_modes_owners_and_times(anybody: Attacker, kept: bool) -> None:
     names = ["null", "zero", "full", "random", "urandom"]
     before = [os.stat(f"/dev/{name}") for name in names]
     options = ["-d", anybody.caller.place / f"{os.urandom(4).hex()}.db"] if kept else []
