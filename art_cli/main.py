@@ -23,7 +23,7 @@ _NOBODY_READS = 141
 
 
 def main() -> NoReturn:
-    """The console script; ends the process."""
+    """Do what the command line says; ends the process."""
     # Collections during the imports cost 5 ms of a start and find nothing.
     gc.disable()
     _open_standard_streams()

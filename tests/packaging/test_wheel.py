@@ -63,7 +63,7 @@ def test_its_entry_points_are_the_command_and_the_plugins(installed: Installed) 
     lines = [line for line in text.decode().splitlines() if line]
     assert lines == [
         "[console_scripts]",
-        "art = art_cli.main:main",
+        "art = art_cli.entry:main",
         "[art]",
         "binds = art_binds.hooks",
         "bwrap = art_bwrap.hooks",
