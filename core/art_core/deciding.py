@@ -59,6 +59,8 @@ class Deciding:
         self._of_number: dict[int, tuple[int, int]] = {}
         self._of_identity: dict[tuple[int, int], int] = {}
         """Which file of the host, by device and number, has the names of which file of the store."""
+        self._first: dict[int, bytes] = {}
+        """Of a file of the store that has several names, the only one that the host's has yet."""
 
     def left(self, entry: Entry, agreed: Agreed | None, why: str = NOT_CHOSEN) -> None:
         """The entry is not carried: what it was before its rename stays on the host."""
@@ -153,7 +155,14 @@ class Deciding:
 
     def _has_the_names(self, entry: Entry, present: Entry) -> bool:
         """Whether the host's file has the further names that the store's has."""
-        if (entry.nlink > 1) != (present.nlink > 1):
+        if entry.nlink == 1 < present.nlink:
+            return False
+        if present.nlink == 1 < entry.nlink:  # The others become names of this one.
+            return (
+                entry.ino not in self._of_number
+                and self._first.setdefault(entry.ino, entry.path) == entry.path
+            )
+        if entry.ino in self._first:
             return False
         identity = self._host.links.get(entry.path)
         if identity is None:
