@@ -68,7 +68,7 @@ class Holding:
         """What is protected in a git directory of any name."""
         for index in range(len(parts)):
             for rest in self._names.git_parts:
-                length = matched(rest, names[index:], leads=kind == "link")
+                length = matched(rest, names[index : index + len(rest)], leads=kind == "link")
                 if length and self._is_repository("/".join(parts[:index]))[1]:
                     place = "/".join(parts[: index + length])
                     return self._names.made(place, "/".join((".git", *rest)), leads=length < len(rest))

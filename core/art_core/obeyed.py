@@ -343,7 +343,7 @@ class Names:
                 continue
             leads = kind == "link" or (kind == "file" and name in POINTERS)
             for rest, pattern in self.of(name):
-                length = matched(rest, names[index + 1 :], leads=leads)
+                length = matched(rest, names[index + 1 : index + 1 + len(rest)], leads=leads)
                 if length is not None:
                     place = "/".join(parts[: index + 1 + length])
                     return self.made(place, pattern, leads=length < len(rest))
