@@ -79,6 +79,7 @@ class Preparation:
         self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
         self.mapped = self.settings.root_as == "mapped"
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
+        planted.refuse_workspace(directory, self._caller_env, dirs.state_dir(self._caller_env))
         self.workspace = open_workspace(directory, options.name or defaults.name, moved=options.moved)
         self._fds.append(self.workspace.fd)
         self.lent: Lent | None = None

@@ -6,8 +6,9 @@ decide which file of the host an option opens.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from art_core import openat
 from art_core.errors import UsageError
@@ -19,9 +20,22 @@ _OF_THE_KERNEL = ("/dev", "/proc")
 """/dev/stderr and /dev/fd/N are links that no sandbox can make."""
 
 
-def refuse(option: str, typed: str, tops: Sequence[str], *, last: bool = False) -> None:
+def refuse_workspace(typed: str, env: Mapping[str, str], state_dir: str) -> None:
+    """Refuse a workspace to which a link in another workspace leads that sandboxes have written. The shell's
+    current directory counts as it was gone to ($PWD). Raises UsageError with the way on."""
+    here = env.get("PWD", "")
+    with contextlib.suppress(OSError):
+        if not (here.startswith("/") and os.path.samefile(here, ".")):
+            here = os.getcwd()
+        refuse("-m", os.path.join(here, os.path.expanduser(typed)), (), known=f"{state_dir}/obeyed")
+
+
+def refuse(
+    option: str, typed: str, tops: Sequence[str], *, last: bool = False, known: str | None = None
+) -> None:
     """Refuse a path that leads through a link which lies in one of the directories; with `last` also one
-    that is a link itself, wherever it lies. Raises UsageError with the way on."""
+    that is a link itself, wherever it lies, and with `known` one in a workspace of which a listing is kept
+    there (`art_core.remembered`). Raises UsageError with the way on."""
     reals = [os.path.realpath(top) for top in tops]
     todo = openat.parts_of(os.path.abspath(os.path.expanduser(typed)))[::-1]
     here = "/"
@@ -40,11 +54,20 @@ def refuse(option: str, typed: str, tops: Sequence[str], *, last: bool = False) 
         links += 1
         if links > _LINKS_LIMIT:
             return  # Whoever opens it is told.
-        is_planted = any(within(here, real) for real in reals)
+        is_planted = any(within(here, real) for real in reals) or _is_known(known, here)
         is_last = last and not todo and not any(within(here, top) for top in _OF_THE_KERNEL)
         last = last and bool(todo)
         if is_planted or is_last:
+            what = "file" if known is None else "directory"
             where = ", in a workspace, where a sandbox can put one" if is_planted else ""
-            raise UsageError(f"{option} {typed}: {path} is a link to {target}{where}; name the file itself")
+            raise UsageError(f"{option} {typed}: {path} is a link to {target}{where}; name the {what} itself")
         todo += openat.parts_of(target)[::-1]
         here = "/" if target.startswith("/") else here
+
+
+def _is_known(directory: str | None, path: str) -> bool:
+    if directory is None:
+        return False
+    from art_core.remembered import is_known
+
+    return is_known(directory, path)

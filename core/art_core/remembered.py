@@ -27,6 +27,21 @@ _UNTOLD = "untold"
 _counter = itertools.count()
 
 
+def is_known(directory: str, path: str) -> bool:
+    """Whether a listing is kept of the directory at a path, or of one above it."""
+    while True:
+        with contextlib.suppress(OSError):
+            if os.path.lexists(os.path.join(directory, _key(os.stat(path)))):
+                return True
+        if path == "/":
+            return False
+        path = os.path.dirname(path)
+
+
+def _key(found: os.stat_result) -> str:
+    return f"{found.st_dev:x}-{found.st_ino:x}"
+
+
 class Before(NamedTuple):
     """What was there at a time, by CLOCK_REALTIME_COARSE (clock_gettime(2))."""
 
@@ -40,8 +55,7 @@ class Remembered:
     def __init__(self, directory: str, workspace: Workspace) -> None:
         self._directory = directory
         self._root = workspace.real
-        found = os.fstat(workspace.fd)
-        self._key = f"{found.st_dev:x}-{found.st_ino:x}"
+        self._key = _key(os.fstat(workspace.fd))
         self._own = f"{self._key}.{os.getpid()}-{next(_counter)}"
 
     def told(self) -> Listing | None:

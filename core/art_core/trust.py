@@ -159,9 +159,14 @@ def settle(
     raise ApprovalNeeded(f"not approved: {grants[0]}{others}; to approve: {cure}")
 
 
+def _one_line(text: str) -> str:
+    """The text with all unprintable characters escaped: a workspace must not write lines of the question."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def question(workspace: Workspace, grants: Sequence[Grant], agent: str | None = None) -> str:
     """What is put to the user; `agent` is the preset that was typed."""
     who = f"{workspace.path} with --agent {agent}" if agent else workspace.path
-    lines = [f"{who} asks for more than a sandbox has:"]
-    lines += [f"  {grant}" for grant in grants]
+    lines = [f"{_one_line(who)} asks for more than a sandbox has:"]
+    lines += [f"  {_one_line(str(grant))}" for grant in grants]
     return "\n".join([*lines, "Approve, until this changes?"])

@@ -158,3 +158,10 @@ def test_a_record_says_what_was_approved(ws: Workspace, approvals: Approvals, tm
     approvals.record(ws, EVIDENCE, [grant()])
     (file,) = (tmp_path / "state/approvals").iterdir()
     assert json.loads(file.read_text())["grants"] == [str(grant())]
+
+
+def test_a_workspace_writes_no_line_of_the_question(ws: Workspace) -> None:
+    forged = "/d" + "\n" * 60 + "  /usr/share/doc at /doc, read-only: nothing"
+    text = question(ws, [grant("/home/me/.ssh", forged)])
+    assert len(text.splitlines()) == 3
+    assert "/d\\n\\n" in text

@@ -97,3 +97,17 @@ def test_links_of_ones_own_go_on(caller: Caller) -> None:
         assert traced.returncode == 0 and "exit_group" in (place / "disk/t.log").read_text()
         with sqlite3.connect(place / "disk/x.db") as database:
             assert database.execute("PRAGMA application_id").fetchone() == (0x41525400,)
+
+
+def test_a_workspace_is_not_where_it_leads(trap: Trap) -> None:
+    """Not by -m, and not by the directory that a shell went to through it."""
+    place, out = trap.workspace.parent, trap.workspace / "out"
+    for options, cwd, pwd in ((["-m", "ws/out"], place, place), ([], out, out), (["-m", "."], out, out)):
+        done = trap.caller.art(*options, "-i=false", "--", "touch", "made", cwd=cwd, env={"PWD": str(pwd)})
+        assert done.returncode == 2, done
+        assert f"{out} is a link to {trap.victim}, in a workspace".encode() in done.stderr
+    assert [path.name for path in trap.victim.iterdir()] == ["profile"]
+    # Named itself it is a workspace like any other, and so is one behind a link of one's own.
+    (place / "mine").symlink_to(trap.victim)
+    for named in (trap.victim, place / "mine"):
+        assert trap.caller.art("-m", named, "-i=false", "--", "true").returncode == 0
