@@ -21,6 +21,7 @@ from art_core import planted
 from art_core.contracts import MAIN, Workspace
 from art_core.errors import UsageError
 from art_core.files import File, Files, HomeReader, guest_path, resolve
+from art_core.hosttree import within
 from art_core.trees import Entry
 
 _PREFIX = "guest:"
@@ -201,6 +202,7 @@ def cp(
                 planted.refuse("TARGET", led_by, [workspace.real])
             protect = () if protected else found.settings.protect
             for source in sources:
+                _refuse_itself(home, source, target, workspace)
                 copy_out(
                     found.store,
                     home,
@@ -227,6 +229,18 @@ def cp(
                 copy_in(found.store, writer, source, path, telling.report, recursive=recursive)
             writer.commit()
     return telling.status
+
+
+def _refuse_itself(home: HomeReader, source: str, target: str, workspace: Workspace | None) -> None:
+    """A directory that shows the target would be copied into itself without end. Raises UsageError."""
+    directory = target if os.path.isdir(target) else os.path.dirname(target) or "."
+    real = os.path.realpath(directory)
+    top = resolve(home, _guest(source))
+    if workspace is None or top.kind != "dir" or not within(real, workspace.real):
+        return
+    shown = os.path.join(workspace.name, os.path.relpath(real, workspace.real))
+    if not top.path or within(os.path.normpath(shown), os.fsdecode(top.path)):
+        raise UsageError(f"{target}: {source} shows this directory, and would be copied into itself")
 
 
 @command.command("mount", cls=Command)

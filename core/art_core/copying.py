@@ -16,7 +16,7 @@ from art_core.contracts import Store
 from art_core.errors import TransferError, UsageError
 from art_core.files import File, HomeReader, HomeWriter, resolve
 from art_core.holding import Holding
-from art_core.hostside import HostTree, Unreadable, checked
+from art_core.hostside import SETUID, WRITABLE, HostTree, Unreadable, checked
 from art_core.trees import Entry
 from art_core.walking import Backwards
 
@@ -53,11 +53,15 @@ def copy_out(
         raise TransferError(f"{directory!r}: {error.strerror}") from None
     try:
         databases = Databases(store, _contents(home, top, os.fsencode(name)))
-        with HostTree(fd, databases) as host, Backwards[tuple[bytes, int]]() as times:
+        with HostTree(fd, databases) as host, Backwards[Entry]() as directories:
             holding = Holding(protect, _Below(home, top, host, os.fsencode(name)))
-            _write_all(home, top, host, os.fsencode(name), directory, report, times, holding)
-            for path, mtime_ns in times:
-                host.set_time(path, mtime_ns)
+            _write_all(home, top, host, os.fsencode(name), directory, report, directories, holding)
+            for one in directories:
+                mode = one.mode & ~SETUID
+                if mode & WRITABLE != WRITABLE:
+                    with contextlib.suppress(OSError):  # Somebody removed it.
+                        host.set_mode(one.path, mode)
+                host.set_time(one.path, one.mtime_ns)
     finally:
         os.close(fd)
 
@@ -69,7 +73,7 @@ def _write_all(
     name: bytes,
     directory: str,
     report: Report,
-    times: Backwards[tuple[bytes, int]],
+    directories: Backwards[Entry],
     holding: Holding,
 ) -> None:
     linked: dict[int, bytes] = {}
@@ -91,12 +95,13 @@ def _write_all(
             if file.kind == "file" and file.ino in linked:
                 host.link(path, linked[file.ino])
             else:
-                host.put(entry, home.blocks(file) if file.kind == "file" else iter(()))
+                wanted = entry._replace(mode=entry.mode | WRITABLE) if entry.kind == "dir" else entry
+                host.put(wanted, home.blocks(file) if file.kind == "file" else iter(()))
         except OSError as error:
             report("FAIL", shown, None, f"it cannot be written: {error.strerror}")
             continue
         if file.kind == "dir":
-            times.put((path, file.mtime_ns))
+            directories.put(entry)
         elif file.nlink > 1:
             linked[file.ino] = path
         report(_ACTIONS[file.kind], shown, entry, "")

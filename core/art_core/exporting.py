@@ -10,7 +10,7 @@ from art_core.changes import all_of, host_and_point
 from art_core.companions import Databases, databases_beside, told
 from art_core.contracts import Store, Workspace
 from art_core.deciding import holding
-from art_core.hostside import HostTree
+from art_core.hostside import SETUID, WRITABLE, HostTree
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Entry
 from art_core.walking import Backwards
@@ -37,11 +37,11 @@ def export(
         HostTree(
             workspace.fd if into is None else into, databases_beside(store, tree, host.blocks)
         ) as target,
-        Backwards[tuple[bytes, int]]() as times,
+        Backwards[Entry]() as directories,
         Transfer(tree, wishes, report, moved) as transfer,
     ):
         side = host_and_point(host, tree).after
-        writing = _Writing(transfer, target)
+        writing = _Writing(transfer, target, directories)
         held_back = holding(host, tree, workspace, wishes)
         for path, entry in all_of(tree, host):
             owners = [place.database_of(path) for place in (host, target)]
@@ -54,23 +54,33 @@ def export(
             elif wishes.chosen is None or wishes.chosen(path, entry.kind == "dir"):
                 whole = entry._replace(xattrs=side.xattrs(entry))
                 writing.one(whole, transfer.counted(iter(side.blocks(entry) if entry.kind == "file" else ())))
-                if entry.kind == "dir":
-                    times.put((path, entry.mtime_ns))
             elif entry.kind == "dir":
                 writing.above.append(entry)
         if not wishes.dry_run:
-            for path, mtime_ns in times:
-                target.set_time(path, mtime_ns)
+            for directory in directories:
+                _finish(transfer, target, directory)
         transfer.unseen(held_back.missed)
         return transfer.totals
+
+
+def _finish(transfer: Transfer, target: HostTree, directory: Entry) -> None:
+    """What a directory is, once all that is in it was written."""
+    mode = directory.mode if transfer.wishes.keep_setuid else directory.mode & ~SETUID
+    try:
+        if mode & WRITABLE != WRITABLE:
+            target.set_mode(directory.path, mode)
+    except OSError as error:
+        transfer.failed(directory.path, f"its mode cannot be set: {error.strerror}")
+    target.set_time(directory.path, directory.mtime_ns)
 
 
 class _Writing:
     """Writes entries, and the directories above them that were not chosen themselves."""
 
-    def __init__(self, transfer: Transfer, target: HostTree) -> None:
+    def __init__(self, transfer: Transfer, target: HostTree, directories: Backwards[Entry]) -> None:
         self._transfer = transfer
         self._target = target
+        self._directories = directories
         self._names: dict[int, bytes] = {}
         """Where a file of several names stands already, by its number."""
         self.above: list[Entry] = []
@@ -91,7 +101,8 @@ class _Writing:
             elif several and entry.ino in self._names:
                 self._target.link(entry.path, self._names[entry.ino])
             else:
-                self._target.put(entry, blocks, keep_setuid=wishes.keep_setuid)
+                wanted = entry._replace(mode=entry.mode | WRITABLE) if entry.kind == "dir" else entry
+                self._target.put(wanted, blocks, keep_setuid=wishes.keep_setuid)
         except OSError as error:
             gone = error.errno in (errno.ESTALE, errno.ENOENT) and entry.partial
             why = "the host changed what the sandbox had not" if gone else error.strerror
@@ -99,4 +110,6 @@ class _Writing:
             return
         if several:
             self._names.setdefault(entry.ino, entry.path)
+        if entry.kind == "dir":
+            self._directories.put(entry)
         self._transfer.carried(entry)

@@ -23,6 +23,8 @@ from art_core.errors import TransferError
 from art_core.trees import Agreed, Entry, Kind
 
 _TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")
+WRITABLE = 0o700
+"""What a directory needs while something is put into it."""
 SETUID = stat.S_ISUID | stat.S_ISGID
 _IMPOSSIBLE = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
 """An empty name, `.`, `..`, and a NUL."""

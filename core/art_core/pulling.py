@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from art_core.companions import databases_beside
 from art_core.contracts import Store, Workspace
 from art_core.deciding import MOVED_ON, Decision, holding
-from art_core.hostside import SETUID, Changed, HostTree, Staged
+from art_core.hostside import SETUID, WRITABLE, Changed, HostTree, Staged
 from art_core.intending import Confirm, Intent
 from art_core.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Entry
@@ -23,7 +23,6 @@ from art_core.walking import Backwards
 from art_core.workspace import alone_with
 
 _AT_ONCE = 1000
-_WRITABLE = 0o700
 
 
 def pull(
@@ -201,7 +200,7 @@ class _Pulling:
             if isinstance(staged, OSError):
                 raise staged
             return self._host.place(path, staged, ready)
-        wanted = entry._replace(mode=entry.mode | _WRITABLE) if entry.kind == "dir" else entry
+        wanted = entry._replace(mode=entry.mode | WRITABLE) if entry.kind == "dir" else entry
         return self._host.put(wanted, self._blocks(entry), keep_setuid=self._wishes.keep_setuid, ready=ready)
 
     def _blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
@@ -303,7 +302,7 @@ class _Pulling:
         for entry, carried in self._made:
             mode = entry.mode if self._wishes.keep_setuid else entry.mode & ~SETUID
             try:
-                if carried and mode & _WRITABLE != _WRITABLE:
+                if carried and mode & WRITABLE != WRITABLE:
                     self._host.set_mode(entry.path, mode)
             except OSError as error:
                 self._transfer.failed(entry.path, f"its mode cannot be set: {error.strerror}")

@@ -327,3 +327,38 @@ def test_a_host_file_that_was_replaced_after_its_removal_inside_is_a_conflict(ke
         running.communicate(b"\n", timeout=60)
     done = kept.pull()
     assert (done.returncode, (kept.workspace / "main.py").read_text()) == (1, "theirs\n"), done.stderr
+
+
+def test_read_only_directories_are_written_with_all_that_is_in_them(plain: Caller) -> None:
+    """As a cache of Go modules has them."""
+    with fresh_directory(plain) as workspace:
+        database = workspace.parent / "x.db"
+        made = "mkdir -p cache/module; echo m >cache/module/m; chmod 555 cache/module cache"
+        assert plain.art("-d", database, "--", "sh", "-c", made, cwd=workspace).returncode == 0
+        into, copied = workspace.parent / "into", workspace.parent / "copied"
+        for command in (
+            ["pull", "-d", str(database), "--into", str(into)],
+            ["fs", "cp", "-d", str(database), "-r", "guest:ws", str(copied)],
+        ):
+            done = plain.art(*command, cwd=workspace)
+            assert done.returncode == 0 and b"FAIL" not in done.stderr, done.stderr
+        for top in (into, copied):
+            assert (top / "cache/module/m").read_text() == "m\n"
+            assert [(top / name).stat().st_mode & 0o777 for name in ("cache", "cache/module")] == [
+                0o555,
+                0o555,
+            ]
+
+
+@pytest.mark.parametrize("source", ["guest:ws", "guest:", "guest:ws/below"])
+@pytest.mark.parametrize("target", [".", "new"])
+def test_a_directory_is_not_copied_into_itself(plain: Caller, source: str, target: str) -> None:
+    with fresh_directory(plain) as workspace:
+        below = workspace / "below"
+        below.mkdir()
+        os.chown(below, plain.uid, plain.gid)
+        database = workspace.parent / "x.db"
+        assert plain.art("push", "-d", database, cwd=workspace).returncode == 0
+        done = plain.art("fs", "cp", "-m", workspace, "-d", database, "-r", source, target, cwd=below)
+        assert done.returncode == 2 and b"would be copied into itself" in done.stderr
+        assert list(below.iterdir()) == []
