@@ -352,3 +352,54 @@ def test_what_no_file_system_holds_does_not_keep_the_next_run_from_starting(
     assert shown == b"big 8070450532247928832\nnew 5\nwide 16492674416640\n"
     checked = overlaid.art("db", "check", *sides(workspace)[2:])
     assert checked.returncode == 0, checked.stdout
+
+
+WORK = """
+sed -i.bak s/1/2/ f
+chmod 600 one
+rm -rf dist; mkdir dist; echo n >dist/new
+mv d e; mkdir d; echo n >d/new
+mv a t; mv b a; mv t b
+mv x t; mv y x; mv t y
+"""
+PULLED = {
+    "f": "v2",
+    "f.bak": "v1",
+    "one": "base",
+    "two": "base",
+    "dist/new": "n",
+    "d/new": "n",
+    "e/old": "o",
+    "a": "bb",
+    "b": "aa",
+    "x/n": "y",
+    "y/n": "x",
+    "y/o": "o",
+}
+
+
+def test_a_pull_reads_nothing_from_a_place_that_it_changed(overlaid: Caller, workspace: Path) -> None:
+    """And it prints what the status told before."""
+    before = {"f": "v1", "one": "base", "dist/old": "o", "d/old": "o", "a": "aa", "b": "bb"}
+    for name, text in {**before, "x/n": "x", "x/o": "o", "y/n": "y"}.items():
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).write_text(f"{text}\n")
+    os.link(workspace / "one", workspace / "two")
+    for path in workspace.rglob("*"):
+        os.chown(path, overlaid.uid, overlaid.gid)
+    assert overlaid.art("push", *sides(workspace)).returncode == 0
+    run(overlaid, workspace, "sh", "-c", WORK)
+    status = overlaid.art("status", "--json", *sides(workspace)).stdout
+    told = [json.loads(line) for line in status.splitlines()]
+    trial = overlaid.art("pull", "--dry-run", *sides(workspace))
+    pulled = overlaid.art("pull", *sides(workspace))
+    assert (pulled.returncode, pulled.stderr) == (0, trial.stderr.replace(b"would be ", b"")), pulled.stderr
+    assert sorted(pulled.stdout.splitlines()) == sorted(trial.stdout.splitlines())
+    printed = {line.split()[1].decode() for line in pulled.stdout.splitlines()[2:]}
+    listed = {change[which] for change in told for which in ("path", "from") if which in change}
+    assert {name.rpartition(f"{workspace.name}/")[2] for name in printed} == listed
+    files = {path for path in workspace.rglob("*") if path.is_file()}
+    assert {str(path.relative_to(workspace)): path.read_text().strip() for path in files} == PULLED
+    shown = run(overlaid, workspace, "find", ".", "-type", "f").decode().split()
+    assert {name.removeprefix("./") for name in shown} == set(PULLED)
+    assert overlaid.art("pull", *sides(workspace)).stdout.splitlines()[2:] == []
