@@ -12,7 +12,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import IO, Any, NamedTuple
 
 from art_core import bounds
@@ -280,10 +280,11 @@ def _entry(member: tarfile.TarInfo, path: bytes) -> Entry | None:
 def _time(member: tarfile.TarInfo) -> int:
     text = member.pax_headers.get("mtime")
     try:
-        found = int(member.mtime) * 10**9 if text is None else int(Decimal(text) * 10**9)
-    except (InvalidOperation, ValueError, OverflowError):
+        found = Decimal(member.mtime if text is None else text).scaleb(9)
+        # A number of a few letters may have a million digits, so it is compared before it is one.
+        return int(max(Decimal(bounds.FIRST_NS), min(found, Decimal(bounds.LAST_NS))))
+    except (ArithmeticError, ValueError):
         return 0
-    return bounds.time_ns(found)
 
 
 def _xattrs(member: tarfile.TarInfo) -> dict[bytes, bytes]:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import apsw
 
-from art_cowfs.schema import FORMAT, TABLES, DatabaseError, changing
+from art_cowfs.schema import FORMAT, TABLES, DatabaseError, changing, refuse_foreign
+
+TABLES_1 = """
+CREATE TABLE layer(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES layer(id), name TEXT NOT NULL,
+  frozen INTEGER NOT NULL, created_ns INTEGER NOT NULL, note TEXT NOT NULL DEFAULT '');
+CREATE UNIQUE INDEX branch ON layer(name) WHERE frozen = 0;
+CREATE TABLE base(
+  workspace BLOB NOT NULL, place BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
+  host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
+  PRIMARY KEY(workspace, place)) WITHOUT ROWID;
+CREATE TABLE session(
+  id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
+  started_ns INTEGER NOT NULL, ended_ns INTEGER);
+"""
+"""What format 1 had that is another one now."""
 
 _SINCE_1 = """
 ALTER TABLE layer RENAME TO layer_1;
@@ -29,6 +44,7 @@ DROP TABLE base_1;
 
 def renew(connection: apsw.Connection, shown: str) -> None:
     """Bring a database to the present format, in one transaction. Raises DatabaseError."""
+    refuse_foreign(connection, shown, TABLES_1)
     try:
         with changing(connection):
             if connection.pragma("user_version") == 1:

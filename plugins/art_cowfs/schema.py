@@ -257,7 +257,7 @@ def _prepare(connection: apsw.Connection, shown: str, *, write: bool) -> None:
         from art_cowfs.formats import renew
 
         renew(connection, shown)
-    _refuse_foreign(connection, shown)
+    refuse_foreign(connection, shown)
     if write:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", 1)
@@ -276,12 +276,14 @@ _SQLITES = "sqlite_"
 """What SQLite makes by itself begins so (https://sqlite.org/fileformat2.html, section 2.6)."""
 
 
-def _refuse_foreign(connection: apsw.Connection, shown: str) -> None:
-    """Everything that is looked at is a table of ours, with no more to it: a view, a trigger or a column
-    that is calculated would work, as long as it likes, for whoever reads or writes. Raises DatabaseError."""
+def refuse_foreign(connection: apsw.Connection, shown: str, older: str = "") -> None:
+    """Everything that is looked at is a table of ours, or of an `older` format, with no more to it: a view, a
+    trigger or a column that is calculated would work, as long as it likes, for whoever reads or writes.
+    Raises DatabaseError."""
+    ours = _OURS | {_made_by(statement) for statement in older.split(";")}
     for kind, name, statement in all_rows(connection, "SELECT type, name, sql FROM sqlite_schema"):
         sqlites = kind in ("table", "index") and str(name).startswith(_SQLITES)
-        if not sqlites and (not isinstance(statement, str) or _made_by(statement) not in _OURS):
+        if not sqlites and (not isinstance(statement, str) or _made_by(statement) not in ours):
             raise DatabaseError(
                 f"database {shown} has the {kind} {name!r}, which is not as ART makes it: nothing that reads "
                 "it would be safe; take the files out of a copy with sqlite3(1), or name another database"

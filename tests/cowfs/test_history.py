@@ -16,6 +16,7 @@ from art_core.workspace import open_workspace
 from art_cowfs import points, sessions
 from art_cowfs.changed import Changed
 from art_cowfs.check import problems
+from art_cowfs.formats import TABLES_1
 from art_cowfs.locks import BranchLock
 from art_cowfs.schema import FORMAT, chain_of, connect
 from art_cowfs.trees import reading
@@ -420,20 +421,10 @@ def test_counting_ends_where_there_is_too_much(monkeypatch: pytest.MonkeyPatch) 
     assert (changed.count(), changed.more) == (3, True)
 
 
-FORMAT_1 = """
+FORMAT_1 = f"""
 DROP TABLE session; DROP INDEX point_layer; DROP INDEX point_top; DROP INDEX base_layer;
 ALTER TABLE layer RENAME TO l; ALTER TABLE base RENAME TO b; ALTER TABLE point RENAME TO p;
-CREATE TABLE layer(
-  id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES layer(id), name TEXT NOT NULL,
-  frozen INTEGER NOT NULL, created_ns INTEGER NOT NULL, note TEXT NOT NULL DEFAULT '');
-CREATE UNIQUE INDEX branch ON layer(name) WHERE frozen = 0;
-CREATE TABLE base(
-  workspace BLOB NOT NULL, place BLOB NOT NULL, kind TEXT NOT NULL, host_size INTEGER, host_mtime INTEGER,
-  host_mode INTEGER, ino INTEGER NOT NULL, ctime INTEGER NOT NULL,
-  PRIMARY KEY(workspace, place)) WITHOUT ROWID;
-CREATE TABLE session(
-  id INTEGER PRIMARY KEY, layer INTEGER NOT NULL, pid INTEGER NOT NULL, argv TEXT NOT NULL,
-  started_ns INTEGER NOT NULL, ended_ns INTEGER);
+{TABLES_1}
 INSERT INTO layer SELECT id, l.parent, coalesce(name, ''), coalesce(kind, '') != 'branch', l.created_ns, ''
   FROM l LEFT JOIN p ON p.layer = l.id;
 INSERT INTO base VALUES(x'7773', x'61', 'file', 1, 2, 3, 4, 5);
