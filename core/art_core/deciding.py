@@ -174,6 +174,8 @@ class Deciding:
         """On what the store does not hold, and nothing of the host's shows there either."""
         path, agreed = found.path, found.agreed
         present = self._host.find(path) if found.present is None else found.present
+        if agreed is None and (found.settled or (found.hidden is not None and found.hidden.settled)):
+            return Decision(path, None, None, None, "unseen")
         if isinstance(present, Unreadable):
             why = "removed in the sandbox; it is no file, directory or link"
             return Decision(path, None, agreed, None, "conflict", why)

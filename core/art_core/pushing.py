@@ -67,7 +67,7 @@ def _push_all(
     transfer: Transfer, tree: TreeWriter, host: HostTree, gone: Backwards[tuple[bytes, Agreed]]
 ) -> None:
     """Carry what the host has; what it does not have any more is put into `gone`."""
-    removed = ((gone.path, True) for gone in tree.removed())
+    removed = ((gone.path, transfer.wishes.anew or not gone.agreed) for gone in tree.removed())
     first: dict[tuple[int, int], Entry] = {}
     blocked = unreadable = b"\0"
     for path, entry, agreed, is_removed in together(_of_the_host(host.walk()), transfer.agreed(), removed):

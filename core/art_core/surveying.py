@@ -17,19 +17,21 @@ from art_core.walking import place
 
 class Above(NamedTuple):
     """What the store has above a path. `hides`: nothing of the host's is seen below it; `elsewhere`: it is
-    what was agreed on, and shows another place of the host; `gone`: the sandbox removed it. `seen_ns` is
-    when the host's directory was removed or renamed, 0 where that is not known."""
+    what was agreed on, and shows another place of the host; `gone`: the sandbox removed it; `settled`: both
+    sides agreed on that. `seen_ns` is when the host's directory was removed or renamed, 0 where that is not
+    known."""
 
     path: bytes
     hides: bool
     elsewhere: bool = False
     gone: bool = False
     seen_ns: int = 0
+    settled: bool = False
 
 
 class Found(NamedTuple):
     """One path. `present` is the host's where it was looked for: below what hides it. `hidden` by what;
-    `removed`: the store says so of this very path."""
+    `removed`: the store says so of this very path; `settled`: both sides agreed on that."""
 
     path: bytes
     entry: Entry | None
@@ -37,6 +39,7 @@ class Found(NamedTuple):
     present: Entry | Unreadable | None
     hidden: Above | None
     removed: bool
+    settled: bool = False
 
 
 class _Stream:
@@ -120,8 +123,9 @@ class Survey:
             elsewhere = entry.lower is not None and entry.opaque and known
             self._go_below(Above(path, entry.opaque, elsewhere, seen_ns=entry.seen_ns or before))
         elif entry is None and gone is not None:
-            self._go_below(Above(path, hides=True, gone=True, seen_ns=gone.seen_ns))
-        return Found(path, entry, agreed, present, hidden, gone is not None)
+            self._go_below(Above(path, hides=True, gone=True, seen_ns=gone.seen_ns, settled=gone.agreed))
+        settled = gone is not None and gone.agreed
+        return Found(path, entry, agreed, present, hidden, gone is not None, settled)
 
 
 def _taken(stream: _Stream, now: bytes) -> Any:

@@ -48,10 +48,12 @@ class Entry(NamedTuple):
 
 class Removed(NamedTuple):
     """A path that shows nothing of the host any more, and when the sandbox removed a directory there, or gave
-    it another name (ns since the epoch); 0 where that is not known."""
+    it another name (ns since the epoch); 0 where that is not known. `agreed`: neither side had one there:
+    what the host has there it made since."""
 
     path: bytes
     seen_ns: int = 0
+    agreed: bool = False
 
 
 class Agreed(NamedTuple):
@@ -88,7 +90,8 @@ class TreeReader(Protocol):
         """What both sides agreed on; `agree` may be called meanwhile."""
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
-        """Remember what both sides have now, None for what neither has. A partial file's contents are
+        """Remember what both sides have now, None for what neither has: where it hides the host's it is told
+        as `removed` and agreed on. A partial file's contents are
         from now on those that the host has."""
 
     def accept(self, entry: Entry, size: int, mtime_ns: int) -> None:

@@ -7,15 +7,26 @@ for another one that parted from it before: there the host has changed since.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from art_core.trees import Agreed
 from art_cowfs.chain import Chain
 
-Rows = Mapping[tuple[bytes, bytes], Agreed | None]
-"""By workspace and place; None for what neither side has any more."""
+
+class Absence(NamedTuple):
+    """Neither side has anything at a place any more. `directory` is the number of the one that hides what the
+    host makes there, 0 when none does: what a directory hides that was made anew nobody agreed on."""
+
+    directory: int = 0
+
+
+Row = Agreed | Absence
+Rows = Mapping[tuple[bytes, bytes], Row]
+"""By workspace and place."""
+_ABSENT = "absent"
+"""In the place of a kind. Where there is none, nothing is agreed on."""
 _PAGE = 1000
 
 
@@ -24,8 +35,16 @@ def agreed(chain: Chain, workspace: bytes) -> Iterator[tuple[bytes, Agreed]]:
     last = b""
     while rows := _page(chain, workspace, last):
         for place, kind, *rest, _ in rows:
-            if kind is not None:
+            if kind not in (None, _ABSENT):
                 yield place, Agreed(kind, *rest)
+        last = rows[-1][0]
+
+
+def absent(chain: Chain, workspace: bytes) -> Iterator[tuple[bytes, int]]:
+    """Where neither side has anything, by place and in order, and the directory that hides it."""
+    last = b""
+    while rows := _page(chain, workspace, last):
+        yield from ((row[0], row[5]) for row in rows if row[1] == _ABSENT)
         last = rows[-1][0]
 
 
@@ -34,8 +53,8 @@ def places(chain: Chain, workspace: bytes, layer: int = 0) -> list[bytes]:
     only = f"AND layer = {layer}" if layer else ""
     rows = chain.connection.execute(
         f"SELECT place FROM (SELECT place, kind, max(layer) FROM base WHERE workspace = ? AND {chain.chosen} "
-        f"{only} GROUP BY place) WHERE kind IS NOT NULL ORDER BY place",
-        (workspace,),
+        f"{only} GROUP BY place) WHERE kind != ? ORDER BY place",
+        (workspace, _ABSENT),
     )
     return [place for (place,) in rows]
 
@@ -51,7 +70,7 @@ def _page(chain: Chain, workspace: bytes, after: bytes) -> list[Any]:
 
 def keep(connection: apsw.Connection, layer: int, rows: Rows) -> None:
     """Remember that the host has what a layer shows. Within a transaction of the caller's."""
-    gone = [(*place, layer) for place, what in rows.items() if what is None]
+    gone = [(*place, layer) for place, what in rows.items() if what == Absence()]
     connection.executemany("DELETE FROM base WHERE workspace = ? AND place = ? AND layer = ?", gone)
     # Where a layer below has one it must not be seen.
     connection.executemany(
@@ -61,15 +80,25 @@ def keep(connection: apsw.Connection, layer: int, rows: Rows) -> None:
     )
     connection.executemany(
         "INSERT OR REPLACE INTO base VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*place, layer, *what) for place, what in rows.items() if what is not None],
+        [(*place, layer, *what) for place, what in rows.items() if isinstance(what, Agreed)],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO base(workspace, place, layer, kind, ino) VALUES(?, ?, ?, ?, ?)",
+        [
+            (*place, layer, _ABSENT, *what)
+            for place, what in rows.items()
+            if isinstance(what, Absence) and any(what)
+        ],
     )
 
 
-def inherit(connection: apsw.Connection, layers: list[int], to: int) -> None:
-    """Give a layer what a branch agreed on in layers that it does not have below it any more."""
+def inherit(connection: apsw.Connection, layers: list[int], to: int, *, hides: bool) -> None:
+    """Give a layer what a branch agreed on in layers that it does not have below it any more; whether it
+    `hides` what they do."""
+    kind = "kind" if hides else f"nullif(kind, '{_ABSENT}')"
     for layer in sorted(layers):
         connection.execute(
-            "INSERT OR REPLACE INTO base SELECT workspace, place, ?, kind, host_size, host_mtime, host_mode, "
-            "ino, ctime FROM base WHERE layer = ?",
+            f"INSERT OR REPLACE INTO base SELECT workspace, place, ?, {kind}, host_size, host_mtime, "
+            "host_mode, ino, ctime FROM base WHERE layer = ?",
             (to, layer),
         )

@@ -130,7 +130,7 @@ def restore(path: str, branch: str, at: str, paths: Sequence[bytes], workspace: 
                 new = layers.add_layer(connection, still.layer, time.time_ns())
                 # The host has what it had: what was agreed with it goes along.
                 there = set(layers_from(connection, still.layer))
-                agreeing.inherit(connection, [one for one in below if one not in there], new)
+                agreeing.inherit(connection, [one for one in below if one not in there], new, hides=False)
                 connection.execute("UPDATE point SET parent = ? WHERE name = ?", (at, branch))
             connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
             connection.execute("DELETE FROM layer WHERE id = ?", (begun,))  # It is empty.

@@ -251,6 +251,10 @@ class Tree:
         found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
 
+    def hides(self, directory: CowNode, name: bytes) -> bool:
+        """Whether nothing is to be seen at a name, whatever the host has there."""
+        return self._held_name(directory, name) == (None,)
+
     def hold(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         """See that the database has a node that is found at a name, and that name."""
         if self._held_name(directory, name) is not None and node.held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import apsw
 
 from art_core.contracts import Workspace
 from art_core.trees import Agreed, Entry, Kind, Removed
+from art_core.walking import place
 from art_cowfs import agreeing, entries
 from art_cowfs.accepting import Accepted
 from art_cowfs.chain import HOST_NUMBERS, Chain
@@ -22,7 +23,7 @@ from art_cowfs.covers import DIRECTORY, MARK, Seen, unpacked
 from art_cowfs.locks import Held
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
-from art_cowfs.placing import BLOCK, Placing, kind_of
+from art_cowfs.placing import BLOCK, Placing, Way, kind_of
 from art_cowfs.schema import CHUNK, DatabaseError, changing, connect, telling
 from art_cowfs.securing import Secured, Wanted, answer, portions
 from art_cowfs.session import Place, Session, know
@@ -57,8 +58,8 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
 @contextmanager
 def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
     """The tree, held for writing. Raises DatabaseError, also when a run has it."""
-    place = _placed(workspace)._replace(fd=os.dup(workspace.fd))
-    with telling(path), Session(path, branch, workspace=place, uid=0, gid=0) as session:
+    here = _placed(workspace)._replace(fd=os.dup(workspace.fd))
+    with telling(path), Session(path, branch, workspace=here, uid=0, gid=0) as session:
         remembering = connect(path)
         try:
             yield Writer(session, remembering, workspace)
@@ -90,11 +91,11 @@ class Later(NamedTuple):
         return found
 
     def _here(self, wanted: Sequence[Wanted], *, contents: bool) -> Mapping[str, Any]:
-        place = _placed(self.workspace)._replace(fd=os.dup(self.workspace.fd))
+        here = _placed(self.workspace)._replace(fd=os.dup(self.workspace.fd))
         try:
-            session = Session(self.path, self.branch, workspace=place, uid=0, gid=0)
+            session = Session(self.path, self.branch, workspace=here, uid=0, gid=0)
         except Held:
-            os.close(place.fd)
+            os.close(here.fd)
             raise
         with session:
             return answer(secure(session, wanted, contents=contents))
@@ -117,6 +118,7 @@ class Reader:
         self._chain = chain
         self._remembering = remembering
         self._later = later
+        self._way = Way(tree, self._top)
         self._marked = tree.has_xattrs()
         self._covering = chain.has_marks(MARK)
         self._partial: dict[int, tuple[int, int]] = {}
@@ -230,7 +232,8 @@ class Reader:
 
     def removed(self) -> Iterator[Removed]:
         top = self._top()
-        todo = [] if top is None else [iter(self._whiteouts(top.ino, b"", top.origin == b""))]
+        absent = _Absent(() if self._elsewhere else agreeing.absent(self._chain, self._name))
+        todo = [] if top is None else [iter(self._whiteouts(top.ino, b"", top.origin == b"", absent))]
         seen = set() if top is None else {top.ino}
         while todo:
             for gone, ino, at_home in todo[-1]:
@@ -238,24 +241,23 @@ class Reader:
                     yield gone
                 else:
                     once(seen, ino, gone.path)
-                    todo.append(iter(self._whiteouts(ino, gone.path, at_home)))
+                    todo.append(iter(self._whiteouts(ino, gone.path, at_home, absent)))
                     break
             else:
                 todo.pop()
 
     def _whiteouts(
-        self, directory: int, path: bytes, at_home: bool
-    ) -> list[tuple[Removed, int | None, bool]]:
+        self, directory: int, path: bytes, at_home: bool, absent: _Absent
+    ) -> Iterator[tuple[Removed, int | None, bool]]:
         """What is not to be seen any more in a directory, and its directories that show the host's, with
         whether that is the one of the same path."""
-        found = []
         covers = self._covers(directory) if at_home else {}
         for name, ino, kept in self._tree.whiteouts(directory):
             where = joined(path, name)
             size, time_ns = covers.get(name, (0, 0))
-            gone = Removed(where, time_ns if size == DIRECTORY else 0)
-            found.append((gone, ino, self._chain.origins.shown(kept) == where))
-        return found
+            agreed = ino is None and absent.at(where) == directory
+            gone = Removed(where, time_ns if size == DIRECTORY else 0, agreed)
+            yield gone, ino, self._chain.origins.shown(kept) == where
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._node_at(entry.path) if entry.loose else self._tree.node(entry.ino)
@@ -274,13 +276,13 @@ class Reader:
 
     def agreed(self) -> Iterator[tuple[bytes, Agreed]]:
         found = () if self._elsewhere else agreeing.agreed(self._chain, self._name)
-        return ((place.replace(b"\0", b"/"), what) for place, what in found)
+        return ((one.replace(b"\0", b"/"), what) for one, what in found)
 
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         if self._elsewhere:
             return
         with changing(self._remembering):
-            agreeing.keep(self._remembering, self._chain.top, _rows(self._name, agreed))
+            agreeing.keep(self._remembering, self._chain.top, self._rows(agreed))
         taken = []
         for path, what in agreed.items():
             was = None if what is None else self._partial.pop(what.ino, None)
@@ -310,6 +312,19 @@ class Reader:
         if not self._elsewhere and self._later is not None and not self._later.still.stays:
             self._accept([Accepted(one.ino, self._kept(one.path) if shows else b"") for one in directories])
 
+    def _rows(self, agreed: Mapping[bytes, Agreed | None]) -> agreeing.Rows:
+        found = {}
+        for path, what in agreed.items():
+            found[self._name, place(path)] = self._absence(path) if what is None else what
+        return found
+
+    def _absence(self, path: bytes) -> agreeing.Absence:
+        above, _, name = path.rpartition(b"/")
+        self._tree.settle()
+        directory = self._way.directory(above)
+        hides = directory is not None and stat.S_ISDIR(directory.mode) and self._tree.hides(directory, name)
+        return agreeing.Absence(directory.ino if directory is not None and hides else 0)
+
     def _kept(self, path: bytes) -> bytes:
         return self._chain.origins.kept(path) or b""
 
@@ -330,8 +345,19 @@ class _How(NamedTuple):
 _HELD = _How(at_home=False)
 
 
-def _rows(name: bytes, agreed: Mapping[bytes, Agreed | None]) -> agreeing.Rows:
-    return {(name, path.replace(b"/", b"\0")): what for path, what in agreed.items()}
+class _Absent:
+    """Where neither side has anything, asked for in the order of a walk."""
+
+    def __init__(self, found: Iterable[tuple[bytes, int]]) -> None:
+        self._found = iter(found)
+        self._next: tuple[bytes, int] | None = next(self._found, None)
+
+    def at(self, path: bytes) -> int:
+        """The directory that hides it; 0 where nothing of that is agreed on."""
+        here = place(path)
+        while self._next is not None and self._next[0] < here:
+            self._next = next(self._found, None)
+        return self._next[1] if self._next is not None and self._next[0] == here else 0
 
 
 class Writer(Reader):
@@ -344,7 +370,7 @@ class Writer(Reader):
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         """In one transaction with what it is about."""
         if not self._elsewhere:
-            rows = _rows(self._name, agreed)
+            rows = self._rows(agreed)
             self._tree.pending.batch.base.update(rows)
             self._tree.pending.grew(128 * len(rows))
 
@@ -373,8 +399,8 @@ class Writer(Reader):
 def contents_of(tree: Tree, node: CowNode, size: int) -> Iterator[tuple[int, bytes]]:
     """What is not zeros. Places where nothing is are not looked at: a size that is made up costs nothing."""
     done = 0
-    for place in tree.contents.filled(node):
-        offset = place * CHUNK
+    for number in tree.contents.filled(node):
+        offset = number * CHUNK
         if offset >= done and offset < size:
             data = tree.read(node, offset, min(BLOCK, size - offset))
             done = offset + len(data)

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import apsw
 
-from art_core.trees import Agreed
 from art_cowfs import agreeing
 from art_cowfs.connection import BUSY
 from art_cowfs.locks import Occupied
@@ -55,8 +54,8 @@ class Batch:
         self.dead: set[int] = set()
         """Numbers whose rows of the top go."""
         self.origins: dict[tuple[int, int], int] = {}
-        self.base: dict[tuple[bytes, bytes], Agreed | None] = {}
-        """Workspace and place -> what both sides agree on, None when on nothing any more."""
+        self.base: dict[tuple[bytes, bytes], agreeing.Row] = {}
+        """Workspace and place -> what both sides agree on."""
         self.size = 0
         self.done = False
         """Whether the database has it."""

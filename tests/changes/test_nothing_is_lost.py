@@ -181,3 +181,63 @@ def test_a_directory_that_was_renamed_is_its_own_afterwards(pushed: bool) -> Non
         assert world.inside() == side(world.host)
     finally:
         world.close()
+
+
+AGREED_ON: dict[str, tuple[str, list[Step]]] = {
+    "a file": ("k", [Step("write", "k", data=b"again")]),
+    "one in a directory": ("d/k", [Step("write", "d/k", data=b"again")]),
+    "a directory": ("d", [Step("mkdir", "d"), *(Step("write", f"d/{name}", data=b"again") for name in "kn")]),
+    "a directory in a file's place": ("k", [Step("mkdir", "k"), Step("write", "k/n", data=b"again")]),
+}
+
+
+@pytest.mark.parametrize("removed_by", ["host", "sandbox"])
+@pytest.mark.parametrize("row", AGREED_ON)
+def test_made_anew_on_the_host_after_both_sides_had_removed_it(row: str, removed_by: str) -> None:
+    gone, again = AGREED_ON[row]
+    world = World()
+    try:
+        world.on_host([Step("mkdir", "d"), *(Step("write", path, data=b"1") for path in ("k", "x", "d/k"))])
+        world.push()
+        for _ in range(2):
+            if removed_by == "host":
+                world.on_host([Step("remove", gone)])
+                world.push()
+            else:
+                world.inside([Step("remove", gone)])
+                assert world.pull()[0].conflicts == 0
+            world.on_host(again)
+            made = side(world.host)
+            assert world.status() == set()
+            assert world.pull(force=True)[1] == set()
+            assert side(world.host) == made
+            assert world.push().conflicts == 0
+            assert world.inside() == made
+        world.sound()
+    finally:
+        world.close()
+
+
+def test_what_was_agreed_on_is_not_what_is_removed_later() -> None:
+    """Where the sandbox sees the host's again, or another branch has not agreed, a removal is a removal."""
+    world = World()
+    try:
+        world.on_host([Step("mkdir", "d"), Step("write", "d/k", data=b"1")])
+        world.push()
+        world.store.snapshot("main", "before")
+        world.inside([Step("remove", "d")])
+        world.pull()
+        world.inside([Step("mkdir", "d"), Step("write", "d/n", data=b"2")])
+        world.pull()
+        world.on_host([Step("write", "d/k", data=b"again")])
+        assert "d/k" in world.inside()
+        world.inside([Step("remove", "d/k")])
+        assert world.status() == {("CONFLICT", "d/k")}
+        world.pull(force=True)
+        assert not (world.host / "d/k").exists()
+        world.store.restore("main", "before", (), world.workspace)
+        assert world.inside()["d/k"][2] == b"1"
+        world.pull(force=True)
+        assert (world.host / "d/k").read_bytes() == b"1"
+    finally:
+        world.close()

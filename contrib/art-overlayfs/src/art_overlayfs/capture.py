@@ -378,7 +378,7 @@ def _take(connection: apsw.Connection, underway: str, branch: str, onto: str) ->
     (old, *_) = chain_of(connection, branch)
     if not layers.is_empty(connection, old):
         # Somebody agreed on something meanwhile; files are changed by the one who holds the branch only.
-        agreeing.inherit(connection, [old], new)
+        agreeing.inherit(connection, [old], new, hides=True)
         connection.execute("DELETE FROM base WHERE layer = ?", (old,))
     if not layers.is_empty(connection, old):
         raise StoreError(f"the branch {branch!r} was changed while a session was brought into it")
