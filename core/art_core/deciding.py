@@ -202,7 +202,9 @@ class Deciding:
             why = "removed in the sandbox, and changed on the host"
             return ("remove", "") if is_same or force else ("conflict", why)
         if hidden is not None and not _was_seen(present, hidden):
-            return ("conflict", _LATER) if hidden.gone else ("unseen", "")
+            if not hidden.gone:
+                return "unseen", ""
+            return ("remove", "") if force else ("conflict", _LATER)
         return ("remove", "") if force else ("conflict", "removed in the sandbox, and never pushed")
 
 

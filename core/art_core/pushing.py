@@ -69,7 +69,7 @@ def _push_all(
     """Carry what the host has; what it does not have any more is put into `gone`."""
     removed = ((gone.path, transfer.wishes.anew or not gone.agreed) for gone in tree.removed())
     first: dict[tuple[int, int], Entry] = {}
-    blocked = unreadable = b"\0"
+    blocked = unreadable = again = b"\0"
     for path, entry, agreed, is_removed in together(_of_the_host(host.walk()), transfer.agreed(), removed):
         if entry is None:
             if agreed is not None and not path.startswith(unreadable):
@@ -84,7 +84,10 @@ def _push_all(
                 transfer.conflict(path, "on the host, and removed in the sandbox")
                 done = False
             else:
-                done = _push_one(transfer, tree, host, entry, agreed, first)
+                is_again = bool(is_removed) or path.startswith(again)
+                done = _push_one(transfer, tree, host, entry, None if is_again else agreed, first)
+                if is_removed and done and entry.kind == "dir":
+                    again = path + b"/"
             if not done and entry.kind == "dir":
                 blocked = path + b"/"
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from art_core.pushing import push
+from art_core.transfer import Wishes
 from tests.changes.worlds import Side, Step, World, side
 from tests.cowfs.conftest import forked
 
@@ -239,5 +241,33 @@ def test_what_was_agreed_on_is_not_what_is_removed_later() -> None:
         assert world.inside()["d/k"][2] == b"1"
         world.pull(force=True)
         assert (world.host / "d/k").read_bytes() == b"1"
+    finally:
+        world.close()
+
+
+ALL_THERE = [Step("write", path, data=b"1") for path in ("k", "d/x", "d/s/x")]
+LEFT = ("d", "d/y", "d/s", "d/s/y")
+
+
+@pytest.mark.parametrize("end", ["push", "pull"])
+def test_a_side_that_is_to_win_wins_where_a_directory_was_removed(end: str) -> None:
+    """Also over what the host made in it since, and what it has there unchanged."""
+    world = World()
+    try:
+        world.on_host([Step("mkdir", "d"), Step("mkdir", "d/s"), *ALL_THERE])
+        world.push()
+        world.inside([Step("remove", "d"), Step("remove", "k")])
+        world.on_host([Step("write", "d/y", data=b"later"), Step("write", "d/s/y", data=b"later")])
+        before = side(world.host)
+        if end == "push":
+            assert push(world.store, "main", world.workspace, Wishes(force=True)).conflicts == 0
+            assert world.inside() == side(world.host) == before
+        else:
+            assert world.pull()[0].conflicts > 0
+            assert side(world.host) == {path: what for path, what in before.items() if path in LEFT}
+            assert world.pull(force=True)[0].conflicts == 0
+            assert world.inside() == side(world.host) == {}
+        assert world.status() == set()
+        world.sound()
     finally:
         world.close()
