@@ -9,14 +9,16 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Literal
 
 from art_core.companions import Contents, Databases, told
 from art_core.contracts import Store
 from art_core.errors import TransferError, UsageError
 from art_core.files import File, HomeReader, HomeWriter, resolve
-from art_core.holding import Holding
+from art_core.holding import Holding, Led
 from art_core.hostside import SETUID, WRITABLE, HostTree, Unreadable, checked
+from art_core.obeyed import names_of
 from art_core.trees import Entry
 from art_core.walking import Backwards
 
@@ -54,7 +56,8 @@ def copy_out(
     try:
         databases = Databases(store, _contents(home, top, os.fsencode(name)))
         with HostTree(fd, databases) as host, Backwards[Entry]() as directories:
-            holding = Holding(protect, _Below(home, top, host, os.fsencode(name)))
+            led = partial(_led, os.path.join(os.path.realpath(directory), name), protect)
+            holding = Holding(protect, _Below(home, top, host, os.fsencode(name)), led)
             _write_all(home, top, host, os.fsencode(name), directory, report, directories, holding)
             for one in directories:
                 mode = one.mode & ~SETUID
@@ -105,6 +108,14 @@ def _write_all(
         elif file.nlink > 1:
             linked[file.ino] = path
         report(_ACTIONS[file.kind], shown, entry, "")
+
+
+def _led(target: str, protect: Sequence[str]) -> Led:
+    """Where links and git's settings of the host lead to in what is copied to, and above it."""
+    from art_core.listing import listed
+
+    found = listed(target, names_of(tuple(protect)), os.environ, bounded=False)
+    return found.led, found.missed
 
 
 class _Below:

@@ -11,6 +11,8 @@ import stat
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 _SIZE_LIMIT = 1 << 18
+_ALL_LIMIT = 1 << 23
+"""Bytes of all settings that are read at a look."""
 _FILES_LIMIT = 256
 """Files of settings that are read for one repository, with those that they include."""
 _INCLUDES = re.compile(r"include\.path|includeif\..*\.path", re.DOTALL)
@@ -24,6 +26,8 @@ _PROGRAMS = re.compile(
     re.DOTALL,
 )
 _SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
+_SHELL = re.compile(r"""[\s"'`;|&<>()=]+""")
+"""What separates words for a shell."""
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b"}
 
 
@@ -61,11 +65,14 @@ def callers_own(env: Mapping[str, str]) -> list[str]:
     """The files of settings that all repositories have (git-config(1))."""
     home = env.get("HOME", "")
     own = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    return ["/etc/gitconfig", f"{own}/git/config", f"{home}/.gitconfig"]
+    users = [f"{own}/git/config", f"{home}/.gitconfig"]
+    if one := env.get("GIT_CONFIG_GLOBAL"):
+        users = [one]
+    return [env.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig", *users]
 
 
 def _path(value: str, base: str, home: str) -> str:
-    expanded = home + value[1:] if value.startswith("~/") else value
+    expanded = home + value[1:] if value.startswith("~/") else os.path.expanduser(value)
     return os.path.normpath(os.path.join(base, expanded))
 
 
@@ -77,7 +84,9 @@ def _files(command: str, top: str, home: str) -> Iterator[str]:
         words = shlex.split(command.removeprefix("!"))
     except ValueError:
         words = command.removeprefix("!").split()
-    for word in words:
+    parts = [part for part in _SHELL.split(command) if part]
+    parts += [part.partition("/")[2] for part in parts if part[0] in "$/"]
+    for word in dict.fromkeys((*words, *parts)):
         path = _path(word, top, home)
         if os.path.isfile(path):
             yield path
@@ -91,6 +100,7 @@ class SettingsReader:
         """`shared` are the files that are kept."""
         self._shared = shared
         self._kept: dict[str, list[tuple[str, str]]] = {}
+        self._room = _ALL_LIMIT
         self.missed: dict[str, str] = {}
         """Files that were not read to their ends, and why."""
 
@@ -110,6 +120,10 @@ class SettingsReader:
                 found = opened.read(_SIZE_LIMIT + 1)
         except (OSError, ValueError):
             return ""
+        self._room -= len(found)
+        if self._room < 0:
+            self.missed[file] = f"all settings together have more than {_ALL_LIMIT} bytes"
+            return ""
         if len(found) > _SIZE_LIMIT:
             self.missed[file] = f"it has settings beyond {_SIZE_LIMIT} bytes"
         return os.fsdecode(found)
@@ -121,11 +135,15 @@ def settings(text: str) -> Iterator[tuple[str, str]]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\\\n", "")
     for line in text.split("\n"):
         rest = line.strip()
-        while found := _SECTION.match(rest):
+        at = 0
+        while found := _SECTION.match(rest, at):
             section = found[1].lower()
             if found[2] is not None:
                 section += "." + re.sub(r"\\(.)", r"\1", found[2])
-            rest = rest[found.end() :].strip()
+            at = found.end()
+            while at < len(rest) and rest[at].isspace():
+                at += 1
+        rest = rest[at:]
         if not rest or rest[0] in "#;" or not section:
             continue
         key, _, value = rest.partition("=")

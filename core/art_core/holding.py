@@ -97,7 +97,9 @@ class Holding:
             place = "/".join(parts[: index + 1])
             if on_host or not together or self._tree.on_host(place):
                 continue
-            if any(self._tree.on_host(_join(top, rest[0])) for rest in self._names.git_parts):
+            if any(
+                self._tree.on_host(_join(top, rest[0])) for rest in self._names.git_parts if "*" not in rest
+            ):
                 does = "would take settings and hooks from its directory, which has some"
                 return Match(place, ".git", "git", does)
             if top not in self._linked:

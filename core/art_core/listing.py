@@ -21,7 +21,7 @@ from art_core import openat
 from art_core.gitsettings import SettingsReader, callers_own, named
 from art_core.holding import is_repository
 from art_core.hosttree import within
-from art_core.obeyed import POINTERS, VERSIONED, Match, Names, folded, link_within
+from art_core.obeyed import POINTERS, VERSIONED, Match, Names, folded, is_read, link_within
 
 DIRECTORIES_LIMIT = 50_000
 """Directories that are looked at in one workspace, the upper ones first."""
@@ -112,6 +112,8 @@ class _Looking:
         self._earlier = frozenset(() if earlier is None else earlier.repositories)
         self._bounded = bounded
         self._repositories: set[str] = set()
+        self._followed: set[tuple[str, bool]] = set()
+        """Where links lead, and whether agents only read it."""
         self._links: list[Found] = []
         self._pointed: list[tuple[str, str]] = []
         """Git directories that a `.git` leads to, and the work tree of each."""
@@ -174,7 +176,8 @@ class _Looking:
                 self._listing.environments.append(below)
             elif entry.is_symlink():
                 links.append(prefix + name)
-        if present and self._names.git_parts and is_repository("", present.__contains__):
+        is_one = below in self._earlier or (present and is_repository("", present.__contains__))
+        if is_one and self._names.git_parts:
             by = by or "git"
             self._repository(below)
             for rest in self._names.git_parts:
@@ -205,7 +208,7 @@ class _Looking:
             if len(self._boring) < _HINTED_LIMIT:
                 self._boring.add(name)
             return
-        if plain == ".git" and is_repository(path, self._exists):
+        if plain == ".git" and (is_repository(path, self._exists) or self._exists(f"{path}/config")):
             self._repository(path)
         for rest, pattern in self._names.of(plain):
             self._part(path, rest, pattern)
@@ -240,6 +243,10 @@ class _Looking:
                 elif pointer:
                     self._point(path, further, self._names.made(path, pattern))
                 return
+            if "*" in rest[index]:
+                for entry in self._entries(path):
+                    self._part(f"{path}/{entry.name}", rest[index + 1 :], pattern)
+                return
             path = f"{path}/{rest[index]}" if path else rest[index]
 
     def _take(self, top: str, found: os.stat_result, match: Match) -> None:
@@ -248,7 +255,7 @@ class _Looking:
         room = _INNER_LIMIT if self._bounded else -1
         while todo and room:
             path, found = todo.popleft()
-            if path in self._listing.found:
+            if not self._is_better(match, self._listing.found.get(path)):
                 continue
             room -= 1
             one = Found(path, match, found.st_mode, found.st_ino, found.st_ctime_ns)
@@ -259,6 +266,12 @@ class _Looking:
                 todo.extend(self._inner(path, match))
         if todo:
             self._listing.miss(top, f"it has more than {_INNER_LIMIT} files")
+
+    def _is_better(self, match: Match, known: Found | None) -> bool:
+        """Whether it says more than what is known: what runs something does, then what stands deeper."""
+        if known is None or is_read(match) != is_read(known.match):
+            return known is None or is_read(known.match)
+        return len(match.place) > len(known.match.place)
 
     def _inner(self, path: str, match: Match) -> Iterator[tuple[str, os.stat_result]]:
         for entry in self._entries(path):
@@ -314,8 +327,9 @@ class _Looking:
             self._lead(link.path, link.match)
 
     def follow_settings(self, env: Mapping[str, str]) -> None:
-        found = dict.fromkeys(self._work_trees())
         read = SettingsReader(callers_own(env))
+        self._above(env)
+        found = dict.fromkeys(self._work_trees(read))
         if self._bounded and len(found) > _REPOSITORIES_LIMIT:
             self._listing.miss("", f"it has more than {_REPOSITORIES_LIMIT} git directories")
         for directory, top in itertools.islice(found, _REPOSITORIES_LIMIT if self._bounded else None):
@@ -325,7 +339,27 @@ class _Looking:
             self._listing.miss(os.path.relpath(file, self._root), why)
         self.follow_links()
 
-    def _work_trees(self) -> Iterator[tuple[str, str]]:
+    def _above(self, env: Mapping[str, str]) -> None:
+        """Follow links of the directories above and of the caller's home, and take repositories there."""
+        for top in _parents(self._root):
+            directory = f"{top}/.git"
+            if os.path.isfile(directory):
+                line = openat.first_line(_AT_FDCWD, directory) or ""
+                directory = os.path.normpath(os.path.join(top, line.removeprefix(_POINTER)))
+            if os.path.isdir(directory):
+                self._pointed.append((directory, top))
+        home = env.get("HOME", "")
+        for top in (*_parents(self._root), *[home] * bool(home)):
+            for match, full in self._names.placed(top):
+                if not os.path.lexists(full):
+                    continue
+                real = _real(full)
+                if real != full and real != os.path.join(_real(top), match.place):
+                    self._target(real, match)
+        settings = _real(os.path.join(env.get("XDG_CONFIG_HOME") or f"{home}/.config", "art"))
+        self._target(settings, Match(settings, ".art", "ART", "takes its settings from it"))
+
+    def _work_trees(self, read: SettingsReader) -> Iterator[tuple[str, str]]:
         """Git directories and where each has its work tree: the workspace's own, those that were known, and
         only then what git takes for one on few file systems, because a sandbox makes as many as it likes."""
 
@@ -336,15 +370,29 @@ class _Looking:
 
         ordered = sorted(self._listing.repositories, key=rank)
         for repository in ordered[:1]:
-            yield self._work_tree(repository)
+            yield from self._tops(repository, read)
         yield from self._pointed
         for repository in ordered[1:]:
-            yield self._work_tree(repository)
+            yield from self._tops(repository, read)
 
-    def _work_tree(self, repository: str) -> tuple[str, str]:
+    def _tops(self, repository: str, read: SettingsReader) -> Iterator[tuple[str, str]]:
+        """A git directory with each place that may be the top of a work tree of its."""
         parent, _, name = repository.rpartition("/")
-        top = parent if folded(name) == ".git" else repository
-        return os.path.join(self._root, repository), os.path.join(self._root, top).rstrip("/")
+        directory = os.path.join(self._root, repository).rstrip("/")
+        yield (
+            directory,
+            os.path.join(self._root, parent if folded(name) == ".git" else repository).rstrip("/"),
+        )
+        for key, value in read.settings(f"{directory}/config"):
+            if key == "core.worktree":
+                yield directory, os.path.normpath(os.path.join(directory, value))
+        trees = [
+            directory,
+            *(f"{directory}/worktrees/{one.name}" for one in self._entries(f"{repository}/worktrees")),
+        ]
+        for tree in trees:
+            if pointer := read.text(f"{tree}/gitdir").strip():
+                yield directory, os.path.dirname(os.path.normpath(os.path.join(tree, pointer)))
 
     def _lead(self, path: str, match: Match) -> None:
         """Take what a link leads to, and each link on the way there."""
@@ -355,20 +403,43 @@ class _Looking:
             except (OSError, ValueError):
                 break
             full = os.path.normpath(os.path.join(os.path.dirname(full), target))
+            if (full, is_read(match)) in self._followed:
+                return
+            self._followed.add((full, is_read(match)))
             self._target(full, match)
         self._target(full, match)
 
     def _target(self, full: str, match: Match) -> None:
-        for path in dict.fromkeys((full, os.path.realpath(full))):
-            if path == self._root or not within(path, self._root):
+        for path in dict.fromkeys((full, _real(full))):
+            if path == self._root or not within(path, self._root) or "\0" in path:
                 continue
             relative = os.path.relpath(path, self._root)
             reached = match._replace(place=relative)
-            if self._listing.led.setdefault(relative, reached) is reached:
+            known = self._listing.led.get(relative)
+            if known is None or (is_read(known) and not is_read(reached)):
+                self._listing.led[relative] = reached
                 try:
                     self._take(relative, os.lstat(path), reached)
                 except (OSError, ValueError):
                     continue
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path != "/":
+        path = os.path.dirname(path)
+        yield path
+
+
+def _real(path: str) -> str:
+    """The path without links; as it is where there are more links than Linux follows, or a NUL."""
+    try:
+        os.stat(path)
+    except ValueError:
+        return path
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return path
+    return os.path.realpath(path)
 
 
 def _is_pointer(path: str) -> bool:

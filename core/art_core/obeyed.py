@@ -56,7 +56,17 @@ RULES = (
         "takes settings and hooks from where it leads",
         (".git/commondir", ".git/worktrees"),
     ),
-    Rule("git", "runs its exec lines when the rebase goes on", (".git/rebase-merge/git-rebase-todo",)),
+    Rule(
+        "git",
+        "fetches from and pushes to where it says, and runs hooks there",
+        (".git/remotes", ".git/branches/*"),
+    ),
+    Rule(
+        "git",
+        "runs its exec lines and strategies when the rebase or cherry-pick goes on",
+        (".git/rebase-merge", ".git/rebase-apply", ".git/sequencer"),
+        daily=True,
+    ),
     Rule("git", "takes its submodules and how they are updated from it", (".gitmodules",)),
     Rule("git", "takes a user's settings from it, in a home", (".gitconfig", ".config/git")),
     Rule("Mercurial", "runs the hooks and extensions that it names", (".hg/hgrc", ".hg/hgrc-not-shared")),
@@ -333,6 +343,12 @@ class Names:
         yield from self._by_first.get(name, ())
         if self._glob.match(name):
             yield from ((rest, pattern) for glob, rest, pattern in self._globs if glob.match(name))
+
+    def placed(self, top: str) -> Iterator[tuple[Match, str]]:
+        """All patterns that are names, where they would stand in a directory of the host."""
+        for pattern in self._rules:
+            if "*" not in pattern:
+                yield self.made(pattern, pattern), f"{top.rstrip('/')}/{pattern}"
 
     def match(self, parts: Sequence[str], names: Sequence[str], kind: str) -> Match | None:
         """What protects a path: the first of its components that is protected. A link where a pattern has a

@@ -19,8 +19,6 @@ from art_core.hosttree import within
 from art_core.listing import Listing
 from art_core.obeyed import DAILY, is_read
 
-_ONLY_WATCHED = DAILY | {".git/rebase-merge/git-rebase-todo"}
-"""git replaces the list while it works."""
 _PLACES_LIMIT = 256
 """Places that are made read-only, beside the ones that the patterns name themselves."""
 _MODULES = ".git/modules"
@@ -41,15 +39,15 @@ def selected(
     """What to protect of what was found, and what has to be held in place for it. `earlier` are paths that
     were obeyed before: they come first where there are too many."""
     literal = [pattern.strip("/") for pattern in patterns if "*" not in pattern]
-    chosen = {path: True for path in literal if path and path not in _ONLY_WATCHED}
+    chosen = {path: True for path in literal if path and path not in DAILY}
     modules = [path for path in listing.repositories if within(path, _MODULES)]
     if len(modules) > _MODULES_LIMIT:
         chosen[_MODULES] = True
     for place, match in listing.led.items():
-        if not is_read(match) and match.pattern not in _ONLY_WATCHED:
+        if not is_read(match) and match.pattern not in DAILY:
             chosen.setdefault(place, match.pattern.startswith(".git/"))
     for found in sorted(listing.found.values(), key=lambda one: one.path not in earlier):
-        if is_read(found.match) or found.match.leads or found.match.pattern in _ONLY_WATCHED:
+        if is_read(found.match) or found.match.leads or found.match.pattern in DAILY:
             continue
         place, pattern = found.match.place, found.match.pattern
         part = pattern.removeprefix(".git/")

@@ -215,3 +215,122 @@ def test_a_pull_carries_a_submodules_commit_and_not_its_settings(plain: Caller) 
         assert "SKIP .git/modules/lib/hooks/post-commit: git runs hooks" in told
         assert in_git(kept, "submodule", "status").startswith(" ")
         assert "fsmonitor" not in (workspace / ".git/modules/lib/config").read_text()
+
+
+# --- what is found for another reason, or not at all --------------------------------------------
+
+CANARIES = "#!/bin/sh\n# the user's own\n"
+
+
+def obeying(anybody: Attacker, *words: str, top: str = ".") -> Path:
+    """A repository whose settings name a program and hooks of a work tree."""
+    place = anybody.workspace / top
+    place.mkdir(exist_ok=True)
+    git(anybody, "init", "--quiet", *words)
+    git(anybody, "config", "core.fsmonitor", "./fsm.sh")
+    git(anybody, "config", "core.hooksPath", "hk")
+    (place / "hk").mkdir()
+    for name in ("fsm.sh", "hk/pre-commit"):
+        (place / name).write_text(CANARIES)
+    own(anybody)
+    return place
+
+
+def kept_as_it_was(place: Path) -> bool:
+    return [(place / name).read_text() for name in ("fsm.sh", "hk/pre-commit")] == [CANARIES] * 2
+
+
+PLANTED = "cd $1; for i in fsm.sh hk/pre-commit; do echo planted >$i; done"
+
+
+def test_what_agents_read_hides_nothing_that_is_obeyed(plain: Caller) -> None:
+    with fresh_directory(plain) as workspace:
+        anybody = Attacker(plain, workspace, ["-i=false"])
+        place = obeying(anybody)
+        told = anybody.shell(
+            "git init -q .rules/z; ln -s fsm.sh AGENTS.md; ln -s hk CLAUDE.md"
+        ).stderr.decode()
+        assert (
+            "git runs the programs that its settings name, already at git status: .rules/z/.git/config"
+            in told
+        )
+        anybody.shell(PLANTED, ".")
+        assert kept_as_it_was(place)
+
+
+def test_a_head_that_is_moved_away_hides_nothing(plain: Caller) -> None:
+    with fresh_directory(plain) as workspace:
+        anybody = Attacker(plain, workspace, ["-i=false"])
+        place = obeying(anybody)
+        anybody.run("mv", ".git/HEAD", ".git/H")
+        anybody.shell(PLANTED, ".")
+        assert kept_as_it_was(place)
+
+
+@pytest.mark.parametrize("words", [["--separate-git-dir=.bare"], []])
+def test_settings_hold_for_the_work_tree_that_is_meant(plain: Caller, words: list[str]) -> None:
+    with fresh_directory(plain) as workspace:
+        anybody = Attacker(plain, workspace, ["-i=false"])
+        top = "." if words else "src"
+        place = obeying(anybody, *words, top=top)
+        if not words:
+            git(anybody, "config", "core.worktree", "../src")
+        anybody.shell(PLANTED, top)
+        assert kept_as_it_was(place)
+
+
+def test_a_repository_and_links_above_the_workspace_and_of_the_home_lead_into_it(plain: Caller) -> None:
+    with fresh_directory(plain) as workspace:
+        above = Attacker(plain, workspace.parent, ["-i=false"])
+        place = obeying(above)
+        os.rename(place / "hk", workspace / "hk")
+        os.rename(place / "fsm.sh", workspace / "fsm.sh")
+        git(above, "config", "core.hooksPath", f"{workspace.name}/hk")
+        git(above, "config", "core.fsmonitor", f"./{workspace.name}/fsm.sh")
+        (workspace / "env").write_text("")
+        (workspace / "rc").write_text("")
+        (workspace.parent / ".envrc").symlink_to(workspace / "env")
+        (workspace.parent / ".inputrc").symlink_to(workspace / "rc")
+        own(Attacker(plain, workspace))
+        anybody = Attacker(plain, workspace, ["-i=false"])
+        anybody.shell(PLANTED + "; echo planted >env", ".")
+        anybody.shell("echo planted >rc", env={"HOME": str(workspace.parent)})
+        assert kept_as_it_was(workspace)
+        assert (workspace / "env").read_text() == (workspace / "rc").read_text() == ""
+
+
+ENDLESS = {
+    "links": "i=0; while [ $i -lt 1500 ]; do ln -s l$((i + 1)) l$i; i=$((i + 1)); done; ln -s l0 .pdbrc",
+    "a pointer": "mkdir sub; printf 'gitdir: x\\0y\\n' >sub/.git",
+    "settings": "git init -q sub; printf '[core]\\nhooksPath = a\\0b\\n' >>sub/.git/config",
+    "long lines": """git init -q sub; python3 -c 'open("sub/.git/config", "w").write("[a]" * 87000)'""",
+}
+
+
+@pytest.mark.parametrize("way", ENDLESS)
+def test_nothing_in_a_file_ends_the_looking(plain: Caller, way: str) -> None:
+    with fresh_directory(plain) as workspace:
+        anybody = Attacker(plain, workspace, ["-i=false"])
+        done = anybody.shell(ENDLESS[way] + "; echo planted >.envrc")
+        assert done.returncode == 0 and b"directory: .envrc" in done.stderr, done.stderr
+        assert anybody.run("true").returncode == 0
+
+
+def test_a_started_cherry_pick_and_old_remotes_are_held_back(plain: Caller) -> None:
+    names = [".git/sequencer/opts", ".git/rebase-merge/strategy", ".git/remotes/origin", ".git/branches/x"]
+    with fresh_directory(plain, "workspace") as workspace:
+        kept = Kept(plain, workspace)
+        in_git(kept, "init", "-q")
+        kept.shell(f"for i in {' '.join(names)}; do mkdir -p ${{i%/*}}; echo x >$i; done")
+        told = kept.pull().stderr.decode()
+        assert all(f"SKIP {name}: git " in told for name in names), told
+
+
+def test_a_copy_leaves_out_what_the_hosts_settings_lead_to(plain: Caller) -> None:
+    with fresh_directory(plain, "workspace") as workspace:
+        kept = Kept(plain, workspace)
+        place = obeying(Attacker(plain, workspace))
+        assert kept.shell("for i in fsm.sh hk/pre-commit; do echo planted >$i; done").returncode == 0
+        done = plain.art("fs", "cp", "-d", kept.database, "-r", "guest:workspace", workspace.parent)
+        assert "fsm.sh: git finds it by core.fsmonitor" in done.stderr.decode()
+        assert kept_as_it_was(place)
