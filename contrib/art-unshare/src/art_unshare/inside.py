@@ -183,8 +183,6 @@ def _build(order: dict[str, Any]) -> None:
     else:
         bind(order["home"], home)
     for number, source, guest, directory, writable in order["mounts"]:
-        if number >= 0:
-            source = os.readlink(f"/proc/self/fd/{number}")
         place = root.point(guest, directory=directory)
         bind(source, place)
         if number >= 0 and not os.path.samestat(os.fstat(number), os.stat(place)):
@@ -236,6 +234,9 @@ def main() -> None:
     os.write(REPORT, b'{"child-pid": %d}' % os.getpid())
     umask = os.umask(0)
     try:
+        for source in order["mounts"]:
+            if source[0] >= 0:  # Where it is, while the namespace that it was opened in lasts.
+                source[1] = os.readlink(f"/proc/self/fd/{source[0]}")
         _enter(*order["ids"])
         _build(order)
         os.umask(umask)
