@@ -53,7 +53,7 @@ def services(anybody: Machine) -> Iterator[tuple[str, str]]:
 def test_no_way_leads_out(anybody: Machine, services: tuple[str, str], kind: str) -> None:
     before = anybody.internet.asked()
     words: list[str] = ["--network", "filtered", "--allow-domain", "good.example"]
-    kept = kind == "overlay" or (kind == "nested" and anybody.variables.get("ART_ROOT_AS") == "root")
+    kept = kind == "overlay" or (kind == "nested" and (anybody.variables or {}).get("ART_ROOT_AS") == "root")
     words += ["-d", f"{anybody.workspace.parent}/home.db"] if kept else []
     words += ["--nested"] if kind == "nested" else []
     done = anybody.art(*words, "--", "/usr/bin/python3", "-I", "-c", TRY, MACHINE, SELF, *services)
