@@ -117,7 +117,12 @@ def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes, held: 
     moved_on = []
 
     def unchanged(decision: Decision) -> None:
-        present, agreed = host.find(decision.path), decision.agreed
+        agreed = decision.agreed
+        try:
+            present = host.find(decision.path)
+        except PermissionError:
+            moved_on.append(MovedOn(decision.path, "unreadable"))
+            return
         if agreed is not None and not same(present, agreed):
             moved_on.append(MovedOn(decision.path, "removed" if present is None else "changed"))
 

@@ -76,6 +76,14 @@ class Deciding:
 
     def on(self, entry: Entry, agreed: Agreed | None, hidden: Above | None = None) -> Decision:
         """On what the store holds; `hidden` by a directory that hides what the host has there."""
+        try:
+            return self._on(entry, agreed, hidden)
+        except PermissionError as error:
+            self.left(entry, agreed, NOT_CARRIED)
+            why = f"it cannot be looked at on the host: {error.strerror}"
+            return Decision(entry.path, entry, agreed, None, "conflict", why)
+
+    def _on(self, entry: Entry, agreed: Agreed | None, hidden: Above | None) -> Decision:
         if agreed is not None and _is_agreed(entry, agreed):
             if not entry.partial or entry.lower == entry.path:
                 return Decision(entry.path, entry, agreed, None, "agreed")
@@ -172,12 +180,19 @@ class Deciding:
 
     def on_hidden(self, found: Found) -> Decision:
         """On what the store does not hold, and nothing of the host's shows there either."""
+        try:
+            return self._on_hidden(found)
+        except PermissionError as error:
+            why = f"removed in the sandbox; it cannot be looked at on the host: {error.strerror}"
+            return Decision(found.path, None, found.agreed, None, "conflict", why)
+
+    def _on_hidden(self, found: Found) -> Decision:
         path, agreed = found.path, found.agreed
         present = self._host.find(path) if found.present is None else found.present
         if agreed is None and (found.settled or (found.hidden is not None and found.hidden.settled)):
             return Decision(path, None, None, None, "unseen")
         if isinstance(present, Unreadable):
-            why = "removed in the sandbox; it is no file, directory or link"
+            why = "removed in the sandbox; it is no file, directory or link, or may not be read"
             return Decision(path, None, agreed, None, "conflict", why)
         if present is None:
             return Decision(path, None, agreed, None, "gone")

@@ -94,6 +94,15 @@ def _clear(directory: int, kept: Collection[bytes] = ()) -> None:
                 os.unlink(name, dir_fd=directory)
 
 
+def _set_mode(parent: int, name: bytes, mode: int) -> None:
+    """Of a directory, also of one that may not be read. Raises OSError."""
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
+
+
 def _state(entry: Entry) -> tuple[object, ...]:
     return entry.size, entry.mtime_ns, entry.mode, entry.target
 
@@ -125,11 +134,14 @@ class HostTree:
         """The directories above the last one, and it, where nothing is left of a killed pull."""
         self._staged: set[bytes] = set()
         """Temporary names of files that are whole."""
+        self._lent: dict[bytes, int] = {}
+        """Directories that may be written for the moment -> their modes."""
 
     def __enter__(self) -> HostTree:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.give_back()
         self._trail.close()
 
     def walk(self) -> Iterator[tuple[bytes, Entry | Unreadable]]:
@@ -180,6 +192,8 @@ class HostTree:
             found = os.lstat(name, dir_fd=fd)
         except FileNotFoundError:
             return None
+        except PermissionError:  # The directory can be listed and not searched.
+            return Unreadable()
         if (found.st_dev, found.st_ino) in self._databases.files or _TEMPORARY.match(name):
             return None
         return self._entry(fd, name, path, found) or Unreadable()
@@ -217,6 +231,7 @@ class HostTree:
         """The same, to write there."""
         fd, name = self._parent(path)
         above, _, _ = path.rpartition(b"/")
+        self._lend(fd, above)
         while self._cleared and not (above + b"/").startswith(self._cleared[-1] + b"/") and self._cleared[-1]:
             self._cleared.pop()
         if above not in self._cleared[-1:]:
@@ -243,6 +258,13 @@ class HostTree:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return None
             raise
+
+    def seen(self, path: bytes) -> Entry | None:
+        """The same; None also for what may not be looked at."""
+        try:
+            return self.find(path)
+        except PermissionError:
+            return None
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         """The contents of a file; holes and blocks of zeros are left out. Raises OSError."""
@@ -360,11 +382,7 @@ class HostTree:
             if not stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
                 os.unlink(name, dir_fd=fd)
                 os.mkdir(name, 0o700, dir_fd=fd)
-        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-        try:
-            os.fchmod(below, mode)
-        finally:
-            os.close(below)
+        _set_mode(fd, name, mode)
 
     def _write(
         self, fd: int, name: bytes, entry: Entry, mode: int, blocks: Iterator[tuple[int, bytes]]
@@ -428,14 +446,31 @@ class HostTree:
         finally:
             os.close(top)
 
+    def _lend(self, fd: int, path: bytes) -> None:
+        """Let a directory of one's own be written for the moment."""
+        found = os.fstat(fd)
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & stat.S_IRWXU != stat.S_IRWXU and found.st_uid == os.geteuid() != 0:
+            os.chmod(f"/proc/self/fd/{fd}", mode | stat.S_IRWXU)
+            self._lent.setdefault(path, mode)
+
+    def give_back(self) -> None:
+        """What directories were before something in them was written; from the inside out."""
+        for path, mode in sorted(self._lent.items(), reverse=True):
+            with contextlib.suppress(OSError):
+                self._set_mode(path, mode)
+        self._lent.clear()
+
+    def _set_mode(self, path: bytes, mode: int) -> None:
+        if path:
+            self.set_mode(path, mode)
+        else:
+            os.chmod(f"/proc/self/fd/{self._fd}", mode)
+
     def set_mode(self, path: bytes, mode: int) -> None:
         """A directory's mode, once all that is in it was written. Raises OSError."""
         parent, name = self._parent(path)
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        try:
-            os.fchmod(fd, mode)
-        finally:
-            os.close(fd)
+        _set_mode(parent, name, mode)
 
     def set_time(self, path: bytes, mtime_ns: int) -> None:
         """A directory's time, once all that is in it was written."""
@@ -447,6 +482,7 @@ class HostTree:
         """Remove a file or an empty directory. Raises OSError."""
         self._refuse_databases(path)
         fd, name = self._parent(path)
+        self._lend(fd, path.rpartition(b"/")[0])
         if stat.S_ISDIR(os.lstat(name, dir_fd=fd).st_mode):
             os.rmdir(name, dir_fd=fd)
         else:

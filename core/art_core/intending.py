@@ -184,7 +184,7 @@ class Intent:
     def _stands(self, path: bytes) -> bool:
         if path in self._new:
             return True
-        found = self._host.find(path)
+        found = self._host.seen(path)
         return found is not None and found.kind == "dir"
 
     def _is_chosen(self, path: bytes, directory: bool) -> bool:
@@ -244,7 +244,7 @@ class Intent:
         return decision
 
     def _is_agreed(self, decision: Decision) -> bool:
-        present = self._host.find(decision.path)
+        present = self._host.seen(decision.path)
         return present is not None and decision.agreed is not None and same(present, decision.agreed)
 
     # --- what the store does not hold ----------------------------------------------------------

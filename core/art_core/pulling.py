@@ -299,6 +299,7 @@ class _Pulling:
 
     def _finish(self) -> None:
         """What directories are is set when all that is in them was done."""
+        self._host.give_back()
         for entry, carried in self._made:
             mode = entry.mode if self._wishes.keep_setuid else entry.mode & ~SETUID
             try:
@@ -308,7 +309,7 @@ class _Pulling:
                 self._transfer.failed(entry.path, f"its mode cannot be set: {error.strerror}")
                 continue
             self._host.set_time(entry.path, entry.mtime_ns)
-            present = self._host.find(entry.path)
+            present = self._host.seen(entry.path)
             if present is not None and present.kind == "dir":
                 self._transfer.agree(entry.path, present, self._secured.get(entry.path, entry))
         self._transfer.remember()
@@ -317,7 +318,7 @@ class _Pulling:
     def _joinable(self) -> Iterator[Entry]:
         for entry in self._intent.opaque:
             if entry.path not in self._unsecured and self._intent.may_join(entry):
-                present = self._host.find(entry.path)
+                present = self._host.seen(entry.path)
                 if present is not None and present.kind == "dir":
                     yield entry
 

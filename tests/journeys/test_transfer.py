@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -362,3 +363,29 @@ def test_a_directory_is_not_copied_into_itself(plain: Caller, source: str, targe
         done = plain.art("fs", "cp", "-m", workspace, "-d", database, "-r", source, target, cwd=below)
         assert done.returncode == 2 and b"would be copied into itself" in done.stderr
         assert list(below.iterdir()) == []
+
+
+def test_directories_that_may_not_be_written_or_searched(kept: Kept) -> None:
+    """Of a plain user, whom modes hold off: one's own are written and keep their modes, and what cannot be
+    looked at is told while the rest is carried."""
+    ro, shut = kept.workspace / "ro", kept.workspace / "shut"
+    for directory in (ro, shut):
+        directory.mkdir()
+        (directory / "old").write_text("1")
+    own(kept.caller, kept.workspace)
+    ro.chmod(0o555)
+    kept.push()
+    kept.shell("chmod u+w ro; rm ro/old; mkdir -p ro/x; echo 2 >ro/x/new; chmod 555 ro/x ro")
+    assert kept.pull().returncode == 0
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (ro, ro / "x")] == [0o555, 0o555]
+    assert tree(ro) == {"x": None, "x/new": b"2\n"}
+    shut.chmod(0)
+    kept.shell("chmod 700 shut; echo 3 >shut/old; echo 4 >made")
+    status = kept.art(command="status")
+    pulled = kept.pull()
+    assert (kept.workspace / "made").read_text() == "4\n"
+    assert status.returncode in (0, 1) and b"error" not in status.stderr
+    if kept.caller.uid:
+        assert b"CONFLICT workspace/shut/old: it cannot be looked at" in pulled.stderr
+        assert pulled.returncode == 1
+    shut.chmod(0o755)
