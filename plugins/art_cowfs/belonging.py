@@ -8,15 +8,22 @@ run changes anything, and goes when the last run ends as it should.
 A log is known by the first number in its head, which grows by one each time SQLite begins it anew
 (https://sqlite.org/walformat.html, section 2.1). Rarely it is drawn anew: then what the log makes of the
 database is looked at, and has to be sound.
+
+A database that is not in use has no log, but for one of a command that was killed before it said so, or that
+only has it for a moment. So whoever writes puts that number into the log, with a digest of it that only one
+who can read the database could make: the log of somebody else is not believed.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import hmac
 import json
 import os
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -29,6 +36,7 @@ from art_cowfs.connection import Connection
 
 KEY = "in-use"
 _IDENTITY = "identity"
+_PROOF = "log"
 EMPTY = -1
 """The number of a log that has nothing in it."""
 _CONNECTED = 128
@@ -36,6 +44,8 @@ _HEAD = 32
 _MAGIC = (0x377F0682, 0x377F0683)
 _ANEW = 1 << 16
 """So many times at most a log begins anew while it is in use."""
+_TRIES, _TRY_S = 20, 0.05
+"""A log that has only begun is not proven for some milliseconds."""
 _open: Counter[tuple[int, int]] = Counter()
 _turn = threading.Lock()
 
@@ -57,10 +67,15 @@ class Mark(NamedTuple):
 def _number(path: str) -> int | None:
     """The number of the log beside a database; None where there is none."""
     try:
-        with open(f"{path}-wal", "rb") as file:
-            head = file.read(_HEAD)
+        fd = os.open(f"{path}-wal", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            head = os.read(fd, _HEAD)
+        finally:
+            os.close(fd)
     except FileNotFoundError:
         return None
+    except OSError:
+        return EMPTY  # SQLite does not believe what it cannot read either.
     if len(head) < _HEAD or struct.unpack_from(">I", head)[0] not in _MAGIC:
         return EMPTY
     number: int = struct.unpack_from(">I", head, 16)[0]
@@ -78,7 +93,47 @@ def has_log(path: str) -> bool:
 def mark(connection: apsw.Connection, path: str, by: str) -> None:
     """Say that it is in use, within a transaction that is not the first one of this log."""
     _put(connection, Mark(by, _number(path) or 0))
+    identify(connection)
+
+
+def prove(connection: apsw.Connection, path: str) -> None:
+    """Say in the log itself that it is this database's, unless it does. For one who may commit, and is in no
+    transaction."""
+    identity = _identity(connection)
+    number = _number(path)
+    if identity is not None and number is not None and _is_proven(connection, identity, number):
+        return
+    for _ in range(2):  # The first one may begin the log anew.
+        number = _number(path) or 0
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            identify(connection)
+            proof = json.dumps((number, _digest(_identity(connection), number)))
+            connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (_PROOF, proof))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def identify(connection: apsw.Connection) -> None:
+    """Give a database something that nobody else knows, within a transaction."""
     connection.execute("INSERT OR IGNORE INTO meta VALUES(?, ?)", (_IDENTITY, os.urandom(16).hex()))
+
+
+def _digest(identity: object, number: int) -> str:
+    return hashlib.sha256(f"{identity} {number}".encode()).hexdigest()
+
+
+def _is_proven(connection: apsw.Connection, identity: object, number: int) -> bool:
+    value = connection.execute("SELECT value FROM meta WHERE key = ?", (_PROOF,)).get
+    try:
+        said, digest = json.loads(value or "null")
+        known = hmac.compare_digest(_digest(identity, int(said)), str(digest))
+        return known and Mark("", int(said)).is_of(number)
+    except (ValueError, TypeError):
+        return False
 
 
 def _identity(connection: apsw.Connection) -> object:
@@ -134,7 +189,9 @@ def wrong(path: str) -> str:
     has no connection to it."""
     number = _number(path)
     found = _marked(path)
-    if found is None or (number is not None and found.is_of(number)):
+    if found is None:
+        return _planted(path)
+    if number is not None and found.is_of(number):
         return ""
     # Somebody may have ended just now, or begun.
     number, again = _number(path), _marked(path)
@@ -150,6 +207,38 @@ def wrong(path: str) -> str:
                 "one or that of another database, which would be written into it"
             )
     return ""
+
+
+def _planted(path: str) -> str:
+    """What is wrong with a log beside a database that is not in use."""
+    for _ in range(_TRIES):
+        number = _number(path)
+        if number in (None, EMPTY) or _marked(path) is not None or _proves(path):
+            return ""
+        time.sleep(_TRY_S)
+    return (
+        f"it is not in use, and {path}-wal lies beside it, which it did not make: it would be written into it"
+    )
+
+
+def _proves(path: str) -> bool:
+    """Whether the log says that it is this database's. Nothing of it is written into the file."""
+    from art_cowfs.schema import DatabaseError, refuse_foreign
+
+    flags = apsw.SQLITE_OPEN_READWRITE if os.access(path, os.W_OK) else apsw.SQLITE_OPEN_READONLY
+    try:
+        with closing(alone(path)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get is None:
+                return True  # There is nothing in it yet, or it is another program's.
+            refuse_foreign(connection, path)
+            identity = _identity(connection)
+        with closing(Connection(path, flags=flags)) as connection:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            refuse_foreign(connection, path)
+            number = _number(path)
+            return identity is not None and number is not None and _is_proven(connection, identity, number)
+    except (apsw.Error, DatabaseError):
+        return False
 
 
 def _in_use(path: str) -> bool:

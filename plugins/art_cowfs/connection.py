@@ -67,6 +67,8 @@ class Connection(_Connection):
         self.set_progress_handler(_go_on, _STEPS)
         self.keeps_log = False
         """Whether the log stays when it closes, also where it is the last one."""
+        self.before_first: Callable[[], None] | None = None
+        """Called before its first transaction that changes something."""
         self.before_close: Callable[[], None] | None = None
         self.after_close: Callable[[], None] | None = None
 

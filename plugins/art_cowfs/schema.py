@@ -147,6 +147,7 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
                 belonging.opened(place)
                 connection.after_close = partial(belonging.closed, place)
         _prepare(connection, shown, write=write)
+        connection.before_first = partial(belonging.prove, connection, path)
         return connection
     except apsw.Error as error:
         if connection is not None:
@@ -229,6 +230,9 @@ def telling(path: str) -> Iterator[None]:
 @contextmanager
 def changing(connection: apsw.Connection) -> Iterator[None]:
     """One transaction that may write from its first statement on."""
+    if isinstance(connection, Connection) and connection.before_first is not None:
+        before, connection.before_first = connection.before_first, None
+        before()
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -302,6 +306,7 @@ def _create(connection: apsw.Connection) -> None:
         connection.execute("INSERT INTO layer(id, parent, created_ns) VALUES(1, NULL, ?)", (now,))
         connection.execute("INSERT INTO point VALUES(?, 'branch', 1, ?, '', ?, '')", (MAIN, MAIN, now))
         connection.execute("INSERT INTO meta VALUES('next_ino', ?)", (FIRST_INO,))
+        belonging.identify(connection)
         connection.execute(
             "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
             (0o40755, now, now, now),

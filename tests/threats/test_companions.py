@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from art_cowfs.schema import changing, connect
 from conftest import Caller, fresh_directory
 
 PAGE, SECTOR = 16384, 512
@@ -150,3 +152,58 @@ def test_a_journal_that_waits_for_a_database_is_not_believed(kept: Kept) -> None
     assert kept.art("-d", "late.db", "-i=false", "--", "true").returncode == 0
     assert kept.art("db", "check", "-d", "late.db").stdout == b"nothing is wrong\n"
     assert not (kept.workspace / "late.db-journal").exists()
+
+
+PLANTS = """
+import shutil, sqlite3
+made = sqlite3.connect("/tmp/e.db", isolation_level=None)
+for one in ("page_size=16384", "journal_mode=wal", "wal_autocheckpoint=0", "application_id=1095914496"):
+    made.execute(f"pragma {one}")
+made.execute("pragma user_version=2")
+made.execute("create table x(y)")
+made.execute("insert into x values(1)")
+shutil.copy("/tmp/e.db-wal", "other.db-wal")
+"""
+
+
+def test_a_log_that_direct_mode_puts_beside_a_database_is_not_believed(kept: Kept) -> None:
+    before = (kept.workspace / "other.db").read_bytes()
+    done = kept.art("-i=false", "--", "python3", "-c", PLANTS)
+    assert done.returncode == 0 and (kept.workspace / "other.db-wal").stat().st_size, done.stderr
+    for command in (["fs", "ls"], ["status"], ["pull"], ["push"]):
+        done = kept.art(*command, "-d", "other.db")
+        assert done.returncode == 125, (command, done.stdout)
+        assert b"is not in use, and" in done.stderr and b"--repair" in done.stderr
+        assert (kept.workspace / "other.db").read_bytes() == before
+    assert kept.art("db", "check", "--repair", "-d", "other.db").returncode == 0
+    assert kept.art("fs", "ls", "-d", "other.db").returncode == 0
+    assert kept.art("db", "check", "-d", "other.db").stdout == b"nothing is wrong\n"
+
+
+def test_nor_is_the_log_of_another_database_or_one_with_a_view(kept: Kept, tmp_path: Path) -> None:
+    """A whole database of the attacker's, which proves itself with what he knows."""
+    before = (kept.workspace / "other.db").read_bytes()
+    for more in ("", "DROP TABLE meta; CREATE VIEW meta AS SELECT 1 AS key, 2 AS value"):
+        made = tmp_path / f"made{len(more)}.db"
+        with closing(connect(str(made), create=True)) as connection:
+            with changing(connection):
+                connection.execute("INSERT INTO meta VALUES('planted', 1)")
+            connection.execute(more)
+            shutil.copyfile(f"{made}-wal", kept.workspace / "other.db-wal")
+        done = kept.art("fs", "ls", "-d", "other.db")
+        assert done.returncode == 125 and b"is not in use, and" in done.stderr
+        (kept.workspace / "other.db-wal").unlink()
+        assert (kept.workspace / "other.db").read_bytes() == before
+    assert kept.art("fs", "ls", "-d", "other.db").returncode == 0
+
+
+def test_the_log_of_a_command_that_was_killed_is_its_own(tmp_path: Path) -> None:
+    path, killed = tmp_path / "x.db", tmp_path / "killed.db"
+    connect(str(path), create=True).close()
+    with closing(connect(str(path))) as connection:
+        with changing(connection):
+            connection.execute("INSERT INTO meta VALUES('kept', 1)")
+        shutil.copy(path, killed)
+        shutil.copy(f"{path}-wal", f"{killed}-wal")
+    with closing(connect(str(killed))) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'kept'").get == 1
