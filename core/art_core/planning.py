@@ -136,6 +136,8 @@ class Preparation:
         if not self.options.allow_home:
             ask_consent(self.workspace, homes, self._ask)
         refuse_foreign(self.workspace, os.getuid())
+        if self.database is None:
+            planted.refuse_own(self.workspace.real, self._caller_env, homes)
         self.homes = homes
         self.state_dir = dirs.state_dir(self._caller_env)
         hidden = self.overlay.store.hidden() if self.overlay is not None else ()

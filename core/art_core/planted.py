@@ -10,8 +10,8 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
-from art_core import openat
-from art_core.errors import UsageError
+from art_core import dirs, openat
+from art_core.errors import UsageError, WorkspaceError
 from art_core.hosttree import within
 
 _LINKS_LIMIT = 40
@@ -28,6 +28,31 @@ def refuse_workspace(typed: str, env: Mapping[str, str], state_dir: str) -> None
         if not (here.startswith("/") and os.path.samefile(here, ".")):
             here = os.getcwd()
         refuse("-m", os.path.join(here, os.path.expanduser(typed)), (), known=f"{state_dir}/obeyed")
+
+
+def refuse_own(top: str, env: Mapping[str, str], homes: Sequence[str]) -> None:
+    """Refuse a workspace in which ART's own settings, state or cache lie, or a link on the way to them: a
+    command there would decide what the next run does on the host. One that holds a home was consented to.
+    Raises WorkspaceError."""
+    if any(within(home, top) for home in homes):
+        return
+    places = [("cache", dirs.cache_dir(env)), ("state", dirs.state_dir(env))]
+    for config in dirs.config_files(env):
+        agents = os.path.join(os.path.dirname(config), "agents")
+        with contextlib.suppress(OSError):
+            places += [("settings", os.path.join(agents, name)) for name in os.listdir(agents)]
+        places += [("settings", agents), ("settings", config)]
+    for what, path in places:
+        try:
+            refuse(what, path, [top])
+            found = within(os.path.realpath(path), top)
+        except UsageError:
+            found = True
+        if found:
+            raise WorkspaceError(
+                f"ART's own {what}, {path}, lie in the workspace {top}, where a command could change them "
+                "for the next run; move them out of it, or keep its changes with `-d DATABASE`"
+            )
 
 
 def refuse(
