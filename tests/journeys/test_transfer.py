@@ -386,6 +386,6 @@ def test_directories_that_may_not_be_written_or_searched(kept: Kept) -> None:
     assert (kept.workspace / "made").read_text() == "4\n"
     assert status.returncode in (0, 1) and b"error" not in status.stderr
     if kept.caller.uid:
-        assert b"CONFLICT workspace/shut/old: it cannot be looked at" in pulled.stderr
+        assert b"CONFLICT shut/old: it cannot be looked at" in pulled.stderr
         assert pulled.returncode == 1
     shut.chmod(0o755)
