@@ -30,8 +30,12 @@ _counter = itertools.count()
 def is_known(directory: str, path: str) -> bool:
     """Whether a listing is kept of the directory at a path, or of one above it."""
     while True:
-        with contextlib.suppress(OSError):
-            if os.path.lexists(os.path.join(directory, _key(os.stat(path)))):
+        # A directory that is no more may have had the inode: the path has to be the same, too.
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError, TypeError),
+            open(os.path.join(directory, _key(os.stat(path))), encoding="ascii") as file,
+        ):
+            if json.load(file)["root"] == path:
                 return True
         if path == "/":
             return False
@@ -68,7 +72,7 @@ class Remembered:
         for name in self._ended():
             untold = f"{self._key}.{_UNTOLD}"
             with contextlib.suppress(OSError):
-                if os.path.exists(self._path(untold)):
+                if self._read(untold) is not None:
                     os.unlink(self._path(name))
                 else:
                     os.rename(self._path(name), self._path(untold))
@@ -90,7 +94,7 @@ class Remembered:
         """The run is over, and its end was not told."""
         with contextlib.suppress(OSError):
             untold = self._path(f"{self._key}.{_UNTOLD}")
-            if os.path.exists(untold):
+            if self._read(f"{self._key}.{_UNTOLD}") is not None:
                 os.unlink(self._path(self._own))
             else:
                 os.rename(self._path(self._own), untold)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from art_core.contracts import Workspace
+from art_core.listing import Listing
+from art_core.remembered import Before, Remembered, is_known
 from conftest import Caller, Installed, fresh_directory
 from tests.threats.conftest import Attacker
 from tests.threats.test_repositories import git, own
@@ -274,3 +277,25 @@ def test_a_session_from_python_has_the_same_protections(caller: Caller, installe
         assert (workspace / ".git/config").read_bytes() == before
         assert b"the directory: .envrc\n" in done.stdout
         assert b".vscode/settings.json" not in done.stdout  # Not the agent's.
+
+
+def test_what_a_directory_left_that_had_the_inode_before_hides_nothing(tmp_path: Path) -> None:
+    """Its record is of another path: the one of a run that was not told takes its place."""
+    (tmp_path / "ws").mkdir()
+    fd = os.open(tmp_path / "ws", os.O_PATH)
+    try:
+        before = Before(1, Listing(str(tmp_path / "gone")))
+        gone = Remembered(str(tmp_path / "kept"), Workspace("ws", "", str(tmp_path / "gone"), fd))
+        gone.begin(before)
+        gone.leave()
+        found = Remembered(str(tmp_path / "kept"), Workspace("ws", "", str(tmp_path / "ws"), fd))
+        found.begin(Before(7, Listing(str(tmp_path / "ws"))))
+        found.leave()
+        untold = found.untold()
+        assert untold is not None and untold.since_ns == 7
+        gone.end(before)
+        assert not is_known(str(tmp_path / "kept"), str(tmp_path / "ws"))
+        found.end(before)
+        assert is_known(str(tmp_path / "kept"), str(tmp_path / "ws"))
+    finally:
+        os.close(fd)
