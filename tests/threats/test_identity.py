@@ -15,7 +15,7 @@ from tests.threats.conftest import Attacker
 
 def test_what_is_made_inside_belongs_to_the_caller(anybody: Attacker) -> None:
     script = (
-        "mkdir d && echo x >d/file && ln -s file d/link && ln d/file d/hard && mkfifo d/fifo && chmod 2770 d"
+        "mkdir d && echo x >d/file && ln -s file d/link && ln d/file d/hard && mkfifo d/fifo && chmod 770 d"
     )
     assert anybody.shell(script).returncode == 0
     owners = {
