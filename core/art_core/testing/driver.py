@@ -221,7 +221,7 @@ class Driver:
         says how to trace it, and where the record goes."""
         with ExitStack() as opened:
             run = self.run_for(argv, **wishes)
-            run, stage = self._pin(run, opened)
+            run, stage = self.pin(run, opened)
             launch = self.plan(run)
             if between is not None:
                 between()
@@ -239,7 +239,7 @@ class Driver:
                 self.rule.broken(f"the planned program could not be launched: {error}")
             return running
 
-    def _pin(self, run: Run, opened: ExitStack) -> tuple[Run, list[int]]:
+    def pin(self, run: Run, opened: ExitStack) -> tuple[Run, list[int]]:
         """Open the sources of all mounts but devices, as core does: given by descriptor, which
         for root is to be staged."""
         mounts: list[Mount] = []

@@ -7,7 +7,7 @@ import secrets
 import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -57,21 +57,23 @@ class PlanRules:
     ) -> None:
         """plan() starts nothing, opens nothing that stays open, changes nothing, and gives equal
         launches for equal runs, also from another instance."""
-        run = _run_of_everything(sandbox)
-        other = isolation_provider.create(context)
-        before = observing.state()
-        with observing.actions() as actions:
-            first = sandbox.plan(run)
-        left = observing.differences(before, observing.state())
-        rule.holds(not actions, f"plan() did this: {actions}")
-        rule.holds(not left, f"after plan() {left}")
-        rule.equals(sandbox.plan(run), first, "a second plan()")
-        rule.equals(other.plan(run), first, "the plan() of another instance")
+        with ExitStack() as opened:
+            run, _ = sandbox.pin(_run_of_everything(sandbox), opened)
+            other = isolation_provider.create(context)
+            before = observing.state()
+            with observing.actions() as actions:
+                first = sandbox.plan(run)
+            left = observing.differences(before, observing.state())
+            rule.holds(not actions, f"plan() did this: {actions}")
+            rule.holds(not left, f"after plan() {left}")
+            rule.equals(sandbox.plan(run), first, "a second plan()")
+            rule.equals(other.plan(run), first, "the plan() of another instance")
 
     def test_plan_form(self, rule: Rule, sandbox: Driver) -> None:
         """A launch names its program by an absolute path, and numbers its descriptors from 3
         upwards, each once."""
-        launch = sandbox.plan(_run_of_everything(sandbox))
+        with ExitStack() as opened:
+            launch = sandbox.plan(sandbox.pin(_run_of_everything(sandbox), opened)[0])
         rule.holds(isinstance(launch, Launch), f"plan() returned {launch!r}")
         rule.holds(launch.argv and launch.argv[0].startswith("/"), f"argv is {launch.argv!r}")
         rule.holds(all(isinstance(word, str) and "\0" not in word for word in launch.argv), launch.argv)
