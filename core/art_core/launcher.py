@@ -37,6 +37,8 @@ _STUCK_S = 10.0
 """How long a sandbox that was killed may take to be gone: its processes may wait for the one that serves
 its home, which nothing interrupts."""
 _DIAGNOSTICS_LIMIT = 64 * 1024
+_MESSAGES_AT_ONCE = 256
+"""Messages of reports that are taken before signals and ends are looked at again."""
 PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _ENDING = PASSED_ON - {signal.SIGINT}
 _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
@@ -410,7 +412,7 @@ class _Launched:
         elif value.get("exec") is True and not self.command_pid:
             self._let_go()
             self.command_pid = sender
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 self.command_fd = os.pidfd_open(sender)
             self.reports.append(value)
         elif "exec-errno" in value and sender == self.command_pid:
@@ -420,11 +422,13 @@ class _Launched:
         """Take what has come, without waiting: a report may have been taken since poll(2) told of it, to
         know whether a signal goes to the command. False when no more will come."""
         with contextlib.suppress(BlockingIOError):
-            while (found := self.told.read()) is not None:
+            for _ in range(_MESSAGES_AT_ONCE):
+                found = self.told.read()
+                if found is None:
+                    return False
                 for value, sender in found:
                     if len(self.reports) < 64:
                         self._note(value, sender)
-            return False
         return True
 
     def _drain(self) -> None:

@@ -15,7 +15,7 @@ from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
 from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
 from art_core.hosttree import within
 from art_core.identity import account_files, closed_directory, identify
-from art_core.interpreter import interpreter_mount
+from art_core.interpreter import interpreter_mount, refuse_over
 from art_core.options import Options
 from art_core.plugins import Plugins
 from art_core.settings import READ_BY, Settings
@@ -243,6 +243,8 @@ class Preparation:
         )
         self._fds += [mount.fd for mount in self.gathered.mounts if mount.fd >= 0]
         self.evidence = self.gathered.evidence
+        self._interpreter = interpreter_mount(self.hidden, self.homes, self.identity)
+        refuse_over(self.gathered.mounts, self.hidden, moved=bool(self._interpreter))
         self._views = views.views(self.gathered.mounts, self.workspace)
         database = () if self.overlay is None else self.overlay.store.hidden()
         views.refuse_database(self.gathered.mounts, database, self.workspace)
@@ -267,7 +269,7 @@ class Preparation:
         if self.lent is not None and self.overlay is not None:
             explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
         needed, self._covers = masks.needed_links(self.masks)
-        needed += interpreter_mount(self.hidden, self.homes, self.identity)
+        needed += self._interpreter
         tops = [self.guest, *self.aliases]
         if self.overlay is None:
             shown = [mounts.of_workspace(self.workspace, top) for top in tops]

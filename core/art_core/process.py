@@ -6,7 +6,6 @@ with a loop of its own (`art_core.asynchronous`) drives the same code.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, Literal, NamedTuple,
 
 from art_core import relay
 from art_core.errors import ArtError
+from art_core.reports import objects
 from art_core.sandbox import DEVNULL, PIPE, STDOUT, Path
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _CHUNK = relay.PIPE_SIZE
 _MESSAGE = 1 << 16
 _SHOWN = 300
 _MOST_REPORTS = 8
+_MOST_MESSAGES = 64
+"""How many are taken at once: what is inside may send more and more."""
 
 
 class How(TypedDict, total=False):
@@ -189,17 +191,19 @@ class Process(Generic[AnyStr]):
     def look(self) -> bool:
         """Take what has come, without waiting; True when the command has ended, or nothing more will come."""
         with self._lock:
-            while not self._over:
+            for _ in range(_MOST_MESSAGES):  # Whoever waits for it looks again.
+                if self._over:
+                    break
                 try:
                     data = self._channel.recv(_MESSAGE, _MSG_DONTWAIT)
                 except BlockingIOError:
                     return False
                 except OSError:
                     data = b""
-                found = _objects(data)
+                found, _ = objects(data.decode("utf-8", "replace"))
                 self._reports += found[: _MOST_REPORTS - len(self._reports)]
                 self._over = not data or any("exit-code" in one or "start-errno" in one for one in found)
-            return True
+            return self._over
 
     def settle(self) -> Exit:
         """What the end means, once `look` was true; it is told to the store's log."""
@@ -287,22 +291,6 @@ def _file(fd: int, mode: Literal["r", "w"], text: bool) -> Any:
         lines = 1 if mode == "w" else -1
         return open(fd, mode, lines, encoding="utf-8", errors="replace", newline="\n")
     return open(fd, f"{mode}b", buffering=0 if mode == "w" else -1)
-
-
-def _objects(data: bytes) -> list[Mapping[str, object]]:
-    """The JSON objects of a message from inside, which may be anything."""
-    text = data.decode("utf-8", "replace").strip()
-    found: list[Mapping[str, object]] = []
-    decoder = json.JSONDecoder()
-    while text:
-        try:
-            value, end = decoder.raw_decode(text)
-        except (ValueError, RecursionError):
-            break
-        text = text[end:].lstrip()
-        if isinstance(value, dict):
-            found.append(value)
-    return found
 
 
 class Printed(NamedTuple):

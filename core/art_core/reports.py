@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _SCM_CREDENTIALS = 2
 _LIMIT = 64 * 1024
+_SENDERS_LIMIT = 64
+"""Processes whose unfinished objects are kept."""
 
 
 class Report(NamedTuple):
@@ -48,20 +50,36 @@ class Reports:
             if level == _socket.SOL_SOCKET and kind == _SCM_CREDENTIALS:
                 sender = struct.unpack("iii", content[:12])[0]
         found, rest = _whole(self._parts.get(sender, "") + data.decode("utf-8", "replace"))
-        self._parts[sender] = rest[:_LIMIT]
+        self._parts.pop(sender, None)
+        if rest and len(self._parts) < _SENDERS_LIMIT:
+            self._parts[sender] = rest[:_LIMIT]
         return [Report(value, sender) for value in found]
 
 
 def _whole(text: str) -> tuple[list[dict[str, Any]], str]:
     """The objects at the start of `text`, and what is left of it."""
-    found = []
+    found, length = objects(text)
+    return found, text[length:]
+
+
+def objects(text: str) -> tuple[list[dict[str, Any]], int]:
+    """The JSON objects at the start of a text that a sandbox may have written, and where they end. Of what
+    they hold only texts, truths and whole numbers of 32 bits are kept: whoever reads them hands them on to
+    the system."""
+    found: list[dict[str, Any]] = []
     decoder = json.JSONDecoder()
-    while text := text.lstrip():
+    at = 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip())
         try:
-            value, end = decoder.raw_decode(text)
+            value, at = decoder.raw_decode(text, at)
         except ValueError:
-            break
-        text = text[end:]
+            return found, at
+        except RecursionError:
+            return found, len(text)
         if isinstance(value, dict):
-            found.append(value)
-    return found, text
+            found.append({key: one for key, one in value.items() if _is_plain(one)})
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, int) and -(1 << 31) <= value < 1 << 31)

@@ -72,11 +72,12 @@ def _entries(path: str, content: bytes) -> Sequence[Any]:
     import json
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
                 raise MountError(f"{path}: the key {key!r} stands twice in one object")
-        return dict(pairs)
+            found[key] = value
+        return found
 
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=once)
@@ -86,6 +87,8 @@ def _entries(path: str, content: bytes) -> Sequence[Any]:
         raise MountError(f"{path}: this is not JSON: line {error.lineno}: {error.msg}") from None
     except RecursionError:
         raise MountError(f"{path}: this is nested too deeply") from None
+    except ValueError:
+        raise MountError(f"{path}: a number has too many digits") from None
     if not isinstance(document, dict):
         raise MountError(f'{path}: must be an object: {{"binds": [...]}}')
     for key in document:
@@ -140,4 +143,8 @@ def _text(path: str, pointer: str, entry: dict[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         missing = "is missing" if key not in entry else "must be a text that is not empty"
         raise MountError(f"{path}: {pointer}.{key}: {missing}")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        raise MountError(f"{path}: {pointer}.{key}: {value!r} is half of a character, not a path") from None
     return value

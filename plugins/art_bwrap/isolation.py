@@ -240,14 +240,22 @@ def _failed_execution(entry: Mapping[str, object]) -> Exit:
         why = f"the seeds cannot be copied into the home: {os.strerror(number)}{cure}"
         return Exit(FAILURE, "isolation", why)
     if "cwd" in entry:
-        cwd = os.fsdecode(bytes.fromhex(str(entry["cwd"])))
+        cwd = _text(entry["cwd"])
         return Exit(FAILURE, "isolation", f"{cwd!r} cannot be entered inside: {os.strerror(number)}")
-    found = os.fsdecode(bytes.fromhex(str(entry.get("found", ""))))
+    found = _text(entry.get("found", ""))
     if not found:
         return Exit(NOT_FOUND, "exec", "not found")
     if number == 2:
         return Exit(CANNOT_EXECUTE, "exec", f"{found!r} cannot be executed: its interpreter is not there")
     return Exit(CANNOT_EXECUTE, "exec", f"{found!r} cannot be executed: {os.strerror(number)}")
+
+
+def _text(digits: object) -> str:
+    """A path that was reported in hexadecimal digits; empty where it is none."""
+    try:
+        return os.fsdecode(bytes.fromhex(str(digits)))
+    except ValueError:
+        return ""
 
 
 def create(context: Context) -> Bubblewrap:

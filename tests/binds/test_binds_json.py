@@ -98,6 +98,8 @@ def test_links_of_an_absolute_host_path_are_resolved(ws: Workspace, tmp_path: Pa
         (entry(host="../x"), r"binds\[0\]\.host: '\.\./x' leaves the workspace"),
         (entry(host="data/../../x"), r"binds\[0\]\.host: .* leaves the workspace"),
         (entry(host="/dev/null"), "is neither a file nor a directory"),
+        ('{"binds": ' + "1" * 5000, "a number has too many digits"),
+        ('{"binds": [{"host": "\\ud800"}]}', r"binds\[0\]\.host: .* is half of a character"),
         ("[" * 100_000, "nested too deeply|must be an object"),
     ],
 )

@@ -168,6 +168,35 @@ def test_what_is_reported_may_be_garbage() -> None:
     assert run(shell(report(source))).reports == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'b"[" * 4000',
+        """b'{"a":' * 4000""",
+        """b'{"exec-errno":' + b'1' * 5000""",
+    ],
+)
+def test_what_is_reported_may_be_endlessly_deep_or_long(said: str) -> None:
+    source = f'import os; os.write(6, {said}); os.write(6, b"[" * 4000)'
+    assert run(shell("", argv=[sys.executable, "-I", "-c", source])).reports == []
+
+
+def test_of_a_report_only_small_plain_values_are_kept() -> None:
+    said = b'{"exit-code": 3, "a": 1e999999, "b": NaN, "c": 99999999999, "d": [1], "e": {}, "f": null}'
+    source = f"import os; os.write(6, {said!r})"
+    assert run(shell("", argv=[sys.executable, "-I", "-c", source])).reports == [{"exit-code": 3}]
+
+
+def test_a_flood_of_reports_does_not_keep_a_signal_from_the_launched_process() -> None:
+    source = "import os\nos.write(1, b'ready')\nwhile True: os.write(6, b'[')"
+    with launched(shell("", argv=[sys.executable, "-I", "-c", source])) as (launcher, attachment, capture):
+        while b"ready" not in capture.contents(1):
+            attachment.relay.run(launcher.fileno(), deadline=time.monotonic() + 0.02)
+        launcher.signal(signal.SIGKILL)
+        attachment.run(launcher.fileno())
+        assert os.waitstatus_to_exitcode(launcher.result().status) == -signal.SIGKILL
+
+
 AS_COMMAND = textwrap.dedent("""
     import os, signal, sys, time
     if os.fork() == 0:
