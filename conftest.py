@@ -8,6 +8,7 @@ process, a mount, a file in a public place - fails the session.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -117,7 +118,43 @@ def _of_the_dead(name: str) -> bool:
 def _remove_stale_places(parent: Path) -> None:
     for entry in parent.iterdir():
         if _of_the_dead(entry.name):
-            shutil.rmtree(entry, ignore_errors=True)
+            remove(entry)
+
+
+def remove(top: Path) -> None:
+    """Remove what is there, however deep it is: shutil.rmtree calls itself for each level. Other file
+    systems that are mounted in it stay."""
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", top], capture_output=True)
+
+
+DEEPEST = 200
+"""Levels below a directory that whoever removes it may call himself for."""
+
+
+def _is_deep(top: Path) -> bool:
+    """Whether directories go down there for too many levels, or for longer than a path may be."""
+    directories = [(os.fspath(top), 0)]
+    while directories:
+        directory, depth = directories.pop()
+        try:
+            with os.scandir(directory) as entries:
+                directories += [
+                    (entry.path, depth + 1) for entry in entries if entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return True
+        if depth > DEEPEST:
+            return True
+    return False
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """pytest's own, which keeps no tree that pytest could not remove by recursion in a later run."""
+    yield tmp_path
+    if _is_deep(tmp_path):
+        remove(tmp_path)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -161,7 +198,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if FUSE_MODE in config.stash:
         FUSE.chmod(config.stash[FUSE_MODE] & 0o777)
     for place in (places.install, places.work):
-        shutil.rmtree(place, ignore_errors=True)
+        remove(place)
 
 
 @pytest.fixture(scope="session")
@@ -353,7 +390,7 @@ def _remove_account(name: str) -> None:
     deadline = time.monotonic() + 10
     while subprocess.run(["userdel", name], capture_output=True).returncode and time.monotonic() < deadline:
         time.sleep(0.2)
-    shutil.rmtree(home, ignore_errors=True)
+    remove(home)
 
 
 def _remove_stale_accounts() -> None:
@@ -422,7 +459,8 @@ def fresh_directory(caller: Caller, name: str = "ws") -> Iterator[Path]:
     try:
         yield parent / name
     finally:
-        shutil.rmtree(parent)
+        remove(parent)
+        assert not parent.exists()
 
 
 # --- nothing may stay behind -------------------------------------------------------------------
