@@ -37,8 +37,8 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 import apsw
 
@@ -281,6 +281,65 @@ def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
         file.close()
 
 
+class _Kept:
+    """The file that others use: another one where somebody removed it. One commits at a time, in turn."""
+
+    def __init__(
+        self,
+        file: _File,
+        anew: Callable[[], _File],
+        transaction: Callable[[apsw.Connection], AbstractContextManager[None]] = changing,
+    ) -> None:
+        """`anew` comes into the file that is there now."""
+        self.file = file
+        self.gone: list[_File] = []
+        """Files that were removed meanwhile. Other threads may be using them."""
+        self._anew = anew
+        self._transaction = transaction
+        self._turn = threading.Lock()
+
+    def current(self) -> _File:
+        with self._turn:
+            return self._current()
+
+    def _current(self) -> _File:
+        if not self.file.is_current():
+            file = self._anew()
+            self.gone.append(self.file)
+            self.file = file
+        return self.file
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        with self._turn, self._current().holding(_QUEUE):  # The descriptor's locks are those of all threads.
+            yield
+
+    @contextmanager
+    def changing(self, connection: apsw.Connection) -> Iterator[None]:
+        with ExitStack() as turn:
+            while not turn.enter_context(self._begun(connection)):
+                turn.close()
+            yield
+
+    @contextmanager
+    def _begun(self, connection: apsw.Connection) -> Iterator[bool]:
+        with self.committing(), self._transaction(connection):
+            yield self.file.is_current()
+
+    @contextmanager
+    def alone(self) -> Iterator[dict[str, str]]:
+        file = self.current()
+        with file.holding(_RECORDS):
+            yield file.holders()
+
+    def is_read(self, layer: int) -> bool:
+        return not self.file.is_free(_LAYERS + layer)
+
+    def close_gone(self) -> None:
+        for gone in self.gone:
+            os.close(gone.fd)
+
+
 class BranchLock:
     """A branch that is held for writing. The file says who holds what."""
 
@@ -289,22 +348,19 @@ class BranchLock:
         One who `yields` leaves it to those who wait. Raises Held when somebody holds it still."""
         self._path = path
         self._branch = branch
-        self._turn = threading.Lock()
         self._at = ""
         self.by = f"process {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        self._file: _File | None = None
         self._number = 0
         """That of this holder, when it has made a transaction."""
-        self._gone: list[_File] = []
-        """Files that were removed while the branch was held in them. Other threads may be using them."""
         self.waited = ""
         """For whom it was waited; empty where that was not worth a word."""
         try:
-            self._file, self._left = self._taken(yields=yields)
+            file, self._left = self._taken(yields=yields)
         except Held as held:
             if not patience_s or held.lasts:
                 raise
-            self._file, self._left = self._awaited(patience_s)
+            file, self._left = self._awaited(patience_s)
+        self._kept: _Kept | None = _Kept(file, self._taken_anew, self._numbered)
 
     def _awaited(self, patience_s: float) -> tuple[_File, dict[str, str] | None]:
         began = time.monotonic()
@@ -350,75 +406,61 @@ class BranchLock:
     def reachable(self, at: str) -> None:
         """Tell others the socket on which the holder answers."""
         self._at = at
-        self.keep()
-        file = self._held()
+        file = self._held().current()
         with file.holding(_RECORDS):
             file.record({**file.records(), self._branch: {"by": self.by, "at": at}})
 
     def is_read(self, layer: int) -> bool:
         """Whether somebody reads the layer."""
-        return not self._held().is_free(_LAYERS + layer)
+        return self._held().is_read(layer)
 
-    def _held(self) -> _File:
-        assert self._file is not None
-        return self._file
+    def _held(self) -> _Kept:
+        assert self._kept is not None
+        return self._kept
 
     @property
     def is_found(self) -> bool:
         """Whether the file is there, by which others find the branch held."""
-        return self._held().is_current()
+        return self._held().file.is_current()
 
     def keep(self) -> None:
         """See that others find the branch held, also when somebody removed the file. Raises BranchLost when
         one of them has it meanwhile."""
-        with self._turn:
-            self._keep()
+        self._held().current()
 
-    def _keep(self) -> None:
-        if self._held().is_current():
-            return
+    def _taken_anew(self) -> _File:
         try:
-            file, _ = self._taken()
+            return self._taken()[0]
         except Held as held:
             raise self._lost(f"the branch is now held by {held.by}") from None
-        self._gone.append(self._held())
-        self._file = file
 
     def _lost(self, why: str) -> BranchLost:
         return BranchLost(
             errno.EIO, f"{self._path}-lock was removed while {self._branch!r} was held, and {why}"
         )
 
-    @contextmanager
-    def committing(self) -> Iterator[None]:
+    def committing(self) -> AbstractContextManager[None]:
         """Wait for the others that commit to this database, in turn; SQLite's busy handler lets one of them
         wait for seconds. Raises Occupied and BranchLost."""
-        with self._turn:  # The descriptor's locks are those of all threads.
-            self._keep()
-            with self._held().holding(_QUEUE):
-                yield
+        return self._held().committing()
 
-    @contextmanager
-    def changing(self, connection: apsw.Connection) -> Iterator[None]:
+    def changing(self, connection: apsw.Connection) -> AbstractContextManager[None]:
         """One transaction, in turn. Raises Occupied and BranchLost."""
-        with ExitStack() as turn:
-            while not turn.enter_context(self._begun(connection)):
-                turn.close()
-            yield
+        return self._held().changing(connection)
 
     @contextmanager
-    def _begun(self, connection: apsw.Connection) -> Iterator[bool]:
-        with self.committing(), changing(connection):
+    def _numbered(self, connection: apsw.Connection) -> Iterator[None]:
+        with changing(connection):
             number = self._number or self._next(connection)
             self._refuse_older(connection)
-            yield self._held().is_current()
+            yield
         self._number = number
 
     def check(self, connection: apsw.Connection) -> None:
         """See within a transaction, for one who made another one before, that the branch is still ours.
         Raises BranchLost, and BusyError when it has to be tried again."""
         self._refuse_older(connection)
-        if not self._held().is_current():
+        if not self.is_found:
             raise apsw.BusyError("the file of locks was removed")
 
     def _next(self, connection: apsw.Connection) -> int:
@@ -430,27 +472,23 @@ class BranchLock:
 
     def _refuse_older(self, connection: apsw.Connection) -> None:
         """Raises BranchLost when somebody held the branch since; that can be only where the file went."""
-        if self._gone and self._number:
+        if self._held().gone and self._number:
             query = "SELECT value FROM meta WHERE key = ?"
             if connection.execute(query, (f"holder-{self._branch}",)).get != self._number:
                 raise self._lost("somebody else wrote to the branch")
 
-    @contextmanager
-    def alone(self) -> Iterator[dict[str, str]]:
+    def alone(self) -> AbstractContextManager[dict[str, str]]:
         """The branches that others hold; when there are none, nobody takes one meanwhile."""
-        self.keep()
-        file = self._held()
-        with file.holding(_RECORDS):
-            yield file.holders()
+        return self._held().alone()
 
     def close(self, *, as_it_was: bool = False) -> None:
         """Let go of the branch. Idempotent. `as_it_was` leaves a holder that was killed for the next
         to tell of."""
-        file, self._file = self._file, None
-        if file is None:
+        kept, self._kept = self._kept, None
+        if kept is None:
             return
-        for gone in self._gone:
-            os.close(gone.fd)
+        kept.close_gone()
+        file = kept.file
         try:
             file.wait_for(_RECORDS)
         except Occupied:
@@ -471,61 +509,40 @@ class Bystander:
     def __init__(self, path: str) -> None:
         """Raises Occupied."""
         self._path = path
-        self._file = _File(path)
-        self._file.let_go(_RECORDS)
-        self._gone: list[_File] = []
+        self._kept = _Kept(self._come(), self._come)
 
-    def _kept(self) -> _File:
-        """The file that others use, also when somebody removed the one that there was."""
-        if not self._file.is_current():
-            self._gone.append(self._file)
-            self._file = _File(self._path)
-            self._file.let_go(_RECORDS)
-        return self._file
+    def _come(self) -> _File:
+        file = _File(self._path)
+        file.let_go(_RECORDS)
+        return file
 
-    @contextmanager
-    def committing(self) -> Iterator[None]:
+    def committing(self) -> AbstractContextManager[None]:
         """See `BranchLock.committing`."""
-        with self._kept().holding(_QUEUE):
-            yield
+        return self._kept.committing()
 
-    @contextmanager
-    def changing(self, connection: apsw.Connection) -> Iterator[None]:
+    def changing(self, connection: apsw.Connection) -> AbstractContextManager[None]:
         """See `BranchLock.changing`."""
-        with ExitStack() as turn:
-            while not turn.enter_context(self._begun(connection)):
-                turn.close()
-            yield
-
-    @contextmanager
-    def _begun(self, connection: apsw.Connection) -> Iterator[bool]:
-        with self.committing(), changing(connection):
-            yield self._file.is_current()
+        return self._kept.changing(connection)
 
     def is_read(self, layer: int) -> bool:
         """Whether somebody reads the layer."""
-        return not self._file.is_free(_LAYERS + layer)
+        return self._kept.is_read(layer)
 
     def holders(self) -> dict[str, str]:
         """The branches that are held, and by whom."""
-        file = self._kept()
-        with file.holding(_RECORDS):
-            return file.holders()
+        with self.alone() as held:
+            return held
 
-    @contextmanager
-    def alone(self) -> Iterator[dict[str, str]]:
+    def alone(self) -> AbstractContextManager[dict[str, str]]:
         """The branches that are held; when there are none, nobody takes one meanwhile."""
-        file = self._kept()
-        with file.holding(_RECORDS):
-            yield file.holders()
+        return self._kept.alone()
 
     def nobody_reads(self) -> bool:
-        return self._file.is_free(_LAYERS, _END - _LAYERS)
+        return self._kept.file.is_free(_LAYERS, _END - _LAYERS)
 
     def close(self) -> None:
-        for gone in self._gone:
-            os.close(gone.fd)
-        self._file.leave()
+        self._kept.close_gone()
+        self._kept.file.leave()
 
 
 def _byte(place: int, kind: int, size: int = 1) -> bytes:
