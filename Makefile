@@ -3,7 +3,8 @@
 #   make setup   make .venv with ART and its development tools (and install Debian packages that are missing)
 #   make demo    run commands in a sandbox of a sample workspace, and see what they could do
 #   make test    run all tests: the quick ones, then the slow (ARGS="-k name" selects)
-#   make fuzz    run the tests by random work for an hour, with new seeds (FUZZ_TIMES=5 for a fifth of it)
+#   make fuzz    run the tests by random work for an hour, with a new seed (FUZZ_TIMES=5 for a fifth of it,
+#                FUZZ_SEED=number for the work of an earlier run, whose first lines say its seed)
 #   make agents  try the real agents, from npm and PyPI, each in a session with a model server of the tests
 #   make lint    ruff (format and lint) and mypy, strict
 #   make bench   run the benchmarks
@@ -20,8 +21,9 @@ READY := $(VENV)/.ready
 # Sandboxes wait more than they compute, and timing tests want a core of their own.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
 ARGS ?=
-# How many times as many examples as in `make test`.
+# How many times as much random work as in `make test`, and where it begins.
 export FUZZ_TIMES ?= 25
+FUZZ_SEED := $(or $(FUZZ_SEED),$(shell od -An -N7 -tu8 /dev/urandom | tr -d ' '))
 # The tests call ART as root and as a plain user they make, so they want to be root themselves.
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || \
   echo sudo -n env FUZZ_TIMES=$(FUZZ_TIMES) PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/art-test-hypothesis)
@@ -48,7 +50,7 @@ test: $(READY)
 	$(PYTEST) -m slow $(NONE_IS_FINE)
 
 fuzz: $(READY)
-	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED)
 
 agents: $(READY)
 	$(PYTEST) tests/journeys/real_agents.py
