@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -178,7 +180,7 @@ FROM temp.touched t JOIN temp.shown_inode USING(ino)
 
 
 def _links(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
-    for ino, mode, nlink, hosted, directory, names, below in all_rows(connection, _LINKS):
+    for ino, mode, nlink, hosted, directory, names, below in connection.execute(_LINKS):
         top = ino == ROOT
         if directory and names > 1:
             rows = all_rows(
@@ -253,36 +255,23 @@ _CHUNKS = f"""
 SELECT t.ino, c.idx, max(c.layer), length(c.data) FROM temp.touched t
 CROSS JOIN temp.shown_inode i ON i.ino = t.ino AND (i.mode & {stat.S_IFMT(0o170000)}) = {stat.S_IFREG}
 CROSS JOIN main.chunk c ON c.ino = t.ino WHERE i.nlink > 0 AND +c.layer IN (SELECT layer FROM temp.below)
-GROUP BY c.ino, c.idx
+GROUP BY c.ino, c.idx ORDER BY c.ino
 """
 _FILES = f"""
 SELECT ino, layer, size, holes, host_clip, hosted FROM temp.touched JOIN temp.shown_inode USING(ino)
 WHERE nlink > 0 AND (mode & {stat.S_IFMT(0o170000)}) = {stat.S_IFREG} AND (size > 0 OR holes > 0)
+ORDER BY ino
 """
 
 
 def _contents(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
     """Each part of a file is a chunk, the host's, or counted as a hole."""
-    stored: dict[int, tuple[int, int]] = {}
-    sizes = dict(all_rows(connection, "SELECT ino, size FROM temp.touched JOIN temp.shown_inode USING(ino)"))
-    query = "SELECT ino, host_clip FROM temp.touched JOIN temp.shown_inode USING(ino) WHERE host_clip > 0"
-    clips = dict(all_rows(connection, query))
-    for ino, idx, where, length in connection.execute(_CHUNKS):
-        at = idx * CHUNK
-        if at >= sizes[ino] or idx < 0:
-            continue
-        data, over_host = stored.get(ino, (0, 0))
-        over_host += at < clips.get(ino, 0)
-        if length and where < layer:
-            clip = connection.execute(
-                "SELECT min(clip) FROM main.inode WHERE ino = ? AND layer > ? AND layer <= ? "
-                "AND +layer IN (SELECT layer FROM temp.below)",
-                (ino, where, layer),
-            ).get
-            length = length if clip is None else min(length, clip - at)
-        stored[ino] = data + bool(length and length > 0), over_host
-    for ino, where, size, holes, host_clip, hosted in all_rows(connection, _FILES):
-        data, over_host = stored.get(ino, (0, 0))
+    grouped = groupby(connection.execute(_CHUNKS), key=itemgetter(0))
+    at, chunks = next(grouped, _NO_MORE)
+    for ino, where, size, holes, host_clip, hosted in connection.execute(_FILES):
+        while at is not None and at < ino:
+            at, chunks = next(grouped, _NO_MORE)
+        data, over_host = _stored(connection, layer, chunks, size, host_clip) if at == ino else (0, 0)
         hosts = max(0, -(-min(host_clip, size) // CHUNK) - over_host) if hosted else 0
         counted = data + hosts + holes // CHUNK
         whole = -(-size // CHUNK)
@@ -295,3 +284,27 @@ def _contents(connection: apsw.Connection, layer: int) -> Iterator[Problem]:
         elif counted > whole:
             what = f"inode {ino} counts {holes} bytes of holes in layer {layer}, and has {real}"
             yield Problem("holes", what, mend)
+
+
+_NO_MORE: tuple[int | None, Iterator[Any]] = (None, iter(()))
+
+
+def _stored(
+    connection: apsw.Connection, layer: int, chunks: Iterator[Any], size: int, host_clip: int
+) -> tuple[int, int]:
+    """How many chunks of a file have something, and how many are in the place of the host's."""
+    data = over_host = 0
+    for ino, idx, where, length in chunks:
+        at = idx * CHUNK
+        if at >= size or idx < 0:
+            continue
+        over_host += at < host_clip
+        if length and where < layer:
+            clip = connection.execute(
+                "SELECT min(clip) FROM main.inode WHERE ino = ? AND layer > ? AND layer <= ? "
+                "AND +layer IN (SELECT layer FROM temp.below)",
+                (ino, where, layer),
+            ).get
+            length = length if clip is None else min(length, clip - at)
+        data += bool(length and length > 0)
+    return data, over_host

@@ -183,6 +183,9 @@ def move(
     there are none any more. What the upper one shows stays the same all along.
 
     `dead` lets go of inodes that are gone, which only one may do who knows that nobody has them open.
+
+    Everything begins at the inodes of `merging`, which is what the pluses and the order of the joins are for:
+    by its index of layers SQLite would go through all of a layer for each part of it.
     """
     large = upper + lower - small
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS merging(ino INTEGER PRIMARY KEY)")
@@ -197,11 +200,11 @@ def move(
     _cover(connection, upper, lower)
     for table, (owner, _) in (*_OWNED.items(), ("inode", ("ino", ""))):
         connection.execute(
-            f"UPDATE {table} SET layer = ? WHERE layer = ? AND {owner} IN temp.merging", (large, small)
+            f"UPDATE {table} SET layer = ? WHERE +layer = ? AND {owner} IN temp.merging", (large, small)
         )
     if dead:
         connection.execute(
-            "DELETE FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging AND NOT EXISTS "
+            "DELETE FROM inode WHERE +layer = ? AND +nlink = 0 AND ino IN temp.merging AND NOT EXISTS "
             "(SELECT 1 FROM inode l WHERE l.ino = inode.ino AND l.layer < ?)",
             (large, lower),
         )
@@ -219,10 +222,10 @@ def changed(connection: apsw.Connection) -> int:
 def _bury(connection: apsw.Connection, upper: int, lower: int, tables: Sequence[str]) -> None:
     """Delete what the two layers have of inodes that are gone in the upper one. Names go at once: nothing is
     in a directory that is gone, also where somebody has it open."""
-    gone = "SELECT ino FROM inode WHERE layer = ? AND nlink = 0 AND ino IN temp.merging"
+    gone = "SELECT ino FROM temp.merging CROSS JOIN inode USING(ino) WHERE +layer = ? AND +nlink = 0"
     for table in tables:
         connection.execute(
-            f"DELETE FROM {table} WHERE layer IN (?, ?) AND {_OWNED[table][0]} IN ({gone})",
+            f"DELETE FROM {table} WHERE +layer IN (?, ?) AND {_OWNED[table][0]} IN ({gone})",
             (upper, lower, upper),
         )
 
@@ -230,8 +233,8 @@ def _bury(connection: apsw.Connection, upper: int, lower: int, tables: Sequence[
 def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
     """Take out of the lower layer what the upper one covers."""
     both = (
-        "SELECT u.ino, u.clip, l.clip FROM temp.merging JOIN inode u USING(ino) JOIN inode l USING(ino) "
-        "WHERE u.layer = ? AND l.layer = ?"
+        "SELECT u.ino, u.clip, l.clip FROM temp.merging CROSS JOIN inode u USING(ino) "
+        "CROSS JOIN inode l USING(ino) WHERE +u.layer = ? AND +l.layer = ?"
     )
     shared: list[Any] = connection.execute(both, (upper, lower)).fetchall()
     connection.executemany(
@@ -244,7 +247,7 @@ def _cover(connection: apsw.Connection, upper: int, lower: int) -> None:
     )
     for table, (owner, key) in _OWNED.items():
         connection.execute(
-            f"DELETE FROM {table} WHERE layer = ? AND {owner} IN temp.merging AND EXISTS "
+            f"DELETE FROM {table} WHERE +layer = ? AND {owner} IN temp.merging AND EXISTS "
             f"(SELECT 1 FROM {table} u WHERE u.{owner} = {table}.{owner} AND u.{key} = {table}.{key} "
             "AND u.layer = ?)",
             (lower, upper),
