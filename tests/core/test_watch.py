@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import pytest
 
 from art_core import watch as watching
 from art_core.contracts import Workspace
-from art_core.remembered import Remembered
+from art_core.listing import Listing, listed
+from art_core.obeyed import watched_names
+from art_core.remembered import Before, Remembered
 from art_core.watch import Watch
 from art_core.workspace import open_workspace
 
@@ -216,9 +219,52 @@ def test_what_is_kept_is_the_callers_alone_and_may_be_anything(
     (file,) = (tmp_path / "state/obeyed").iterdir()
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert named(start(ws, kept)) == []
-    for nonsense in ("", "{}", "[1]", '{"root": 1}', file.read_text().replace("complete", "x")):
+    for nonsense in ("", "{}", "[1]", '{"root": 1}', file.read_text().replace('["found"', '["found", 1')):
         file.write_text(nonsense)
         assert named(start(ws, kept)) == []
+
+
+def test_a_record_that_is_spoilt_hides_nothing_of_a_run_that_was_not_told(
+    ws: Workspace, top: Path, tmp_path: Path, kept: Remembered
+) -> None:
+    watch = start(ws, kept)
+    write(top / "a/.envrc")
+    watch.close()
+    (file,) = (tmp_path / "state/obeyed").iterdir()
+    file.write_text(file.read_text()[:-3])
+    assert named(start(ws, kept)) == ["a/.envrc"]
+    assert named(start(ws, kept)) == []
+
+
+def test_a_large_record_is_read_again(ws: Workspace, top: Path, kept: Remembered) -> None:
+    """However long the names are that a sandbox gives."""
+    inner = top / "z" / "/".join(["y" * 240] * 7)
+    inner.mkdir(parents=True)
+    for number in range(1_500):
+        (inner / f"{number}.code-workspace").touch()
+    names = watched_names((*PATHS, "*.code-workspace"))
+    listing = listed(str(top), names, {})
+    assert len(listing.found) == 1_500
+    kept.begin(Before(7, listing))
+    kept.leave()
+    untold = kept.untold()
+    assert untold is not None and untold.since_ns == 7
+    assert 500 < len(untold.listing.found) < 1_500
+    assert not untold.listing.complete
+    shutil.rmtree(top / "z")
+
+
+def test_of_several_runs_that_were_not_told_the_first_one_counts(ws: Workspace, tmp_path: Path) -> None:
+    for since, number in ((1, 9), (2, 10), (3, 8)):
+        one = Remembered(str(tmp_path / "state/obeyed"), ws)
+        one.begin(Before(since, Listing(ws.real)))
+        own = next(path for path in (tmp_path / "state/obeyed").iterdir() if str(os.getpid()) in path.name)
+        key = own.name.partition(".")[0]
+        # As if it had been a process that is no more, or whose number another one has by now.
+        own.rename(own.with_name(f"{key}.{number if since != 2 else os.getpid()}-1-0"))
+        time.sleep(0.02)
+    untold = Remembered(str(tmp_path / "state/obeyed"), ws).untold()
+    assert untold is not None and untold.since_ns == 1
 
 
 def test_a_directory_that_cannot_be_written_is_no_obstacle(ws: Workspace, top: Path) -> None:
