@@ -16,15 +16,38 @@ _ALL_LIMIT = 1 << 23
 _FILES_LIMIT = 256
 """Files of settings that are read for one repository, with those that they include."""
 _INCLUDES = re.compile(r"include\.path|includeif\..*\.path", re.DOTALL)
-_DIRECTORIES = ("core.hookspath", "init.templatedir")
+_DIRECTORIES = ("core.hookspath", "init.templatedir", "gitflow.path.hooks", "GIT_EXEC_PATH")
 _PROGRAMS = re.compile(
-    r"core\.(fsmonitor|sshcommand|editor|pager|askpass|gitproxy|alternaterefscommand)|sequence\.editor"
-    r"|diff\.external|diff\..*\.(command|textconv)|merge\..*\.driver|filter\..*\.(clean|smudge|process)"
-    r"|(mergetool|difftool|browser|man)\..*\.(cmd|path)|credential(\..*)?\.helper|gpg(\..*)?\.program"
-    r"|gpg\.ssh\.defaultkeycommand|alias\..*|pager\..*|trailer\..*\.(cmd|command)|interactive\.difffilter"
-    r"|remote\..*\.(uploadpack|receivepack)|hook\..*\.command|submodule\..*\.update",
+    r"core\.(fsmonitor|sshcommand|editor|pager|askpass|gitproxy|alternaterefscommand|virtualfilesystem)"
+    r"|sequence\.editor|interactive\.difffilter|diff\.external|diff\..*\.(command|textconv)"
+    r"|merge\..*\.driver|filter\..*\.(clean|smudge|process)|(mergetool|difftool|browser|man)\..*\.(cmd|path)"
+    r"|credential(\..*)?\.helper|gpg(\..*)?\.program|gpg\.ssh\.defaultkeycommand|alias\..*|pager\..*"
+    r"|trailer\..*\.(cmd|command)|remote\..*\.(uploadpack|receivepack|annex-.*)|hook\..*\.command"
+    r"|submodule\..*\.update|tar\..*\.command|gc\.recentobjectshook|uploadpack\.packobjectshook"
+    r"|sendemail(\..*)?\.(tocmd|cccmd|headercmd|sendmailcmd|smtpserver)|imap(\..*)?\.tunnel|guitool\..*\.cmd"
+    r"|(instaweb|help|web)\.(httpd|browser)|svn(-remote)?(\..*)?\.authorsprog|annex\..*-(command|hook)"
+    r"|lfs\.(customtransfer\..*\.(path|args)|extension\..*\.(clean|smudge))|tig\.bind\..*|GIT_SSH|GIT_PROXY_COMMAND",
     re.DOTALL,
 )
+"""What git-config(1), git-lfs-config(5), git-svn(1), git-annex(1) and tigrc(5) document to be run. Of what
+others name only that which can be executed is taken for a program."""
+_VARIABLES = {
+    "GIT_SSH_COMMAND": "core.sshcommand",
+    "GIT_EDITOR": "core.editor",
+    "VISUAL": "core.editor",
+    "EDITOR": "core.editor",
+    "GIT_PAGER": "core.pager",
+    "PAGER": "core.pager",
+    "GIT_ASKPASS": "core.askpass",
+    "SSH_ASKPASS": "core.askpass",
+    "GIT_SEQUENCE_EDITOR": "sequence.editor",
+    "GIT_EXTERNAL_DIFF": "diff.external",
+    "GIT_TEMPLATE_DIR": "init.templatedir",
+    "GIT_SSH": "GIT_SSH",
+    "GIT_PROXY_COMMAND": "GIT_PROXY_COMMAND",
+    "GIT_EXEC_PATH": "GIT_EXEC_PATH",
+}
+"""Variables of the caller's that say what a setting says (git(1), git-var(1)), or what none does."""
 _SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
 _SHELL = re.compile(r"""[\s"'`;|&<>()=]+""")
 """What separates words for a shell."""
@@ -41,6 +64,8 @@ def named(
     if common := read.text(f"{repository}/commondir").strip():
         todo.append(f"{_path(common, repository, home)}/config")
     todo += callers_own(env)
+    for key, value in given(env):
+        yield from _obeyed(key, value, "/", top, home, todo)
     seen: set[str] = set()
     while todo:
         if len(seen) >= _FILES_LIMIT:
@@ -51,14 +76,51 @@ def named(
             continue
         seen.add(file)
         for key, value in read.settings(file):
-            if _INCLUDES.fullmatch(key):
-                path = _path(value, os.path.dirname(file), home)
-                todo.append(path)
-                yield path, key
-            elif key in _DIRECTORIES:
-                yield _path(value, top, home), key
-            elif _PROGRAMS.fullmatch(key) and (value.startswith("!") or not key.startswith("alias.")):
-                yield from ((path, key) for path in _files(value, top, home))
+            yield from _obeyed(key, value, os.path.dirname(file), top, home, todo)
+
+
+def _obeyed(
+    key: str, value: str, base: str, top: str, home: str, todo: list[str]
+) -> Iterator[tuple[str, str]]:
+    """What one setting names, each with the key; `todo` gets further files of settings. Paths are relative to
+    `base` in the settings themselves, and to `top` for what they name."""
+    if _INCLUDES.fullmatch(key):
+        path = _path(value, base, home)
+        todo.append(path)
+        yield path, key
+    elif key in _DIRECTORIES:
+        yield _path(value, top, home), key
+    elif _PROGRAMS.fullmatch(key):
+        if value.startswith("!") or not key.startswith("alias."):
+            yield from ((path, key) for path in _files(value, top, home))
+    elif "/" in value:
+        yield from ((path, key) for path in _files(value, top, home) if os.access(path, os.X_OK))
+
+
+def given(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Settings from the caller's variables (git-config(1), GIT_CONFIG_COUNT; git(1), `-c` for programs that
+    git starts)."""
+    import shlex
+
+    yield from ((key, env[name]) for name, key in _VARIABLES.items() if env.get(name))
+    count = env.get("GIT_CONFIG_COUNT", "")
+    for number in range(min(int(count), len(env)) if re.fullmatch("[0-9]{1,9}", count) else 0):
+        key, value = (env.get(f"GIT_CONFIG_{part}_{number}", "") for part in ("KEY", "VALUE"))
+        yield _normal(key), value
+    try:
+        words = shlex.split(env.get("GIT_CONFIG_PARAMETERS", ""))
+    except ValueError:
+        words = []
+    for word in words:
+        key, _, value = word.partition("=")
+        yield _normal(key), value
+
+
+def _normal(key: str) -> str:
+    """A key as `settings` gives it: letters of either case are the same but in a subsection."""
+    section, _, rest = key.partition(".")
+    subsection, dot, name = rest.rpartition(".")
+    return f"{section.lower()}.{subsection}{dot}{name.lower()}"
 
 
 def callers_own(env: Mapping[str, str]) -> list[str]:
@@ -132,8 +194,7 @@ class SettingsReader:
 def settings(text: str) -> Iterator[tuple[str, str]]:
     """Keys (`section.name` or `section.subsection.name`) and values of a file of git's."""
     section = ""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\\\n", "")
-    for line in text.split("\n"):
+    for line in _lines(text.removeprefix("\ufeff").replace("\r\n", "\n")):
         rest = line.strip()
         at = 0
         while found := _SECTION.match(rest, at):
@@ -148,6 +209,31 @@ def settings(text: str) -> Iterator[tuple[str, str]]:
             continue
         key, _, value = rest.partition("=")
         yield f"{section}.{key.strip().lower()}", _value(value.strip())
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines, each with those that continue it: a backslash at the end of one does that, but for one that is
+    escaped itself or in a comment."""
+    parts: list[str] = []
+    quoted = False
+    for line in text.split("\n"):
+        escaped = comment = False
+        for letter in line if line.endswith("\\") else "":
+            if escaped:
+                escaped = False
+            elif letter == "\\":
+                escaped = True
+            elif letter == '"':
+                quoted = not quoted
+            elif letter in "#;" and not quoted:
+                comment = True
+                break
+        continued = escaped and not comment
+        parts.append(line[:-1] if continued else line)
+        if not continued:
+            yield "".join(parts)
+            parts, quoted = [], False
+    yield "".join(parts)
 
 
 def _value(text: str) -> str:

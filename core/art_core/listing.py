@@ -348,6 +348,9 @@ class _Looking:
                 directory = os.path.normpath(os.path.join(top, line.removeprefix(_POINTER)))
             if os.path.isdir(directory):
                 self._pointed.append((directory, top))
+        if given := env.get("GIT_DIR"):
+            top = os.path.join(self._root, env.get("GIT_WORK_TREE") or self._root)
+            self._pointed.append((os.path.normpath(os.path.join(self._root, given)), top))
         home = env.get("HOME", "")
         for top in (*_parents(self._root), *[home] * bool(home)):
             for match, full in self._names.placed(top):

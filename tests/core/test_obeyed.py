@@ -202,6 +202,80 @@ def test_git_settings_are_followed_to_the_files_that_they_name(tmp_path: Path) -
     assert led["tools/hooks"].does == "finds it by core.hookspath"
 
 
+PROGRAMS = {
+    "tar.zz.command": "./tool",
+    "uploadpack.packObjectsHook": "./tool",
+    "gc.recentObjectsHook": "./tool",
+    "sendemail.toCmd": "./tool",
+    "sendemail.work.sendmailCmd": "./tool",
+    "sendemail.smtpServer": "/TOP/tool",
+    "imap.tunnel": "./tool -q",
+    "guitool.Try.cmd": "sh tool",
+    "lfs.customtransfer.x.path": "./tool",
+    "lfs.extension.x.clean": "tool",
+    "svn.authorsProg": "tool",
+    "remote.origin.annex-cost-command": "./tool",
+    "annex.web-download-command": "sh tool %url",
+}
+
+
+@pytest.mark.parametrize("key", PROGRAMS)
+def test_all_settings_that_are_documented_to_run_something_are_known(key: str, tmp_path: Path) -> None:
+    section, _, rest = key.partition(".")
+    subsection, _, name = rest.rpartition(".")
+    head = f'[{section} "{subsection}"]' if subsection else f"[{section}]"
+    repository(tmp_path / ".git", f"{head}\n{name} = {PROGRAMS[key].replace('/TOP', str(tmp_path))}\n")
+    (tmp_path / "tool").write_text("")
+    assert set(look(tmp_path)) == {"tool"}
+
+
+def test_of_a_setting_that_nobody_knows_what_can_be_executed_counts(tmp_path: Path) -> None:
+    settings = "[x]\nrun = ./tool\ndata = ./data\nname = tool\n[blame]\nignoreRevsFile = ./data\n"
+    repository(tmp_path / ".git", settings)
+    for name in ("tool", "data"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "tool").chmod(0o755)
+    assert set(look(tmp_path)) == {"tool"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "Core.fsmonitor", "GIT_CONFIG_VALUE_0": "./tool"},
+        {"GIT_CONFIG_PARAMETERS": "'core.fsmonitor'='./tool' 'a.b'='c'"},
+        {"GIT_CONFIG_PARAMETERS": "'a.b=c' 'filter.X y.clean=sh tool'"},
+        {"GIT_SSH_COMMAND": "./tool -v"},
+        {"GIT_SSH": "./tool"},
+        {"EDITOR": "./tool"},
+        {"GIT_EXEC_PATH": "./tool"},
+    ],
+)
+def test_settings_in_the_callers_variables_are_read(variables: dict[str, str], tmp_path: Path) -> None:
+    repository(tmp_path / ".git", "")
+    (tmp_path / "tool").write_text("")
+    assert set(look(tmp_path, **variables)) == {"tool"}
+
+
+def test_nonsense_in_the_callers_variables_is_no_obstacle(tmp_path: Path) -> None:
+    repository(tmp_path / ".git", "")
+    for count in ("9" * 5000, "9" * 9, "-1", "x"):
+        assert look(tmp_path, GIT_CONFIG_COUNT=count, GIT_CONFIG_PARAMETERS="'a") == {}
+
+
+def test_the_repository_of_the_callers_variables_is_read(tmp_path: Path) -> None:
+    top = tmp_path / "ws"
+    top.mkdir()
+    repository(tmp_path / "dotfiles", "[core]\nhooksPath = hooks\n")
+    found = look(top, GIT_DIR=str(tmp_path / "dotfiles"), GIT_WORK_TREE=str(top))
+    assert set(found) == {"hooks"}
+
+
+@pytest.mark.parametrize("before", ["# x \\\n", "a = x\\\\\n", "a = x ; y \\\n", 'a = "x#\\\ny"\n'])
+def test_a_line_is_continued_as_git_does_it(before: str, tmp_path: Path) -> None:
+    repository(tmp_path / ".git", f"[core]\n{before}hooksPath = hk\n")
+    assert set(look(tmp_path)) == {"hk"}
+
+
 def test_settings_that_are_a_pipe_or_include_themselves_end(tmp_path: Path) -> None:
     repository(tmp_path / "a.git", "[include]\n path = config\n path = ../pipe\n[core]\nhooksPath=/\n=x\n[")
     os.mkfifo(tmp_path / "pipe")
