@@ -108,7 +108,7 @@ class Deciding:
             return "alike", ""
         if _has_moved_on(entry, present):
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
-        if not self._is_readable(entry):
+        if not self._is_readable(entry, present):
             return "conflict", MOVED_ON
         if not self._wishes.force and (why := _why_not(entry, present, agreed, hidden)):
             return "conflict", why
@@ -130,10 +130,12 @@ class Deciding:
         self._kept_out = path, f"{held.by} {held.does}"
         return self._kept_out[1]
 
-    def _is_readable(self, entry: Entry) -> bool:
-        """Whether the host still has what a file that was renamed has of it."""
-        if not entry.partial or entry.loose or entry.lower == entry.path:
+    def _is_readable(self, entry: Entry, present: Entry | None) -> bool:
+        """Whether the host still has what a file that was changed in part or renamed has of it."""
+        if not entry.partial or entry.loose:
             return True
+        if entry.lower == entry.path:
+            return present is not None and present.kind == entry.kind
         try:
             next(iter(self._tree.blocks(entry)), None)
         except OSError:

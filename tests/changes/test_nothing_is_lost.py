@@ -271,3 +271,19 @@ def test_a_side_that_is_to_win_wins_where_a_directory_was_removed(end: str) -> N
         world.sound()
     finally:
         world.close()
+
+
+def test_a_file_that_the_host_moved_away_after_a_part_of_it_was_changed() -> None:
+    """Its contents are nowhere at its path any more: all that ask say so."""
+    world = World()
+    try:
+        world.on_host([Step("write", "a", data=b"a"), Step("write", "c", data=b"c")])
+        world.inside([Step("write", "a", data=b"inside"), Step("chmod", "c", mode=0o600)])
+        world.on_host([Step("rename", "c", "a")])
+        both = {("CONFLICT", "a"), ("CONFLICT", "c")}
+        assert world.status() == both
+        assert world.pull(dry_run=True)[1] == both
+        assert world.pull()[1] == both
+        assert side(world.host)["a"][2] == b"c"
+    finally:
+        world.close()
