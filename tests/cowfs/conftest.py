@@ -18,6 +18,7 @@ from art_core import contracts, spawn
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
 from art_cowfs import points, resident
+from art_cowfs.check import problems
 from art_cowfs.layers import Named, freeze
 from art_cowfs.schema import chain_of, connect
 from art_cowfs.store import Database, Server
@@ -115,6 +116,16 @@ class Bench:
     def close(self) -> None:
         for mount in self._mounts:
             mount.close()
+
+
+def store(bench: Bench) -> Database:
+    return Database(str(bench.database), f"{bench.top}/state")
+
+
+def clean(database: Path) -> bool:
+    """Whether nothing is wrong with it."""
+    with contextlib.closing(connect(str(database))) as connection:
+        return list(problems(connection)) == []
 
 
 def branches(database: Path, names: Sequence[str]) -> None:

@@ -27,12 +27,11 @@ from art_core.pulling import pull
 from art_core.pushing import push
 from art_core.transfer import Wishes
 from art_core.workspace import open_workspace
-from art_cowfs.check import problems
 from art_cowfs.schema import connect
 from art_cowfs.store import Database
 from art_cowfs.writer import Batch, Writer
 from tests.cowfs import strange_host
-from tests.cowfs.conftest import Bench, Mount
+from tests.cowfs.conftest import Bench, Mount, clean, store
 
 SECONDS = st.one_of(
     st.integers(-(1 << 63), (1 << 63) - 1),
@@ -46,18 +45,8 @@ QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.close()
-
-
-def clean(database: Path) -> bool:
-    connection = connect(str(database))
-    try:
-        return list(problems(connection)) == []
-    finally:
-        connection.close()
+def bench(roomy: Bench) -> Bench:
+    return roomy
 
 
 def truncated(path: Path, size: int) -> int:
@@ -158,21 +147,21 @@ def test_a_host_may_have_any_numbers(bench: Bench) -> None:
 
 
 def test_a_host_with_any_numbers_is_pushed_and_compared(bench: Bench) -> None:
-    store = Database(str(bench.database), str(bench.top / "state"))
+    database = store(bench)
     with strange(bench, "large"):
         opened = open_workspace(str(bench.host))
-        assert push(store, "main", opened, Wishes()).carried == 3
-        again = push(store, "main", opened, Wishes())
+        assert push(database, "main", opened, Wishes()).carried == 3
+        again = push(database, "main", opened, Wishes())
         assert (again.carried, again.same, again.conflicts) == (0, 3, 0)
         mount = bench.mount()
         (mount.workspace / "late").write_bytes(b"inside")
         os.utime(mount.workspace / "late", ns=(-(1 << 62) * 10**9, -(1 << 62) * 10**9))
         bench.unmount(mount)
-        with against_host(store, "main", opened, Wishes()) as found:
+        with against_host(database, "main", opened, Wishes()) as found:
             assert [change.path for change in found.changes] == [b"late"]
         os.close(opened.fd)
     opened = open_workspace(str(bench.host))
-    assert pull(store, "main", opened, Wishes(force=True, anew=True)).carried == 3
+    assert pull(database, "main", opened, Wishes(force=True, anew=True)).carried == 3
     os.close(opened.fd)
     assert (bench.host / "late").read_bytes() == b"inside"
     assert (bench.host / "early").stat().st_size == 5

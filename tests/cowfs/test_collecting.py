@@ -16,8 +16,7 @@ from art_cowfs import layers, squashing
 from art_cowfs.check import problems
 from art_cowfs.locks import Bystander
 from art_cowfs.schema import chain_of, connect
-from art_cowfs.store import Database
-from tests.cowfs.conftest import Bench, branches
+from tests.cowfs.conftest import Bench, branches, store
 
 SIZE = 3 << 20
 
@@ -28,10 +27,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     (made.host / "shown").write_bytes(b"host")
     yield made
     made.close()
-
-
-def store(bench: Bench) -> Database:
-    return Database(str(bench.database), f"{bench.top}/state")
 
 
 def wrong(bench: Bench) -> list[str]:

@@ -8,7 +8,6 @@ import os
 import sqlite3
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -28,10 +27,8 @@ from art_core.transfer import Wishes
 from art_core.trees import Entry
 from art_core.workspace import open_workspace
 from art_cowfs import points
-from art_cowfs.check import problems
 from art_cowfs.schema import connect
-from art_cowfs.store import Database
-from tests.cowfs.conftest import Bench
+from tests.cowfs.conftest import Bench, clean, store
 
 HUGE = 15 << 40
 DEPTH = 1100
@@ -39,14 +36,8 @@ DEPTH = 1100
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.close()
-
-
-def store(bench: Bench) -> Database:
-    return Database(str(bench.database), str(bench.top / "state"))
+def bench(roomy: Bench) -> Bench:
+    return roomy
 
 
 def sparse(path: Path, size: int = HUGE) -> None:
@@ -102,9 +93,7 @@ def test_a_young_file_of_the_host_is_completed_without_its_holes(bench: Bench) -
         half = Half(change.after, found.sides.after)
         assert text_of(Pair(None, half, True)).too_large
     os.close(opened.fd)
-    connection = connect(str(bench.database))
-    assert list(problems(connection)) == []
-    connection.close()
+    assert clean(bench.database)
 
 
 def test_an_archive_holds_no_holes_of_a_large_file(bench: Bench) -> None:
@@ -288,9 +277,7 @@ def test_a_restore_of_many_levels_costs_what_they_are(bench: Bench, step: str) -
     mount = bench.mount()
     assert names(mount.workspace) == LEVELS
     bench.unmount(mount)
-    connection = connect(str(bench.database))
-    assert list(problems(connection)) == []
-    connection.close()
+    assert clean(bench.database)
 
 
 @pytest.mark.slow
