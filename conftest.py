@@ -374,15 +374,11 @@ def plain_user(places: Places) -> Iterator[Account]:
     for pid in leftovers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    litter = [entry for entry in _public_entries() if entry.lstat().st_uid == _uid(name)]
+    litter = list(_public_entries_of(entry.pw_uid))
     with locked("/etc/login.defs"):
         _remove_account(name)
     if leftovers or litter:
         pytest.fail(f"the test user left behind: {[*leftovers.values(), *map(str, litter)]}", pytrace=False)
-
-
-def _uid(name: str) -> int:
-    return pwd.getpwnam(name).pw_uid
 
 
 def _remove_account(name: str) -> None:
@@ -500,12 +496,14 @@ def _processes_with(places: Places) -> dict[int, str]:
     return found
 
 
-def _public_entries() -> Iterator[Path]:
+def _public_entries_of(uid: int) -> Iterator[Path]:
+    """What a user has in public places, where others come and go meanwhile."""
     for place in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock"):
         with contextlib.suppress(OSError):
             for entry in Path(place).iterdir():
-                if not entry.name.startswith(PREFIX):
-                    yield entry
+                with contextlib.suppress(FileNotFoundError):
+                    if not entry.name.startswith(PREFIX) and entry.lstat().st_uid == uid:
+                        yield entry
 
 
 GUEST_ONLY = [Path(path) for path in ("/home/agent", "/run/art", "/opt/mydata")]
