@@ -11,7 +11,9 @@ database is looked at, and has to be sound.
 
 A database that is not in use has no log, but for one of a command that was killed before it said so, or that
 only has it for a moment. So whoever writes puts that number into the log, with a digest of it that only one
-who can read the database could make: the log of somebody else is not believed.
+who can read the database could make: the log of somebody else is not believed. Before a new log has its first
+transaction nobody knows its number, so that one has the digest of none; and a log without a whole transaction
+changes nothing, whoever made it.
 """
 
 from __future__ import annotations
@@ -39,13 +41,17 @@ _IDENTITY = "identity"
 _PROOF = "log"
 EMPTY = -1
 """The number of a log that has nothing in it."""
+_UNKNOWN = (0, EMPTY)
+"""The number of a log that has no transaction yet, in the proof of the first one."""
 _CONNECTED = 128
 _HEAD = 32
 _MAGIC = (0x377F0682, 0x377F0683)
 _ANEW = 1 << 16
 """So many times at most a log begins anew while it is in use."""
 _TRIES, _TRY_S = 20, 0.05
-"""A log that has only begun is not proven for some milliseconds."""
+"""Somebody may be about to say that it is in use, or to end."""
+_FRAME, _LOOKED_AT = 24, 1 << 20
+"""A frame's head, and so much of a log is looked at for its first transaction, in bytes."""
 _open: Counter[tuple[int, int]] = Counter()
 _turn = threading.Lock()
 
@@ -131,7 +137,7 @@ def _is_proven(connection: apsw.Connection, identity: object, number: int) -> bo
     try:
         said, digest = json.loads(value or "null")
         known = hmac.compare_digest(_digest(identity, int(said)), str(digest))
-        return known and Mark("", int(said)).is_of(number)
+        return known and (said in _UNKNOWN or Mark("", int(said)).is_of(number))
     except (ValueError, TypeError):
         return False
 
@@ -213,12 +219,48 @@ def _planted(path: str) -> str:
     """What is wrong with a log beside a database that is not in use."""
     for _ in range(_TRIES):
         number = _number(path)
-        if number in (None, EMPTY) or _marked(path) is not None or _proves(path):
+        if number in (None, EMPTY) or _marked(path) is not None or _says_nothing(path) or _proves(path):
             return ""
         time.sleep(_TRY_S)
     return (
         f"it is not in use, and {path}-wal lies beside it, which it did not make: it would be written into it"
     )
+
+
+def _says_nothing(path: str) -> bool:
+    """Whether a log has no whole transaction, which SQLite passes over (walformat.html, section 4): whoever
+    made it was ended in the first one. False where that would need a look at more than its beginning."""
+    try:
+        with open(f"{path}-wal", "rb") as log:
+            head = log.read(_HEAD)
+            data = log.read(_LOOKED_AT)
+    except OSError:
+        return False
+    magic, _, page = struct.unpack_from(">3I", head)
+    order = ">" if magic & 1 else "<"
+    sums = _summed(order, head[:24])
+    if sums != struct.unpack_from(">2I", head, 24):
+        return True
+    for at in range(0, len(data), _FRAME + page):
+        frame = data[at : at + _FRAME + page]
+        if len(frame) < _FRAME + page:
+            return len(data) < _LOOKED_AT
+        sums = _summed(order, frame[:8] + frame[_FRAME:], sums)
+        if frame[8:16] != head[16:24] or sums != struct.unpack_from(">2I", frame, 16):
+            return True
+        if frame[4:8] != bytes(4):  # It ends a transaction.
+            return False
+    return len(data) < _LOOKED_AT
+
+
+def _summed(order: str, data: bytes, before: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """The sum of a head or of a frame, from the one before (walformat.html, section 4.2)."""
+    first, second = before
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
 
 
 def _proves(path: str) -> bool:

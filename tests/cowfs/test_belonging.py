@@ -14,7 +14,7 @@ import pytest
 from art_core.errors import StoreError
 from art_cowfs import belonging, caring, log
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import connect
+from art_cowfs.schema import changing, connect
 from art_cowfs.session import Session
 
 
@@ -139,3 +139,22 @@ def test_collecting_after_a_kill_leaves_no_mark_without_a_log(killed: Path) -> N
     caring.collect(str(killed))
     assert found(killed) == []
     assert names(killed) == 20
+
+
+def test_a_log_is_its_own_wherever_its_writer_was_killed(tmp_path: Path) -> None:
+    """From its first byte on: also before it says of itself whose it is."""
+    made = tmp_path / "made.db"
+    connect(str(made), create=True).close()
+    before = made.read_bytes()
+    connection = connect(str(made))
+    with changing(connection):
+        connection.execute("INSERT OR REPLACE INTO meta VALUES('of the test', 1)")
+    whole = Path(f"{made}-wal").read_bytes()
+    connection.close()
+    page = int.from_bytes(whole[8:12], "big")
+    for frame in range(1 + (len(whole) - 32) // (24 + page)):
+        for more in (0, 8, 24, 24 + page // 2):
+            path = tmp_path / "killed.db"
+            path.write_bytes(before)
+            Path(f"{path}-wal").write_bytes(whole[: 32 + frame * (24 + page) + more])
+            assert belonging.wrong(str(path)) == "", (frame, more)
