@@ -20,6 +20,7 @@ import apsw
 from art_cowfs.chain import HOST_NUMBERS, Chain, Inode
 from art_cowfs.contents import WHOLE
 from art_cowfs.lower import Lower, joined
+from art_cowfs.nodes import derived
 from art_cowfs.schema import CHUNK, DatabaseError
 from art_cowfs.showing import NOTHING, Seen, Shown, View
 from art_fusefs.backend import ROOT
@@ -53,6 +54,8 @@ class Restoring:
         """Files that got a name, by the number they have in `wanted`: their number in the branch."""
         self._from_host: dict[tuple[int, int], int] = {}
         """The same for files of several links, by their device and number on the host."""
+        self._lost: list[bytes] = []
+        """Files of the host that were dropped from one of their names."""
         self._in_top: set[int] = set()
         """Numbers that the new layer has a row of."""
 
@@ -78,6 +81,7 @@ class Restoring:
             gained = self._there.is_directory(self._there.at(directory, name)) - links
             mine = mine._replace(nlink=mine.nlink + gained, mtime=self._now, ctime=self._now)
             self._put_row(directory, mine)
+        self._count_lost()
 
     def _shows_below(self, above: Sequence[bytes], name: bytes) -> bool:
         """Whether the branch has a name in a directory where the other point shows what is below it, whatever
@@ -198,7 +202,7 @@ class Restoring:
             if self._there.is_directory(wanted):
                 if self._shown.shows(wanted.host) or self._shown.apart(wanted.host):
                     return False
-            elif self._there.on_host(wanted.host) != wanted or self._link(wanted.host) in self._from_host:
+            elif self._there.was_linked(wanted.host) or self._link(wanted.host) in self._from_host:
                 return False
         if self._there.chain.name(directory, name) is not None:
             self._name(directory, name, NO_ROW)
@@ -215,6 +219,9 @@ class Restoring:
         found = (
             {} if there is None else {name: self._there.at(number, name) for name in {*known, *mine, *apart}}
         )
+        if there is not None and there.origin not in (None, row.origin):
+            for name in self._counted(there.origin or b"") - found.keys():
+                self._drop(self._there.at(number, name))
         if there is None or number != wanted.ino or there.layer != row.layer:
             self._put_row(number, row)
             own = self._lower.xattrs(wanted.host or b"") if wanted.ino is None else None
@@ -278,9 +285,8 @@ class Restoring:
         """A name of it is gone from the branch; of a directory all that is in it."""
         row = self._there.row(seen.ino)
         if row is None or seen.ino is None:
-            if seen.host is not None and self._there.is_directory(seen):
-                for name in self._shown.apart(seen.host):
-                    self._drop(self._there.below(seen, name))
+            if seen.host is not None:
+                self._drop_of_host(seen, seen.host)
             return
         if row.layer != self._top:
             row = row._replace(clip=row.size)
@@ -289,14 +295,61 @@ class Restoring:
             return
         names = set(self._there.names(seen.ino))
         if row.origin is not None:
-            names |= self._shown.apart(row.origin)
+            names |= self._counted(row.origin)
         below = [self._there.at(seen.ino, name) for name in names]
         self._put_row(seen.ino, row._replace(nlink=0, ctime=self._now))
         self._connection.execute("DELETE FROM dentry WHERE parent = ? AND layer = ?", (seen.ino, self._top))
         for one in below:
             self._drop(one)
 
+    def _drop_of_host(self, seen: Seen, host: bytes) -> None:
+        if self._there.is_directory(seen):
+            for name in self._counted(host):
+                self._drop(self._there.below(seen, name))
+        else:
+            self._lost.append(host)
+
+    def _count_lost(self) -> None:
+        """What was dropped of the host's, and does not show again, are links that its files have no more."""
+        lost = [path for path in dict.fromkeys(self._lost) if not self._shown.shows(path)]
+        self._lost.clear()
+        for path in lost:
+            seen = self._there.on_host(path)
+            if seen.ino is not None:
+                self._drop(seen)
+            elif (found := self._several(path)) is not None:
+                self._put_shown(path, found, found.st_nlink - 1)
+
     # --- from the host -------------------------------------------------------------------------
+
+    def _several(self, path: bytes) -> os.stat_result | None:
+        """A file that the host has at the path and at others."""
+        found = self._lower.stat(path)
+        several = found is not None and found.st_nlink > 1 and stat.S_ISREG(found.st_mode)
+        return found if several else None
+
+    def _counted(self, host: bytes) -> set[bytes]:
+        """The names in a directory of the host that cannot go without a look: a file of several links may be
+        at or below them, which has one link less then, or what is shown elsewhere."""
+        found = self._lower.entries(host)
+        several = {
+            name for name, status in found.items() if stat.S_ISDIR(status.st_mode) or status.st_nlink > 1
+        }
+        return several | self._shown.apart(host)
+
+    def _put_shown(self, path: bytes, found: os.stat_result, links: int) -> None:
+        """A file of the host has so many links in the branch, and not as many as there; its contents still
+        show. It has one number from now on at each name that shows the host's."""
+        taken = self._there.chain.has_host_number(derived(found))
+        ino = self._number() if taken else derived(found)
+        row = self._row_of_host(ino, path)
+        size, mtime = row.size, row.mtime
+        row = row._replace(origin=path, origin_size=size, origin_mtime=mtime, clip=size, host_clip=size)
+        self._put_row(ino, row._replace(nlink=links))
+        self._put_xattrs(ino, self._lower.xattrs(path))
+        place = found.st_dev, found.st_ino
+        self._connection.execute("INSERT OR REPLACE INTO origin VALUES(?, ?, ?, ?)", (*place, self._top, ino))
+        self._shown.linked(place)
 
     def _row_of_host(self, ino: int, path: bytes) -> Inode:
         found = self._lower.stat(path)

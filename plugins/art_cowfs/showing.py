@@ -63,6 +63,13 @@ class View:
             linked = self.chain.linked(found.st_dev, found.st_ino)
         return Seen(linked) if self.row(linked) is not None else Seen(host=path)
 
+    def was_linked(self, path: bytes) -> bool:
+        """Whether the links are counted of the host's file there, also when none is left."""
+        found = self._lower.stat(path)
+        if found is None or found.st_nlink == 1 or stat.S_ISDIR(found.st_mode):
+            return False
+        return self.chain.linked(found.st_dev, found.st_ino) is not None
+
     def seen(self, path: bytes) -> Seen:
         seen = Seen(ROOT)
         for name in path.split(b"/") if path else ():
@@ -159,9 +166,16 @@ class Shown:
             # All that is below the name says the same.
             place = bisect_left(self._paths, start + name + b"0", place) if below else place + 1
         for path in self._from(self._linked_below(host), start):
-            if any(view.on_host(path).ino is not None for view in self._views):
+            copied = (view.on_host(path).ino is not None for view in self._views)
+            if self._branch.was_linked(path) or any(copied):
                 found.add(path[len(start) :].split(b"/")[0])
         return found
+
+    def linked(self, link: tuple[int, int]) -> None:
+        """The links of one more file of the host are counted, by device and number."""
+        self._links.add(link)
+        self._walked.clear()
+        self._linked = []
 
     @staticmethod
     def _from(paths: list[bytes], start: bytes) -> list[bytes]:
