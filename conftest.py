@@ -27,6 +27,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 PREFIX = "art-test-"
+FILES_LOCKED = 1
+"""What useradd(8) ends with when it cannot update the files of accounts."""
 TOKEN = "TEST_SESSION"
 """A variable that every caller carries, so that processes which outlive the session are found."""
 
@@ -367,7 +369,7 @@ def plain_user(places: Places) -> Iterator[Account]:
     name = f"{PREFIX}{os.getpid()}"
     with locked("/etc/login.defs"):
         _remove_stale_accounts()
-        checked(["useradd", "--create-home", "--user-group", "--shell", "/bin/bash", name])
+        _add_account(name)
     entry = pwd.getpwnam(name)
     yield Account(name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir))
     leftovers = _processes_of(entry.pw_uid)
@@ -379,6 +381,17 @@ def plain_user(places: Places) -> Iterator[Account]:
         _remove_account(name)
     if leftovers or litter:
         pytest.fail(f"the test user left behind: {[*leftovers.values(), *map(str, litter)]}", pytrace=False)
+
+
+def _add_account(name: str) -> None:
+    """As long as others who add one have the files locked, it is tried again: a fixture of a session that
+    fails once fails all its tests."""
+    argv = ["useradd", "--create-home", "--user-group", "--shell", "/bin/bash", name]
+    deadline = time.monotonic() + 30
+    while subprocess.run(argv, capture_output=True).returncode == FILES_LOCKED:
+        assert time.monotonic() < deadline, f"{' '.join(argv)}: the files of accounts stay locked"
+        time.sleep(0.2)
+    assert pwd.getpwnam(name).pw_dir
 
 
 def _remove_account(name: str) -> None:
