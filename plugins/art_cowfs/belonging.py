@@ -44,6 +44,7 @@ EMPTY = -1
 _UNKNOWN = (0, EMPTY)
 """The number of a log that has no transaction yet, in the proof of the first one."""
 _CONNECTED = 128
+_SHARED, _SHARED_SIZE = 0x40000002, 510
 _HEAD = 32
 _MAGIC = (0x377F0682, 0x377F0683)
 _ANEW = 1 << 16
@@ -293,6 +294,35 @@ def _in_use(path: str) -> bool:
         asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _CONNECTED, 1, 0)
         kind: int = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, asked))[0]
         return kind != fcntl.F_UNLCK
+    finally:
+        os.close(fd)
+
+
+def without_index(path: str) -> str:
+    """Why nobody may open a database now, in one sentence; empty where one may. For a process that has no
+    connection to it: the index beside it (`-shm`) was removed while another one has it. With a new one both
+    would write to the same places of the log; the other one goes on alone, and removes the log at its end."""
+    for _ in range(_TRIES):
+        if os.path.exists(f"{path}-shm") or not (holder := _holder(path)):
+            return ""
+        time.sleep(_TRY_S)  # Somebody may only be opening it, or closing.
+    return (
+        f"process {holder} has it, and {path}-shm, which others need with that, was removed meanwhile; end "
+        "that run or command, which loses nothing, and go on"
+    )
+
+
+def _holder(path: str) -> int:
+    """Another process that has a connection: it has a shared lock on the file (unix locking of SQLite,
+    https://sqlite.org/lockingv3.html); 0 for none."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _SHARED, _SHARED_SIZE, 0)
+        kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+        return 0 if kind == fcntl.F_UNLCK else int(pid)
     finally:
         os.close(fd)
 

@@ -8,14 +8,14 @@ from contextlib import suppress
 from art_core.maintenance import BranchInfo, Info, SnapshotInfo
 from art_cowfs.collecting import unreached
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, all_rows, connect, layers_from
+from art_cowfs.schema import PAGE, UnwrittenError, all_rows, connect, layers_from
 
 
 def info(path: str) -> Info:
     """As of now. Raises DatabaseError."""
     connection = connect(path, write=False)
     by = None
-    with suppress(OSError):  # Where nothing can be written nobody holds anything.
+    with suppress(UnwrittenError):  # Where nothing can be written nobody holds anything.
         by = Bystander(path)
     try:
         held = by.holders() if by is not None else {}

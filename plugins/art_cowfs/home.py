@@ -43,14 +43,14 @@ def workspace_at(path: str, name: str) -> str | None:
 @contextmanager
 def reading(path: str, at: str, workspace: Workspace | None) -> Iterator[Home]:
     """As of now, also while a run has it mounted. Raises DatabaseError."""
-    connect(path).close()  # What is wrong with it is told before anything beside it is made.
+    connect(path, write=False).close()  # What is wrong with it is told before anything beside it is made.
     with telling(path), standing(path, at) as still:
         opened: list[apsw.Connection] = []
         lower = None
         try:
             trees = []
             for below in (None, workspace):
-                opened.append(connect(path))
+                opened.append(still.connect())
                 name = b"" if below is None else os.fsencode(below.name)
                 chain = Chain(opened[-1], at, still.layer, workspace=name)
                 if below is not None:

@@ -42,8 +42,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 
 import apsw
 
-from art_cowfs import holding
-from art_cowfs.schema import DatabaseError, changing
+from art_cowfs import holding, unwritten
+from art_cowfs.schema import DatabaseError, UnwrittenError, changing
 
 _RECORDS, _QUEUE, _DOORS, _HERE = 0, 1, 2, 4
 """Bytes that are locked: for the records in the file, to commit, the doors of these two, and by everybody
@@ -82,17 +82,25 @@ class Occupied(DatabaseError):
     """Somebody has what everybody needs for a moment, and keeps it."""
 
 
+def _unwritten(database: str, error: OSError) -> UnwrittenError:
+    return UnwrittenError(f"database {database!r}: {unwritten.why(database, error)}")
+
+
 class _File:
     """The file beside a database, while this process is here."""
 
     def __init__(self, path: str, fd: int = -1) -> None:
-        """Its records are locked until `let_go`, where the file is not given as `fd`. Raises Occupied."""
+        """Its records are locked until `let_go`, where the file is not given as `fd`. Raises Occupied, and
+        UnwrittenError."""
         self._database = path
         self._path = f"{path}-lock"
         if fd >= 0:
             self.fd = fd
-        else:
+            return
+        try:
             self._come_in()
+        except OSError as error:
+            raise _unwritten(path, error) from None
 
     def _come_in(self) -> None:
         while True:
@@ -197,8 +205,11 @@ class _File:
     def record(self, records: dict[str, dict[str, str]]) -> None:
         """Killed at any moment, it leaves the old ones or the new ones."""
         data = json.dumps(records).encode()
-        os.pwrite(self.fd, data.ljust(os.fstat(self.fd).st_size), 0)
-        os.ftruncate(self.fd, len(data))
+        try:
+            os.pwrite(self.fd, data.ljust(os.fstat(self.fd).st_size), 0)
+            os.ftruncate(self.fd, len(data))
+        except OSError as error:
+            raise _unwritten(self._database, error) from None
 
     def holders(self) -> dict[str, str]:
         """The branches that somebody else holds, and who. The records are locked."""
@@ -272,7 +283,10 @@ def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
     """Who holds each of the branches, for those that are held."""
     if not os.path.exists(f"{path}-lock"):
         return {}
-    file = _File(path)
+    try:
+        file = _File(path)
+    except UnwrittenError:
+        return {}  # Who may not write it is not told who does.
     try:
         records = file.records()
         held = [branch for branch in branches if not file.is_free(_place(branch))]

@@ -26,7 +26,7 @@ from art_cowfs.lower import Lower
 from art_cowfs.portions import Portions
 from art_cowfs.restoring import Restoring
 from art_cowfs.schema import DatabaseError, chain_of, found, layers_from
-from art_cowfs.standing import alone, frozen_now, standing, writing_to
+from art_cowfs.standing import alone, frozen_now, reading_of, standing, writing_to
 from art_cowfs.store import companions
 
 _DEEPEST = 20_000
@@ -35,7 +35,7 @@ _DEEPEST = 20_000
 
 def listed(path: str) -> list[Point]:
     """All of them, the oldest first."""
-    with writing_to(path) as connection:
+    with reading_of(path) as connection:
         rows: list[Any] = connection.execute(
             "SELECT name, kind, branch, created_ns, parent, note, layer FROM point ORDER BY created_ns, layer"
         ).fetchall()

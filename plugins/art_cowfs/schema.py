@@ -42,7 +42,7 @@ import apsw
 
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
-from art_cowfs import belonging
+from art_cowfs import belonging, unwritten
 from art_cowfs.connection import BUSY, Connection
 from art_cowfs.headers import APPLICATION_ID
 
@@ -99,11 +99,12 @@ CREATE TABLE session(
 """
 
 
-READ_ONLY = "it is read-only; make it and its directory writable"
-
-
 class DatabaseError(StoreError):
     """A database that cannot be used, and why."""
+
+
+class UnwrittenError(DatabaseError):
+    """Nothing can be written to it now; perhaps it can be read."""
 
 
 class LogError(DatabaseError):
@@ -124,7 +125,7 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
     if not exists and not create:
         raise DatabaseError(f"database {shown} does not exist; `art -d {path}` or `art push` makes it")
     if exists and write and not os.access(path, os.W_OK):
-        raise DatabaseError(f"database {shown}: {READ_ONLY}")
+        raise UnwrittenError(f"database {shown}: {unwritten.READ_ONLY}")
     if exists:
         _refuse_journal(path)
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
@@ -135,12 +136,17 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
     connection, first = None, False
     try:
         with belonging.first_of(path) as (place, first):
+            if first and (said := belonging.without_index(path)):
+                raise DatabaseError(f"database {shown}: {said}")
             if first and not any_log and (said := belonging.wrong(path)):
                 raise LogError(
                     f"database {shown}: {said}; put the log of then beside it, or take another copy. `art db "
                     f"check --repair -d {path}` goes on without it"
                 )
-            connection = Connection(path, flags=flags | _NO_LINKS)
+            if not write and unwritten.leaves_nothing(path):
+                connection = unwritten.opened(path)
+            else:
+                connection = Connection(path, flags=flags | _NO_LINKS)
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.before_close = partial(_let_go_of_log, connection)
             if place is not None:
@@ -152,8 +158,11 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
     except apsw.Error as error:
         if connection is not None:
             connection.close()
-        if not write and isinstance(error, _NO_ROOM) and first and not belonging.has_log(path):
-            return belonging.alone(path)  # SQLite would need a file beside it.
+        if not write and isinstance(error, unwritten.ERRORS) and first:
+            with telling(path):
+                connection = unwritten.opened(path)
+                _prepare(connection, shown, write=False)
+                return connection
         raise _told(error, path) from None
     except BaseException:
         if connection is not None:
@@ -197,7 +206,11 @@ def make_private(path: str) -> None:
 
 
 def _told(error: apsw.Error, path: str) -> DatabaseError:
-    kind = CorruptError if isinstance(error, apsw.CorruptError) else DatabaseError
+    kind = DatabaseError
+    if isinstance(error, apsw.CorruptError):
+        kind = CorruptError
+    elif isinstance(error, unwritten.ERRORS):
+        kind = UnwrittenError
     return kind(f"database {path!r}: {_reason(error, path)}")
 
 
@@ -317,29 +330,19 @@ def _create(connection: apsw.Connection) -> None:
         connection.wal_checkpoint()  # From now on the file itself says what it is.
 
 
-_NO_ROOM = (apsw.IOError, apsw.FullError, apsw.CantOpenError, apsw.ReadOnlyError)
-_ROOM = 64 << 10
-
-
 def _reason(error: apsw.Error, path: str) -> str:
     if isinstance(error, apsw.NotADBError):
         return "this is not an SQLite file; name another file"
     if isinstance(error, apsw.CorruptError):
         return "it is corrupt; `art db check` says more"
+    if isinstance(error, unwritten.ERRORS) and unwritten.is_full(path):
+        return unwritten.NO_ROOM
     if isinstance(error, apsw.CantOpenError):
         return "it cannot be opened; look at its permissions and those of its directory"
     if isinstance(error, apsw.ReadOnlyError):
-        return READ_ONLY
+        return unwritten.READ_ONLY
     if isinstance(error, BUSY):
         return "another program holds it"
-    if isinstance(error, _NO_ROOM):
-        with suppress(OSError):
-            disk = os.statvfs(os.path.dirname(path) or "/")
-            if disk.f_bavail * disk.f_frsize < _ROOM:
-                return (
-                    "there is no space left on its disk, and to open it takes 32 KiB beside it; free some. "
-                    "`art db check` and `art db info` work as it is"
-                )
     return _limited() or str(error)
 
 

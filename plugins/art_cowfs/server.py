@@ -24,9 +24,11 @@ import trio
 from art_core.errors import ArtError
 from art_core.history import Ending, Opening
 from art_core.spawn import detach
+from art_cowfs import unwritten
 from art_cowfs.below import Below
 from art_cowfs.locks import BranchLost, Occupied
 from art_cowfs.others import Others
+from art_cowfs.schema import UnwrittenError
 from art_cowfs.seeds import Seed
 from art_cowfs.session import Place, Session
 from art_cowfs.shares import Share
@@ -154,34 +156,21 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
         await serve_view(control, wish, fuse_fd, workspace_fd)
         return
     committer = Committer()
-    seeds = [
-        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
-        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
-    ]
     shares = [
         Share(bytes.fromhex(guest), fd, os.path.basename(bytes.fromhex(path)))
-        for (guest, path), fd in zip(wish["shares"], fds[2 + len(seeds) :], strict=True)
+        for (guest, path), fd in zip(wish["shares"], fds[2 + len(wish["seeds"]) :], strict=True)
     ]
-    workspace = None
-    if workspace_fd >= 0:
-        name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
-        workspace = Place(name, path, workspace_fd, wish["moved"])
     connection = Connection(fuse_fd)
     invalidation = Invalidation(connection.fd)
     watching = trio.Event()
-    with Session(
-        bytes.fromhex(wish["database"]).decode("utf-8", "surrogateescape"),
-        wish["branch"],
-        workspace=workspace,
-        uid=wish["uid"],
-        gid=wish["gid"],
-        wake=committer.wake,
-        tell=invalidation.tell,
-        watching=watching.set,
-        growth=wish["growth"],
-        seeds=seeds,
-        hidden=[os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]],
-    ) as session:
+    try:
+        opened = _opened(wish, fds, committer.wake, invalidation.tell, watching.set)
+    except (UnwrittenError, OSError, apsw.Error):
+        if not unwritten.is_full(_database(wish)):
+            raise
+        await _serve_full(control, wish, connection.fd, workspace_fd)
+        return
+    with opened as session:
         committer.tree, committer.session = session.tree, session
         operations = _operations(session, shares, committer.room, invalidation.tell)
         others = Others(
@@ -203,6 +192,53 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
             if invalidation.close(ENDING_S):
                 connection.close()
     say(control, {"closed": True})
+
+
+def _database(wish: Mapping[str, Any]) -> str:
+    return os.fsdecode(bytes.fromhex(wish["database"]))
+
+
+def _opened(
+    wish: Mapping[str, Any],
+    fds: Sequence[int],
+    wake: Callable[[], None],
+    tell: Tell,
+    watching: Callable[[], None],
+) -> Session:
+    """The branch that is wished for. Raises OSError, DatabaseError and apsw.Error."""
+    seeds = [
+        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
+        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
+    ]
+    workspace = None
+    if len(fds) > 1:
+        name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
+        workspace = Place(name, path, os.dup(fds[1]), wish["moved"])
+    return Session(
+        _database(wish),
+        wish["branch"],
+        workspace=workspace,
+        uid=wish["uid"],
+        gid=wish["gid"],
+        wake=wake,
+        tell=tell,
+        watching=watching,
+        growth=wish["growth"],
+        seeds=seeds,
+        hidden=[os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]],
+    )
+
+
+async def _serve_full(
+    control: socket.socket, wish: Mapping[str, Any], fuse_fd: int, workspace_fd: int
+) -> None:
+    """A run that only reads needs no room."""
+    from art_cowfs.viewing import serve_view
+
+    note = (
+        f"there is no space left on the disk of {_database(wish)!r}: the home and the workspace are read-only"
+    )
+    await serve_view(control, wish, fuse_fd, workspace_fd, [f"{note} in this run; free some"])
 
 
 def _operations(

@@ -14,7 +14,7 @@ from art_core.history import Ending, Opening, Session, State
 from art_cowfs.changed import Changed
 from art_cowfs.locks import holders
 from art_cowfs.schema import changing
-from art_cowfs.standing import writing_to
+from art_cowfs.standing import reading_of
 
 _COLUMNS = "id, branch, argv, started_ns, workspace, ended_ns, status, pid, files, more, trace, notes, before"
 
@@ -56,7 +56,7 @@ def end(connection: apsw.Connection, begun: Begun, ending: Ending | None) -> Non
 
 def listed(path: str) -> list[Session]:
     """All of them, the oldest first."""
-    with writing_to(path) as connection:
+    with reading_of(path) as connection:
         rows: list[Any] = connection.execute(f"SELECT {_COLUMNS} FROM session ORDER BY id").fetchall()
     open_ones = {row[1] for row in rows if row[5] is None}
     held = holders(path, sorted(open_ones)) if open_ones else {}

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs import accepting, asking, layers, securing
+from art_cowfs import accepting, asking, layers, securing, unwritten
 from art_cowfs.accepting import Accepted, accept
 from art_cowfs.layers import Named
 from art_cowfs.locks import BranchLock, Held, Pin
-from art_cowfs.schema import DatabaseError, Found, changing, connect, found
+from art_cowfs.schema import DatabaseError, Found, UnwrittenError, changing, connect, found
 from art_cowfs.securing import Secured, Wanted, found_of
 
 _PATIENCE_S = 2.0
@@ -35,6 +35,9 @@ class Standing(NamedTuple):
     """Records where something of the branch comes from by then. Raises DatabaseError."""
     secure: Callable[[Sequence[Wanted], bool, Here], list[Secured | None]]
     """Keeps what the branch shows of the host. Raises DatabaseError."""
+    connect: Callable[[], apsw.Connection]
+    """A connection to read it on; the one there is where nothing can be written."""
+    writes: bool = True
 
 
 def _change(path: str, branch: str, request: Mapping[str, Any], here: Here) -> Mapping[str, Any]:
@@ -95,18 +98,49 @@ def standing(path: str, at: str) -> Iterator[Standing]:
     """What a name leads to, as a layer: a snapshot's, or a branch as of now. A server that has the branch
     mounted is asked for it. Raises DatabaseError when somebody holds the branch who cannot be asked.
 
-    When the read is over, a layer that was made for it is merged with what came above it.
+    When the read is over, a layer that was made for it is merged with what came above it. Where nothing can
+    be written it is read as it is.
     """
+    with contextlib.ExitStack() as held:
+        try:
+            still = held.enter_context(_still(path, at))
+        except (DatabaseError, OSError, apsw.Error) as error:
+            if not (_is_unwritten(error) or unwritten.is_full(path)):
+                raise
+            still = held.enter_context(_as_it_is(path, at))
+        yield still
+
+
+def _is_unwritten(error: BaseException) -> bool:
+    return isinstance(error, UnwrittenError) or unwritten.is_told_by(error)
+
+
+@contextmanager
+def _still(path: str, at: str) -> Iterator[Standing]:
+    connected = partial(connect, path)
     with writing_to(path) as connection:
         point, pin = _pinned(connection, path, at)
     if pin is not None:
+        recorded = partial(_accept_frozen, path, point.layer)
         try:
-            yield Standing(point.layer, True, partial(_accept_frozen, path, point.layer), _secure_frozen)
+            yield Standing(point.layer, True, recorded, _secure_frozen, connected)
         finally:
             pin.close()
     else:
         with frozen_now(path, at) as layer:
-            yield Standing(layer, False, partial(_accept, path, at), partial(_secure, path, at))
+            yield Standing(layer, False, partial(_accept, path, at), partial(_secure, path, at), connected)
+
+
+@contextmanager
+def _as_it_is(path: str, at: str) -> Iterator[Standing]:
+    """On one connection, as of one moment: no lock can be had, and no layer frozen."""
+    with reading_of(path) as connection, unwritten.of_one_moment(connection):
+        layer = found(connection, at).layer
+        yield Standing(layer, True, _not_accepted, _secure_frozen, lambda: connection, writes=False)
+
+
+def _not_accepted(accepted: Sequence[Accepted]) -> None:
+    """Nothing is recorded: by then both sides are the same, which the next pull sees."""
 
 
 def _pinned(connection: apsw.Connection, path: str, at: str) -> tuple[Found, Pin | None]:
@@ -171,6 +205,16 @@ def alone(path: str, branch: str, patience_s: float = 0.0) -> Iterator[BranchLoc
         yield lock
     finally:
         lock.close(as_it_was=True)
+
+
+@contextmanager
+def reading_of(path: str) -> Iterator[apsw.Connection]:
+    """A connection for a moment that only reads, also where nothing can be written."""
+    connection = connect(path, write=False)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -94,7 +94,7 @@ class Databases:
         if os.path.exists(path) and not os.path.isfile(path):
             raise StoreError(f"--db {locator}: this is not a regular file; name a database file")
         if mode == "create" and os.path.exists(path) and not os.access(path, os.W_OK):
-            from art_cowfs.schema import READ_ONLY
+            from art_cowfs.unwritten import READ_ONLY
 
             raise StoreError(f"--db {locator}: {READ_ONLY}")
         if mode != "create" and not os.path.exists(path):

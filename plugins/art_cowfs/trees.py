@@ -24,7 +24,7 @@ from art_cowfs.locks import Held
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.placing import BLOCK, Placing, Way, kind_of
-from art_cowfs.schema import CHUNK, DatabaseError, changing, connect, telling
+from art_cowfs.schema import CHUNK, DatabaseError, UnwrittenError, changing, connect, telling
 from art_cowfs.securing import Secured, Wanted, answer, portions
 from art_cowfs.session import Place, Session, know
 from art_cowfs.standing import Standing, standing
@@ -38,13 +38,13 @@ _AT_ONCE = 100
 @contextmanager
 def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
-    connect(path).close()  # What is wrong with it is told before anything beside it is made.
+    connect(path, write=False).close()  # What is wrong with it is told before anything beside it is made.
     with telling(path), standing(path, at) as still:
-        connection, remembering = connect(path), connect(path)
+        connection, remembering = still.connect(), still.connect()
         lower = Lower(os.dup(workspace.fd), companions(path))
         try:
             layers = Chain(connection, at, still.layer, workspace=os.fsencode(workspace.name))
-            if workspace.moved:
+            if workspace.moved and still.writes:
                 know(remembering, _placed(workspace))
             entries.refuse_replaced(layers, [os.fsencode(workspace.name)], at)
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
@@ -281,6 +281,9 @@ class Reader:
     def agree(self, agreed: Mapping[bytes, Agreed | None]) -> None:
         if self._elsewhere:
             return
+        if self._later is not None and not self._later.still.writes:
+            connect(self._later.path).close()  # It says why not.
+            raise UnwrittenError(f"database {self._later.path!r} could not be written when this began")
         with changing(self._remembering):
             agreeing.keep(self._remembering, self._chain.top, self._rows(agreed))
         taken = []

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ import trio
 
 from art_cowfs.chain import HOST_NUMBERS, Chain
 from art_cowfs.lower import Lower
-from art_cowfs.schema import connect
 from art_cowfs.server import look_after, say, watch
 from art_cowfs.session import Place, know
 from art_cowfs.standing import standing
@@ -30,9 +29,13 @@ ENDING_S = 2.0
 
 
 async def serve_view(
-    control: socket.socket, wish: Mapping[str, Any], fuse_fd: int, workspace_fd: int
+    control: socket.socket,
+    wish: Mapping[str, Any],
+    fuse_fd: int,
+    workspace_fd: int,
+    notes: Sequence[str] = (),
 ) -> None:
-    """See `server.serve`."""
+    """See `server.serve`. `notes` are what the user should know."""
     connection = Connection(fuse_fd)
     invalidation = Invalidation(connection.fd)
     watching = trio.Event()
@@ -43,7 +46,7 @@ async def serve_view(
                 nursery.start_soon(watch, tree.below, watching)
                 tree.below.look_after = partial(nursery.start_soon, look_after, tree.below)
                 nursery.start_soon(_answer, control, nursery.cancel_scope)
-                say(control, {"ready": True, "notes": []})
+                say(control, {"ready": True, "notes": list(notes)})
                 await connection.serve(operations)
                 nursery.cancel_scope.cancel()
         finally:
@@ -56,7 +59,7 @@ async def serve_view(
 @contextmanager
 def _opened(wish: Mapping[str, Any], workspace_fd: int, tell: Tell, watching: trio.Event) -> Iterator[Tree]:
     path, at = os.fsdecode(bytes.fromhex(wish["database"])), str(wish["branch"])
-    with standing(path, at) as still, contextlib.closing(connect(path)) as connection:
+    with standing(path, at) as still, contextlib.closing(still.connect()) as connection:
         lower = None
         name = bytes.fromhex(wish["name"]) if workspace_fd >= 0 else b""
         if workspace_fd >= 0:

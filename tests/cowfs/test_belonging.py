@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,17 @@ from art_cowfs import belonging, caring, log
 from art_cowfs.nodes import CowNode
 from art_cowfs.schema import changing, connect
 from art_cowfs.session import Session
+
+RUN = """
+import sys
+database = sys.argv[1]
+sys.path[:] = sys.argv[2:]
+from pathlib import Path
+from tests.cowfs.test_belonging import used
+with used(Path(database)):
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @contextmanager
@@ -54,6 +67,22 @@ def killed(tmp_path: Path) -> Path:
         shutil.copy(tmp_path / "t.db", path)
         shutil.copy(tmp_path / "t.db-wal", f"{path}-wal")
     return path
+
+
+def test_nobody_comes_to_a_run_whose_index_of_the_log_was_removed(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    command = [sys.executable, "-c", RUN, str(path), *sys.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stdin is not None
+        assert run.stdout.readline() == b"ready\n"
+        connect(str(path)).close()
+        os.unlink(f"{path}-shm")
+        with pytest.raises(StoreError, match=f"process {run.pid} has it, and .*-shm, .* was removed"):
+            connect(str(path))
+        run.communicate(b"\n")
+    assert run.returncode == 0
+    assert names(path) == 20
+    assert found(path) == []
 
 
 def test_a_copy_without_its_log_is_told_and_gone_on_with_by_repair(killed: Path) -> None:
