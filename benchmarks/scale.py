@@ -1,6 +1,8 @@
-"""Overlay mode with much in it: memory, an idle mount, many files, and several branches at work.
+"""Overlay mode with much in it: memory, an idle mount, many files, several branches at work, and how the time
+and memory of each command grow.
 
-python benchmarks/scale.py [--art PROGRAM] [--files 1000000] [--removed 20000]
+python benchmarks/scale.py [--art PROGRAM] [--files 1000000] [--removed 20000] [--grow 10000,100000,1000000]
+python benchmarks/scale.py --only-growth [--grow 10000,100000]
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from installed import install
 from overlay import MIB, timed
@@ -25,6 +29,10 @@ REMOVE_LIMIT, MOUNT_LIMIT = 12.0, 1.2
 SYNC_LIMIT_MS, LOG_LIMIT_MIB = 50.0, 64
 BRANCHES = ("main", "one", "two", "three")
 IDLE_S, BUSY_S = 5.0, 8.0
+SHAPES = ("flat", "deep")
+LINEAR = 1.2
+"""Processor time may grow so many times faster than the number of files."""
+COMMAND_LIMIT_MIB = 150
 
 MANY = """
 import os, sys
@@ -40,6 +48,24 @@ for top, _, names in os.walk(".."):
         seen += 1
 assert seen >= files, seen
 """
+
+TREE = """
+import os, sys
+shape, files, top = sys.argv[1], int(sys.argv[2]), os.getcwd()
+os.mkdir("all")
+os.chdir("all")
+for number in range(files):
+    if shape == "deep" and number % 10 == 0:
+        if number % 500 == 0:
+            os.chdir(f"{top}/all")
+            os.mkdir(f"chain{number // 500}")
+            os.chdir(f"chain{number // 500}")
+        os.mkdir("d")
+        os.chdir("d")
+    with open(f"f{number}", "wb", buffering=0) as file:
+        file.write(b"content")
+"""
+"""So many files in one directory, or ten in each directory of chains that are fifty deep."""
 
 BUSY = """
 import json, os, sys, time
@@ -188,16 +214,96 @@ def branches(told: Told, art: str, place: str) -> None:
     told.tell("the log meanwhile, the largest", log / MIB, "MiB", LOG_LIMIT_MIB)
 
 
+class Cost(NamedTuple):
+    """What a command and all that it started took."""
+
+    processor_s: float
+    memory_mib: float
+
+
+def cost(argv: Sequence[str], place: str) -> Cost:
+    """Run it; the memory is that of its largest process, which is the server of a run."""
+    run = subprocess.Popen(argv, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(run.pid, 0)
+    run.returncode = os.waitstatus_to_exitcode(status)
+    if run.returncode:
+        raise subprocess.CalledProcessError(run.returncode, argv)
+    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def steps(art: str, place: str, shape: str, files: int) -> Iterator[tuple[str, list[str]]]:
+    """What is measured, in this order: each step finds what those before it left."""
+    database = f"{place}.db"
+    run = [art, "-i=false", "-d", database, "--"]
+    yield "run: make", [*run, "/usr/bin/python3", "-c", TREE, shape, str(files)]
+    yield "run: start", [*run, "true"]
+    yield "run: find", [*run, "find", ".", "-size", "+1k"]
+    for name, words in {
+        "status, all new": ["status"],
+        "diff --stat, all new": ["diff", "--stat"],
+        "pull, all new": ["pull"],
+        "status, nothing new": ["status"],
+        "push, nothing new": ["push"],
+        "pull, nothing new": ["pull"],
+        "snapshot": ["snapshot", "all"],
+        "check": ["db", "check"],
+        "export": ["db", "export", "--tar"],
+    }.items():
+        yield name, [art, *words, "-d", database]
+    yield "run: rm -r", [*run, "rm", "-r", "all"]
+    for name, words in {
+        "status, all removed": ["status"],
+        "restore of a path": ["restore", "all", "all"],
+    }.items():
+        yield name, [art, *words, "-d", database]
+    yield "run: rm -r again", [*run, "rm", "-r", "all"]
+    yield "pull, all removed", [art, "pull", "--force", "-d", database]
+    points = subprocess.check_output(
+        [art, "snapshot", "--list", "--json", "-d", database], cwd=place, text=True
+    )
+    for point in map(json.loads, points.splitlines()):
+        subprocess.run([art, "snapshot", "--delete", point["name"], "-d", database], cwd=place, check=True)
+    for name, words in {"squash": ["squash"], "gc": ["gc"], "check, after gc": ["check"]}.items():
+        yield name, [art, "db", *words, "-d", database]
+
+
+def growth(told: Told, art: str, place: str, sizes: Sequence[int]) -> None:
+    """Every command at all sizes: time in proportion, memory within its bound."""
+    for shape in SHAPES:
+        before: dict[str, float] = {}
+        for files, smaller in zip(sizes, (0, *sizes), strict=False):
+            top = f"{place}/{shape}-{files}"
+            os.makedirs(f"{top}/w")
+            os.makedirs(f"{top}/pushed")
+            subprocess.run([sys.executable, "-c", TREE, shape, str(files)], cwd=f"{top}/pushed", check=True)
+            push = [art, "push", "-d", f"{top}/pushed.db"]
+            for name, argv in chain([("push, all new", push)], steps(art, f"{top}/w", shape, files)):
+                found = cost(argv, f"{top}/pushed" if argv is push else f"{top}/w")
+                what, most = f"{shape}, {files}: {name}", COMMAND_LIMIT_MIB
+                if name.startswith("run: "):
+                    most = BUSY_LIMIT_MIB
+                told.tell(what, found.memory_mib, "MiB", most)
+                bound = LINEAR * files / smaller * before[name] if smaller else float("inf")
+                told.tell(what, found.processor_s, "s", bound)
+                before[name] = found.processor_s
+            shutil.rmtree(top)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--art", help="an installed art; without it the tree's wheel is installed")
     parser.add_argument("--files", type=int, default=1_000_000)
     parser.add_argument("--removed", type=int, default=20_000)
+    parser.add_argument("--grow", default="10000,100000,1000000", help="numbers of files, the smallest first")
+    parser.add_argument("--only-growth", action="store_true", help="nothing else")
     options = parser.parse_args()
     told = Told()
     with TemporaryDirectory(prefix="art-bench-", dir="/var/tmp") as place:
         art = options.art or install(f"{place}/venv", "overlay")
         os.mkdir(f"{place}/empty")
+        growth(told, art, place, [int(size) for size in options.grow.split(",")])
+        if options.only_growth:
+            return 0 if told.good else 1
         idle(told, art, place)
         branches(told, art, place)
         removal(told, art, place, options.removed)
