@@ -17,6 +17,10 @@ from art_core.trees import Entry, TreeReader
 
 HEAD = 512
 """How many bytes of a file tell a database."""
+UNFINISHED = re.compile(rb"\.art-pull-(\d{1,9})-")
+"""How names begin that a transfer gives to what is not whole yet, with the number of its process. What has
+such a name is no part of a workspace, and a later transfer removes it when that process is no more."""
+_UNFINISHED_WITHIN = re.compile(rb"(?:.*?/)??" + UNFINISHED.pattern + rb"[^/]*", re.DOTALL)
 Contents = Callable[[bytes], Iterable[tuple[int, bytes]]]
 """The contents of the file that would stand at a path, as offsets and bytes in order; nothing for no file."""
 
@@ -73,8 +77,11 @@ class Databases:
 
     def owner(self, parent: Callable[[bytes], tuple[int, bytes]], path: bytes) -> bytes | None:
         """The path of the database that a path belongs to, as itself, a file beside it, or what is in a
-        directory of such a name; empty for the one in use, None for all others. `parent` gives a descriptor
-        of the directory on the host, and the name in it, or raises OSError where there is none."""
+        directory of such a name; empty for the one in use, None for all others. What is named like something
+        that a transfer has not finished counts as that. `parent` gives a descriptor of the directory on the
+        host, and the name in it, or raises OSError where there is none."""
+        if b".art-pull-" in path and (unfinished := _UNFINISHED_WITHIN.match(path)):
+            return unfinished[0]
         last = path.count(b"/")
         start = first = 0
         folded = path.lower()
@@ -147,6 +154,8 @@ class Databases:
 
 def told(owner: bytes) -> str:
     """Why something is left out, in words."""
+    if UNFINISHED.match(owner.rpartition(b"/")[2]):
+        return "its name is one of what a pull has not finished, and the next pull removes that; rename it"
     which = f"{os.fsdecode(owner)}, a database of ART" if owner else "the database"
     return f"it belongs to {which}, and a transfer leaves that alone"
 

@@ -19,6 +19,7 @@ from art_core.files import File, HomeReader, HomeWriter, resolve
 from art_core.holding import Holding, Led
 from art_core.hostside import SETUID, WRITABLE, HostTree, Unreadable, checked
 from art_core.obeyed import names_of
+from art_core.transfer import unseen
 from art_core.trees import Entry
 from art_core.walking import Backwards
 
@@ -59,6 +60,8 @@ def copy_out(
             led = partial(_led, os.path.join(os.path.realpath(directory), name), protect)
             holding = Holding(protect, _Below(home, top, host, os.fsencode(name)), led)
             _write_all(home, top, host, os.fsencode(name), directory, report, directories, holding)
+            for path, why in unseen(holding.missed):
+                report("FAIL", path, None, why)
             for one in directories:
                 mode = one.mode & ~SETUID
                 if mode & WRITABLE != WRITABLE:

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 from art_core import bounds
 from art_core.blocks import of_file
-from art_core.companions import Databases, told
+from art_core.companions import UNFINISHED, Databases, told
 from art_core.descending import Trail
 from art_core.errors import TransferError
 from art_core.trees import Agreed, Entry, Kind
 
-_TEMPORARY = re.compile(rb"\.art-pull-(\d{1,9})-")
 WRITABLE = 0o700
 """What a directory needs while something is put into it."""
 SETUID = stat.S_ISUID | stat.S_ISGID
@@ -84,7 +83,7 @@ def _temporary(name: bytes) -> bytes:
 def _clear(directory: int, kept: Collection[bytes] = ()) -> None:
     """Remove what a pull that was killed has left."""
     for name in os.listdir(f"/proc/self/fd/{directory}"):
-        left = _TEMPORARY.match(os.fsencode(name))
+        left = UNFINISHED.match(os.fsencode(name))
         if (
             left
             and os.fsencode(name) not in kept
@@ -194,7 +193,7 @@ class HostTree:
             return None
         except PermissionError:  # The directory can be listed and not searched.
             return Unreadable()
-        if (found.st_dev, found.st_ino) in self._databases.files or _TEMPORARY.match(name):
+        if (found.st_dev, found.st_ino) in self._databases.files or UNFINISHED.match(name):
             return None
         return self._entry(fd, name, path, found) or Unreadable()
 

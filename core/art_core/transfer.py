@@ -7,6 +7,7 @@ other; what both changed is a conflict, which is told and left alone. Nothing is
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -48,6 +49,14 @@ class Totals:
         self.carried = self.removed = self.same = self.skipped = self.conflicts = self.failed = self.size = 0
         self.left = 0
         """What was offered and not taken."""
+
+
+def unseen(missed: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A path and why, where not all of the host was looked at: what is obeyed may have been carried."""
+    for path, why in itertools.islice(missed.items(), 1):
+        more = f" (and {len(missed) - 1} more places)" if len(missed) > 1 else ""
+        said = f"not looked at for links and settings of yours: {why}{more}"
+        yield path or ".", f"{said}; look at what was carried before you use it"
 
 
 class Transfer:
@@ -111,9 +120,9 @@ class Transfer:
         self.report("SKIP", path, None, why)
 
     def unseen(self, missed: Mapping[str, str]) -> None:
-        """Tell what of the host was not looked at, so that what is obeyed may have been carried."""
-        for path, why in missed.items():
-            self.skipped(os.fsencode(path or "."), f"not looked at for links and settings of yours: {why}")
+        """Tell it as a failure when not all of the host was looked at."""
+        for path, why in unseen(missed):
+            self.failed(os.fsencode(path), why)
 
     def conflict(self, path: bytes, why: str) -> None:
         self.totals.conflicts += 1

@@ -90,6 +90,26 @@ def test_a_pull_writes_and_removes_nothing_beside_a_database(kept: Kept, journal
         assert kept.art("db", "check", "-d", database).stdout == b"nothing is wrong\n"
 
 
+def test_what_has_the_name_of_a_file_that_is_not_whole_is_left_out(kept: Kept) -> None:
+    """The next pull would remove it, and no push would see it."""
+    before = kept.files()
+    kept.inside(
+        "mkdir d .art-pull-7-z; "
+        "for i in d/.art-pull-999999-y d/.art-pull-y .art-pull-7-z/a; do echo q >$i; done"
+    )
+    for options in ([], ["--force", "--protected"]):
+        done = kept.art("pull", "-d", "x.db", *options)
+        assert done.stderr.count(b"its name is one of what a pull has not finished") == 3, done.stderr
+        assert done.returncode == 0
+        assert [path.name for path in (kept.workspace / "d").iterdir()] == [".art-pull-y"]
+        (kept.workspace / "d").rename(kept.workspace.parent / "d")
+        assert kept.files() == before
+        (kept.workspace.parent / "d").rename(kept.workspace / "d")
+    kept.art("pull", "-d", "x.db", "--into", "../out")
+    assert not list((kept.workspace.parent / "out").rglob(".art-pull-[0-9]*"))
+    assert b"d/.art-pull-999999-y" in kept.art("status", "-d", "x.db").stdout
+
+
 def test_nothing_is_copied_beside_a_database(kept: Kept, journal: Path) -> None:
     before = kept.files()
     kept.inside(PLANTED.format(journal))

@@ -131,6 +131,23 @@ def git(kept: Kept, *words: str) -> subprocess.CompletedProcess[bytes]:
     return kept.caller.run(["git", "-C", kept.workspace, *owner, *words])
 
 
+@pytest.mark.parametrize("command", ["pull", "copy"])
+def test_settings_that_were_not_all_read_are_a_failure(plain: Caller, command: str) -> None:
+    with fresh_directory(plain, "workspace") as workspace:
+        kept = Kept(plain, workspace)
+        git(kept, "init", "-q")
+        with (workspace / ".git/config").open("a") as file:
+            file.writelines(f"[include]\n\tpath = ../conf{number}\n" for number in range(300))
+        own(plain, workspace)
+        assert kept.shell("mkdir d; echo work >d/work").returncode == 0
+        copy: list[str | Path] = ["fs", "cp", "-r", "-d", kept.database, "guest:workspace/d", workspace / "e"]
+        done = kept.pull() if command == "pull" else plain.art(*copy)
+        assert done.returncode == 1, done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if b"not looked at" in line]
+        assert line.startswith(b"FAIL ") and b"more than 256 files" in line
+        assert (workspace / ("d/work" if command == "pull" else "e/work")).exists()
+
+
 def test_what_the_hosts_links_and_settings_lead_to_is_held_back(plain: Caller) -> None:
     with fresh_directory(plain, "workspace") as workspace:
         kept = Kept(plain, workspace)
