@@ -48,7 +48,7 @@ class Database(NamedTuple):
 def databases(state_dir: str) -> list[Database]:
     """Those that are there, the newest first."""
     try:
-        with open(f"{state_dir}/{_FILE}", "rb") as file:
+        with openat.reading(f"{state_dir}/{_FILE}") as file:
             return [one for one in reversed(_parsed(file.read(_LIMIT))) if one.is_there]
     except OSError:
         return []
@@ -64,6 +64,9 @@ def remember(state_dir: str, hidden: Sequence[str]) -> list[str]:
         fd = os.open(f"{state_dir}/{_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:
         return []  # Where nothing can be remembered.
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)  # A pipe is not read: nobody writes to it.
+        return []
     with open(fd, "r+b") as file:
         fcntl.flock(fd, fcntl.LOCK_EX)
         found = _parsed(file.read(_LIMIT))
