@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from art_core import trust
+from art_core import planning
 from art_core.contracts import Mount, Origin
 from art_core.environment import matching
 from art_core.planning import Preparation
@@ -129,7 +129,7 @@ def _rows(run: Preparation) -> list[Row]:
 
 def _approvals(run: Preparation) -> Mapping[str, str]:
     """What is to be said of mounts that need approval, by their guest paths."""
-    if run.grants and trust.approvals_of(run).holds(run.workspace, run.evidence, run.grants):
+    if run.grants and planning.approvals_of(run).holds(run.workspace, run.evidence, run.grants):
         return {grant.mount.guest: " (approved)" for grant in run.grants}
     return {grant.mount.guest: f" (asked for first: {grant.why})" for grant in run.grants}
 

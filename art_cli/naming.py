@@ -18,7 +18,8 @@ from art_cli.commands.sharing import Command, settings_with
 from art_cli.console import printable
 from art_cli.options import BY_NAME
 from art_cli.paging import Page
-from art_core.history import HistoryStore, Point, Session, history_of
+from art_core.capabilities import history_of
+from art_core.history import HistoryStore, Point, Session
 from art_core.workspace import absolute
 
 REMOVED = "what only it had stays in the database until `art db gc`"

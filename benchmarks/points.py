@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from art_core.pushing import push
 from art_core.transfer import Wishes
 from art_core.workspace import open_workspace
-from art_cowfs.session import Place, Session
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_cowfs.store import Database
 
 ROUNDS = 15

@@ -11,8 +11,8 @@ import click
 from art_cli.commands.sharing import CONTEXT, Command, shared
 from art_cli.naming import as_json
 from art_cli.opening import opened
+from art_core.capabilities import history_of
 from art_core.contracts import HOME, MAIN, Workspace
-from art_core.history import history_of
 from art_core.hosttree import within
 from art_core.selecting import typed_path
 from art_core.workspace import open_workspace

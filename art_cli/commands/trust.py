@@ -16,8 +16,8 @@ from art_core import dirs
 from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded
 from art_core.options import Options
-from art_core.planning import Preparation
-from art_core.trust import Approvals, approvals_of
+from art_core.planning import Preparation, approvals_of
+from art_core.trust import Approvals
 from art_core.workspace import absolute
 
 

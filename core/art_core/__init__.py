@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from art_core.asynchronous import AsyncProcess, AsyncSandbox
     from art_core.errors import ArtError
     from art_core.process import CommandFailed, Process, Result, TimeoutExpired
-    from art_core.sandbox import DEVNULL, PIPE, STDOUT, Sandbox
+    from art_core.sandbox import Sandbox
+    from art_core.streams import DEVNULL, PIPE, STDOUT
 
 _HOMES = {
     "errors": ("ArtError",),
-    "sandbox": ("DEVNULL", "PIPE", "STDOUT", "Sandbox"),
+    "sandbox": ("Sandbox",),
+    "streams": ("DEVNULL", "PIPE", "STDOUT"),
     "process": ("CommandFailed", "Process", "Result", "TimeoutExpired"),
     "asynchronous": ("AsyncProcess", "AsyncSandbox"),
 }

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from art_core.errors import MountError
-from art_core.spawn import detach, forget, keep_private, start_process
+from art_core.service import detach, forget, keep_private, start_process
 
 _LENGTH = 4
 _LONGEST = 256 << 10

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from art_core.contracts import MAIN, Network
 from art_core.errors import PluginError, UsageError
+from art_core.options import NO_PRESET
 from art_core.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
@@ -15,15 +16,12 @@ if TYPE_CHECKING:
     from art_core.contracts import Mount, Workspace
     from art_core.egress import Egress
     from art_core.identity import Identity
-    from art_core.lending import Lent
+    from art_core.lent import Lent
     from art_core.limits import Held
     from art_core.options import Options
     from art_core.plugins import Plugins
     from art_core.provision import Provision
     from art_core.settings import WorkspaceDefaults
-
-NO_PRESET = "none"
-"""What is typed to have no preset where the settings choose one."""
 
 
 class Asking(Protocol):

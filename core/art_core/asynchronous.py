@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, AnyStr, Generic, Literal, Protocol, TypeVar, overload
 
 from art_core.process import Process, Result, Waits
-from art_core.sandbox import PIPE, Command, Path, Sandbox
+from art_core.sandbox import Sandbox
+from art_core.streams import PIPE, Command, Path
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -139,7 +139,7 @@ def passing_signals(launcher: Launcher, woken: relay.Relay) -> Iterator[None]:
     the wait is over: so each one is also written to a pipe that the relay waits for (signal.set_wakeup_fd).
     A signal that was ignored when this program started stays ignored.
     """
-    from art_core.launcher import PASSED_ON
+    from art_core.order import PASSED_ON
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         launcher.signal(number)

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from art_core import kernel, staging, usernamespace
-from art_core.order import Order, Socket, Step, receive
+from art_core.messages import Socket, receive
+from art_core.order import Order, Step
 
 OOM_SCORE_ADJUSTMENT = 500
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from art_core.contracts import Mount, Origin
 from art_core.errors import MountError, UsageError
-from art_core.lending import Granted, Lent
+from art_core.lent import Granted, Lent
 
 KNOWN = "/dev/kvm, /dev/dri, nvidia"
 _DRI = "/dev/dri"

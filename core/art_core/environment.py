@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 
-from art_core import openat
+from art_core import config_file
 from art_core.errors import UsageError
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -84,7 +84,7 @@ def checked_name(name: bytes, where: str) -> None:
 def _read(path: str) -> dict[bytes, bytes]:
     """The variables of a file of NAME=VALUE lines; empty lines and those with `#` are skipped."""
     try:
-        with openat.reading(os.path.expanduser(path)) as file:
+        with config_file.reading(os.path.expanduser(path)) as file:
             lines = file.read().split(b"\n")
     except OSError as error:
         raise UsageError(f"--env-file {path}: {error.strerror}") from None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from art_core import channel
 from art_core.contracts import Origin
 from art_core.errors import UsageError
-from art_core.lending import Granted, Lent
+from art_core.lent import Granted, Lent
 
 _PARTS = ("name", "email")
 _ROLES = ("AUTHOR", "COMMITTER")

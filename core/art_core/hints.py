@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from art_core import presets, toolchain
 
 if TYPE_CHECKING:
-    from art_core.planning import Preparation
+    from art_core.contracts import Workspace
+    from art_core.options import Options
+    from art_core.settings import Settings
+
+
+class Planned(Protocol):
+    """What hints read of the plan of a run."""
+
+    options: Options
+    settings: Settings
+    workspace: Workspace
+
+    @property
+    def hidden(self) -> Sequence[str]: ...
+
+    def variables(self, *, plain: bool = False) -> Mapping[bytes, bytes]: ...
 
 
 class Hints:
     """The hints of one sandbox."""
 
-    def __init__(self, run: Preparation) -> None:
+    def __init__(self, run: Planned) -> None:
         self._run = run
         self._env = os.environ
         self._chosen = run.options.agent or run.settings.for_workspace(run.workspace.path).agent

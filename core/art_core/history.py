@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from art_core.contracts import Provider, Store, Workspace
-from art_core.errors import PluginError, StoreError
-
-if TYPE_CHECKING:
-    from art_core.plugins import Plugins
+from art_core.contracts import Store, Workspace
+from art_core.errors import StoreError
 
 CAPABILITY = "history"
 _LONGEST = 200
@@ -119,24 +116,6 @@ class History(Protocol):
 
 class HistoryStore(History, Store, Protocol):
     """A store with both."""
-
-
-def keeps_history(provider: Provider[Any], *, asked: str = "") -> bool:
-    """Whether a store does. Raises PluginError when it does not and something `asked` for it."""
-    if CAPABILITY in provider.capabilities:
-        return True
-    if asked:
-        raise PluginError(
-            f"{asked}: the store {provider.name!r} keeps no branches, snapshots and sessions (capability "
-            f"{CAPABILITY}); choose another with --store NAME"
-        )
-    return False
-
-
-def history_of(plugins: Plugins, name: str, store: Store) -> HistoryStore:
-    """The history of a store, which was opened by the provider `name`. Raises PluginError."""
-    keeps_history(plugins.provider("store", name), asked="this command")
-    return store  # type: ignore[return-value]
 
 
 def checked_name(name: str) -> str:

@@ -6,15 +6,16 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from art_core.capabilities import history_of
 from art_core.contracts import MAIN
 from art_core.errors import PluginError, StoreError
-from art_core.history import HistoryStore, NameTaken, Point, dated, history_of
+from art_core.history import HistoryStore, NameTaken, Point, dated
 
 if TYPE_CHECKING:
     from art_core.changes import Change
     from art_core.overlay import Overlay
     from art_core.planning import Preparation
-    from art_core.sandbox import Path
+    from art_core.streams import Path
 
 
 class Kept:

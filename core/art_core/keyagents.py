@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from art_core import channel
 from art_core.contracts import HOME, Mount, Origin
 from art_core.errors import MountError
-from art_core.lending import Granted, Lent
+from art_core.lent import Granted, Lent
 
 SSH_SOCKET = "/run/art/ssh-agent"
 GPG_SOCKET = "/run/art/gpg-agent"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
-from art_core import openat
+from art_core import config_file, openat
 from art_core.contracts import Mount, Origin
 from art_core.hosttree import within
 
@@ -48,7 +48,7 @@ class Database(NamedTuple):
 def databases(state_dir: str) -> list[Database]:
     """Those that are there, the newest first."""
     try:
-        with openat.reading(f"{state_dir}/{_FILE}") as file:
+        with config_file.reading(f"{state_dir}/{_FILE}") as file:
             return [one for one in reversed(_parsed(file.read(_LIMIT))) if one.is_there]
     except OSError:
         return []

@@ -20,11 +20,13 @@ import select
 import signal
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from art_core.order import PASSED_ON, Outcome
 
 if TYPE_CHECKING:
     from art_core.groups import Group
-    from art_core.order import Socket
+    from art_core.messages import Socket
     from art_core.traced import Tracing
 
 _SO_PASSCRED = 16
@@ -39,35 +41,21 @@ its home, which nothing interrupts."""
 _DIAGNOSTICS_LIMIT = 64 * 1024
 _MESSAGES_AT_ONCE = 256
 """Messages of reports that are taken before signals and ends are looked at again."""
-PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _ENDING = PASSED_ON - {signal.SIGINT}
 _TO_GROUP = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
-
-
-class Outcome(NamedTuple):
-    """How it went: a wait status, all that was reported, what the isolation printed, and the signal
-    that was to end it before the command ran, or 0. `untraced` is why the tracer ended first, and
-    whether that was a failure of its plugin."""
-
-    status: int
-    reports: list[dict[str, Any]]
-    diagnostics: bytes
-    early_signal: int = 0
-    reached: dict[str, int] | None = None
-    """How often each limit was reached."""
-    untraced: tuple[str, bool] | None = None
 
 
 def serve(control_fd: int) -> NoReturn:
     """Be the launcher, on a socket to the supervisor. Never returns."""
     status = 1
     try:
-        from art_core.order import Socket
-        from art_core.spawn import detach
+        from art_core.messages import Socket
+        from art_core.service import detach
 
         detach(control_fd)
         control = Socket(fileno=control_fd)
-        from art_core.order import MESSAGE_LIMIT, TRACED, receive
+        from art_core.messages import MESSAGE_LIMIT, receive
+        from art_core.order import TRACED
 
         traced = control.recv(1) == TRACED
         launched = _Launched(control, traced=traced)
@@ -114,7 +102,7 @@ class _Launched:
     def __init__(self, control: Socket, *, traced: bool) -> None:
         import _socket
 
-        from art_core.order import pair
+        from art_core.messages import pair
 
         self.control = control
         self.report, report_child = pair()
@@ -185,7 +173,8 @@ class _Launched:
 
     def launch(self, content: bytes, descriptors: list[int]) -> None:
         """Pass the order on, and wait until it is executed or failed."""
-        from art_core.order import Order, send
+        from art_core.messages import send
+        from art_core.order import Order
 
         order = Order(*marshal.loads(content))
         met = self.tracing.meet() if self.tracing is not None else None

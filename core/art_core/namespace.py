@@ -13,9 +13,9 @@ import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from art_core import kernel, openat, order, usernamespace
+from art_core import kernel, messages, openat, order, usernamespace
 from art_core.errors import IsolationError
-from art_core.spawn import forget, keep_private, start_process
+from art_core.service import forget, keep_private, start_process
 
 HOME = f"{order.STAGE}/home"
 """Where the home is mounted."""
@@ -28,7 +28,7 @@ class PrivateNamespace:
     def __init__(self, owner: tuple[int, int]) -> None:
         """`owner` is who files have to belong to, in the ids of here, to be the command's own."""
         self.owner = owner
-        self._control, theirs = order.pair()
+        self._control, theirs = messages.pair()
         keep_private(self._control)
         self.pid = start_process("art_core.namespace", theirs.fileno())
         theirs.close()
@@ -38,8 +38,8 @@ class PrivateNamespace:
         self.user_fd = fds[1] if len(fds) > 1 else None
 
     def _ask(self, request: tuple[Any, ...], descriptors: Sequence[int] = ()) -> tuple[Any, list[int]]:
-        order.send(self._control, marshal.dumps(request), list(descriptors))
-        received = order.receive(self._control)
+        messages.send(self._control, marshal.dumps(request), list(descriptors))
+        received = messages.receive(self._control)
         if received is None:
             raise IsolationError("the process that holds the mount namespace was killed")
         failure, answer = marshal.loads(received[0])
@@ -88,7 +88,7 @@ class PrivateNamespace:
 def serve(control_fd: int) -> NoReturn:
     """Be the process that makes the namespace and works in it. Never returns."""
     try:
-        control = order.Socket(fileno=control_fd)
+        control = messages.Socket(fileno=control_fd)
         os.closerange(3, control.fileno())
         os.closerange(control.fileno() + 1, 1 << 16)
         failure = ""
@@ -97,7 +97,7 @@ def serve(control_fd: int) -> NoReturn:
             _enter_new(plain)
         except OSError as error:
             failure = f"a private mount namespace cannot be made: {error.strerror}"
-        while (received := order.receive(control)) is not None:
+        while (received := messages.receive(control)) is not None:
             answer: Any = None
             fds: list[int] = []
             if not failure:
@@ -105,13 +105,13 @@ def serve(control_fd: int) -> NoReturn:
                     answer, fds = _do(marshal.loads(received[0]), received[1], plain)
                 except OSError as error:
                     what = f"{error.filename}: " if error.filename else ""
-                    order.send(
+                    messages.send(
                         control,
                         marshal.dumps((f"the home cannot be mounted: {what}{error.strerror}", None)),
                         [],
                     )
                     continue
-            order.send(control, marshal.dumps((failure, answer)), fds)
+            messages.send(control, marshal.dumps((failure, answer)), fds)
             for fd in fds:
                 os.close(fd)
     finally:

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 from art_core.contracts import Network
 
 Trust = Literal["refuse", "ask", "trust"]
+NO_PRESET = "none"
+"""What is typed to have no preset where the settings choose one."""
 
 
 class Options(NamedTuple):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-# `socket` imports selectors and makes hundreds of enum members: 3 ms of a start.
-import _socket
-from array import array
+import signal
 from typing import Any, NamedTuple
-
-Socket = _socket.socket
 
 UNTRACED, TRACED = b".", b"t"
 """What a launcher is told first: whether it will be told how to trace."""
-MESSAGE_LIMIT = 160 * 1024
-DESCRIPTORS_PER_MESSAGE = 200
 
 
 STAGE = "/dev/shm"
@@ -58,29 +52,18 @@ class Step(NamedTuple):
     errno: int
 
 
-def pair() -> tuple[Socket, Socket]:
-    """Two connected ends that keep messages apart."""
-    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 
 
-def send(connection: Socket, order: bytes, descriptors: list[int]) -> None:
-    """Hand over a marshalled order, with its descriptors in batches before it."""
-    for start in range(0, len(descriptors), DESCRIPTORS_PER_MESSAGE):
-        batch = array("i", descriptors[start : start + DESCRIPTORS_PER_MESSAGE])
-        connection.sendmsg([b"+"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, batch)])
-    connection.send(order)
+class Outcome(NamedTuple):
+    """How it went: a wait status, all that was reported, what the isolation printed, and the signal
+    that was to end it before the command ran, or 0. `untraced` is why the tracer ended first, and
+    whether that was a failure of its plugin."""
 
-
-def receive(connection: Socket) -> tuple[bytes, list[int]] | None:
-    """The order and its descriptors; None when the other side went away without one."""
-    descriptors = array("i")
-    space = _socket.CMSG_SPACE(DESCRIPTORS_PER_MESSAGE * descriptors.itemsize)
-    while True:
-        data, ancillary, _, _ = connection.recvmsg(MESSAGE_LIMIT, space, _socket.MSG_CMSG_CLOEXEC)
-        for level, kind, content in ancillary:
-            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-        if not data:
-            return None
-        if data != b"+":
-            return data, descriptors.tolist()
+    status: int
+    reports: list[dict[str, Any]]
+    diagnostics: bytes
+    early_signal: int = 0
+    reached: dict[str, int] | None = None
+    """How often each limit was reached."""
+    untraced: tuple[str, bool] | None = None

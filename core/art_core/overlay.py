@@ -15,7 +15,7 @@ from art_core.errors import ArtError, StoreError
 from art_core.namespace import PrivateNamespace
 
 if TYPE_CHECKING:
-    from art_core.lending import Lent
+    from art_core.lent import Lent
     from art_core.logged import Logged
 
 _ANSWER_S = 10.0

@@ -24,11 +24,12 @@ from art_core.workspace import absolute, aliases, ask_consent, open_workspace, r
 
 if TYPE_CHECKING:
     from art_core.contracts import Stores
-    from art_core.lending import Lent
+    from art_core.lent import Lent
     from art_core.mounts import Grant
     from art_core.overlay import Overlay
     from art_core.recording import Recording
     from art_core.spawn import Launcher
+    from art_core.trust import Approvals
     from art_core.watch import Watch
 
 
@@ -111,7 +112,7 @@ class Preparation:
             planted.refuse("--expose", path, tops)
 
     def _mounted_home(self, locator: str) -> Overlay:
-        from art_core.history import keeps_history
+        from art_core.capabilities import keeps_history
         from art_core.overlay import Overlay
 
         name = self.options.store or self.settings.store
@@ -317,7 +318,7 @@ class Preparation:
 
         try:
             trust.settle(
-                trust.approvals_of(self),
+                approvals_of(self),
                 self.workspace,
                 self.evidence,
                 self.grants,
@@ -518,3 +519,10 @@ class Preparation:
 
 def _expanded(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
+
+
+def approvals_of(run: Preparation) -> Approvals:
+    """Where what a run asks for is looked up."""
+    from art_core.trust import Approvals
+
+    return Approvals(run.state_dir, "" if run.provision is None else run.provision.preset.name)

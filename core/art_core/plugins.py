@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from art_core.contracts import TraceRequest
-    from art_core.tracing import Plan
+    from art_core.recipe import Plan
 
 KINDS: Mapping[str, str] = {
     "store": "art_stores",
@@ -313,7 +313,7 @@ class Plugins:
 
     def tracing_plan(self, name: str, request: TraceRequest) -> Plan:
         """What a tracing process has to know to create the tracer of that name, and what to ask of it."""
-        from art_core.tracing import Plan
+        from art_core.recipe import Plan
 
         source = self._source("tracer", name)
         context = self.context(source.provider)

@@ -29,9 +29,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from art_core import dirs
-from art_core.asking import NO_PRESET
 from art_core.contracts import Origin
 from art_core.errors import ArtError, SettingsError, UsageError
+from art_core.options import NO_PRESET
 from art_core.settings import Settings, nearest, read_toml
 
 BUILT_IN = os.path.join(os.path.dirname(__file__), "agents")

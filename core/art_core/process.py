@@ -18,12 +18,12 @@ from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, Literal, NamedTuple,
 from art_core import relay
 from art_core.errors import ArtError
 from art_core.reports import objects
-from art_core.sandbox import DEVNULL, PIPE, STDOUT, Path
+from art_core.streams import DEVNULL, PIPE, STDOUT, Path
 
 if TYPE_CHECKING:
     from art_core.contracts import Exit
     from art_core.gateways import Refusal
-    from art_core.order import Socket
+    from art_core.messages import Socket
 
 Printing = TypeVar("Printing")
 _CHUNK = relay.PIPE_SIZE

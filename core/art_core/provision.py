@@ -20,7 +20,7 @@ from art_core.presets import FLAGS, Entry, Preset
 
 if TYPE_CHECKING:
     from art_core.gateways import Destination
-    from art_core.lending import Wish
+    from art_core.lent import Wish
 
 LENT: Mapping[str, Literal["seed", "share", "device", "git", "ssh-agent", "gpg-agent"]] = {
     "seeds": "seed",
@@ -142,7 +142,7 @@ class Provision:
 
     def wishes(self) -> list[Wish]:
         """What is lent of the caller's own, as far as it is there."""
-        from art_core.lending import Wish
+        from art_core.lent import Wish
 
         return [
             Wish(LENT[row.entry.key], "" if row.entry.key in FLAGS else text, row.entry.origin, True)

@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from art_core.order import Socket
+    from art_core.messages import Socket
 
 _SCM_CREDENTIALS = 2
 _LIMIT = 64 * 1024

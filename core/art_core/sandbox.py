@@ -23,6 +23,7 @@ from art_core.launching import Launching, not_started
 from art_core.options import Options
 from art_core.planning import Preparation, Prepared
 from art_core.spawn import Launcher, Streams, Terminal
+from art_core.streams import DEVNULL, PIPE, Command, Path
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,16 +33,11 @@ if TYPE_CHECKING:
     from art_core.egress import Watched
     from art_core.history import Point
     from art_core.kept import Kept
-    from art_core.lending import Granted
+    from art_core.lent import Granted
     from art_core.logged import Logged
     from art_core.process import How, Process, Result
     from art_core.session import Session
     from art_core.settings import Settings
-
-Command = Sequence[str | bytes | os.PathLike[str]]
-Path = str | bytes | os.PathLike[str]
-PIPE, STDOUT, DEVNULL = -1, -2, -3
-"""The same as subprocess's."""
 
 
 class _Started(NamedTuple):

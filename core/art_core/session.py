@@ -13,14 +13,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from art_core import order
+from art_core import messages
 from art_core.contracts import HOME, Exit
 from art_core.environment import checked_name
 from art_core.errors import FAILURE, IsolationError
-from art_core.launcher import Outcome
+from art_core.order import Outcome
 from art_core.process import Ended, Pipes, Process
-from art_core.sandbox import DEVNULL, PIPE, Path
-from art_core.spawn import Launcher, Streams, forget, keep_private, sealed
+from art_core.service import forget, keep_private, sealed
+from art_core.spawn import Launcher, Streams
+from art_core.streams import DEVNULL, PIPE, Path
 
 if TYPE_CHECKING:
     from art_core.egress import Watched
@@ -52,7 +53,7 @@ class Session:
         self._lock = allocate_lock()
         self._over: str | None = None
         self._env = preparation.variables()
-        self._commands, theirs = order.pair()
+        self._commands, theirs = messages.pair()
         keep_private(self._commands)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -205,9 +206,9 @@ class Session:
                 self._launcher.close()
 
 
-def send(commands: order.Socket, what: tuple[Any, ...], fds: Sequence[int]) -> order.Socket:
+def send(commands: messages.Socket, what: tuple[Any, ...], fds: Sequence[int]) -> messages.Socket:
     """Order something of `art_core.inside`; the channel on which it is told of. Raises OSError."""
-    ours, theirs = order.pair()
+    ours, theirs = messages.pair()
     content = sealed(marshal.dumps(what))
     try:
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array("i", [content, theirs.fileno(), *fds]))]

@@ -39,9 +39,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
-from art_core import dirs, openat
+from art_core import config_file, dirs
 from art_core.errors import SettingsError
-from art_core.obeyed import PROTECT
+from art_core.obeyed_files import PROTECT
 
 ENV_PASS = (
     *("TERM", "COLORTERM", "NO_COLOR", "TZ", "LANG", "LANGUAGE", "LC_*"),
@@ -172,7 +172,7 @@ def _parsed(value: str) -> Any:
 def read_toml(file: str) -> Mapping[str, Any] | None:
     """The tables of a file; None when there is none. Raises SettingsError that names it."""
     try:
-        opened = openat.reading(file)
+        opened = config_file.reading(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import marshal
 import os
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from art_core.errors import IsolationError
+from art_core.service import forget, keep_private, sealed, start_process
+
 if TYPE_CHECKING:
     from art_core.contracts import Launch
-    from art_core.order import Socket
-    from art_core.tracing import Plan
-from art_core.errors import IsolationError
+    from art_core.recipe import Plan
 
 
 class Streams(NamedTuple):
@@ -53,10 +51,10 @@ class Launcher:
     """
 
     def __init__(self, *, traced: bool = False) -> None:
-        from art_core import order
+        from art_core import messages, order
 
         # In the launcher every other descriptor is closed, so the number must not be 0, 1 or 2.
-        self._control, theirs = order.pair()
+        self._control, theirs = messages.pair()
         keep_private(self._control)
         self.pid = start_process("art_core.launcher", theirs.fileno())
         theirs.close()
@@ -83,7 +81,7 @@ class Launcher:
         caller's to close, and so does `record`, where a traced run's goes. When the process of the pidfd
         `worker` ends, so does the sandbox; so it does with the process that traces.
         Raises LaunchFailed, or IsolationError when the launcher is gone."""
-        from art_core import order
+        from art_core import messages, order
 
         descriptors: list[int] = [streams.stdin, streams.stdout, streams.stderr]
         targets = {0: 0, 1: 1, launch.stderr_fd: 2}
@@ -128,7 +126,7 @@ class Launcher:
             execs=launch.execs,
         )
         try:
-            order.send(self._control, marshal.dumps(tuple(message)), descriptors)
+            messages.send(self._control, marshal.dumps(tuple(message)), descriptors)
         except OSError as error:
             raise IsolationError(
                 f"the launcher process ended before it was used ({error.strerror})"
@@ -151,15 +149,15 @@ class Launcher:
 
     def result(self) -> Any:
         """Wait for the end of what was ordered; a `launcher.Outcome`."""
-        from art_core import launcher
-
-        return launcher.Outcome(*self._receive())
-
-    def _receive(self) -> Any:
         from art_core import order
 
+        return order.Outcome(*self._receive())
+
+    def _receive(self) -> Any:
+        from art_core import messages
+
         try:
-            data = self._control.recv(order.MESSAGE_LIMIT)
+            data = self._control.recv(messages.MESSAGE_LIMIT)
         except OSError:
             data = b""
         if not data:
@@ -174,93 +172,3 @@ class Launcher:
             pid, self.pid = self.pid, 0
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-
-
-def _single_threaded() -> bool:
-    """Threads that Python has not made count as well."""
-    return len(os.listdir("/proc/self/task")) == 1
-
-
-_private: list[Socket] = []
-
-
-def keep_private(connection: Socket) -> None:
-    """Close this end in whatever is forked from this process: our helpers end when its last holder does, and
-    that is to be this process. `forget` it before it is closed."""
-    _private.append(connection)
-
-
-def forget(connection: Socket) -> None:
-    """Idempotent."""
-    with contextlib.suppress(ValueError):
-        _private.remove(connection)
-
-
-def _close_private() -> None:
-    while _private:
-        _private.pop().close()
-
-
-os.register_at_fork(after_in_child=_close_private)
-
-
-def start_process(module: str, control: int) -> int:
-    """Start a process that calls `serve` of a module with a socket; return its pid.
-
-    It is forked, which costs least; a process with threads must not fork and go on in Python, and
-    starts a new interpreter.
-    """
-    if not _single_threaded():
-        return _spawn_fresh(module, control)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            import importlib
-
-            importlib.import_module(module).serve(control)
-        finally:
-            os._exit(1)
-    return pid
-
-
-def detach(control_fd: int) -> None:
-    """Leave the caller's session, signals and descriptors: only what comes on `control_fd` ends this
-    process. With ART_DEBUG it can still write to standard error."""
-    os.setsid()
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    for number in (*ending, signal.SIGWINCH, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.set_wakeup_fd(-1)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1) if os.environ.get("ART_DEBUG") else (0, 1, 2):
-        os.dup2(null, stream)
-    os.closerange(3, control_fd)
-    os.closerange(control_fd + 1, 1 << 20)
-
-
-def _spawn_fresh(module: str, control: int) -> int:
-    source = "import sys; sys.path[:] = sys.argv[2:]; from importlib import import_module as load; "
-    source += "load(sys.argv[1]).serve(3)"
-    high = fcntl.fcntl(control, fcntl.F_DUPFD_CLOEXEC, 4)
-    try:
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", source, module, *sys.path],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, high, 3)],
-            setsigdef=[signal.SIGPIPE],
-        )
-    finally:
-        os.close(high)
-
-
-def sealed(content: bytes) -> int:
-    """A memfd that holds `content` and can no longer be changed (memfd_create(2))."""
-    fd = os.memfd_create("art", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from art_core import openat
+from art_core import config_file
 from art_core.contracts import Mount, Origin
 
 _SHEBANG_LIMIT = 256
@@ -140,7 +140,7 @@ def _base_of_environment(path: str) -> str | None:
     if not os.path.basename(path).startswith("python"):
         return None
     try:
-        with openat.reading(os.path.join(prefix, "pyvenv.cfg")) as file:
+        with config_file.reading(os.path.join(prefix, "pyvenv.cfg")) as file:
             lines = os.fsdecode(file.read(8192)).splitlines()
     except OSError:
         return None
@@ -153,7 +153,7 @@ def _base_of_environment(path: str) -> str | None:
 
 def _interpreter(path: str) -> str | None:
     try:
-        with openat.reading(path) as file:
+        with config_file.reading(path) as file:
             line = file.read(_SHEBANG_LIMIT).split(b"\n", 1)[0]
     except OSError:
         return None

@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Any
 
-from art_core.order import Socket, send
+from art_core.messages import Socket, send
 
 
 class Tracing:

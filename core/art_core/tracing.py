@@ -20,26 +20,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from art_core.contracts import Context, Provider, Tracer, TraceRequest
-from art_core.order import MESSAGE_LIMIT, Socket, receive
+from art_core.messages import MESSAGE_LIMIT, Socket, receive
+from art_core.recipe import Plan
 
 PATIENCE_S = 5.0
 """How long a killed sandbox may take to end before the tracer stops waiting for it."""
-
-
-class Plan(NamedTuple):
-    """How a tracing process makes its tracer, in values that marshal(3) knows."""
-
-    module: str
-    attribute: str
-    provider: str
-    settings: dict[str, Any] | None
-    """What `Provider.settings` is made of; None when the provider has none."""
-    state_dir: str
-    cache_dir: str
-    uid: int
-    gid: int
-    request: tuple[Any, ...]
-    """A `TraceRequest`."""
 
 
 class TracerFailed(NamedTuple):

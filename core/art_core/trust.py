@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded, ArtError
 from art_core.mounts import Grant
-
-if TYPE_CHECKING:
-    from art_core.planning import Preparation
 
 _FORMAT = 1
 
@@ -102,11 +99,6 @@ class Approvals:
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             return None
         return record if isinstance(record.get("workspace"), str) else None
-
-
-def approvals_of(run: Preparation) -> Approvals:
-    """Where what a run asks for is looked up."""
-    return Approvals(run.state_dir, "" if run.provision is None else run.provision.preset.name)
 
 
 def content_hash(evidence: Mapping[str, bytes], grants: Sequence[Grant]) -> str:

@@ -15,7 +15,9 @@ from art_core.history import NameTaken, checked_name
 from art_cowfs.home import HomeWriter, writing
 from art_cowfs.layers import add_point
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import DatabaseError, all_rows, connect, telling
+from art_cowfs.opening import connect, telling
+from art_cowfs.schema import DatabaseError
+from art_cowfs.transactions import all_rows
 
 _UNDERWAY = "importing-"
 _ROOT = "INSERT INTO inode VALUES(1, ?, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)"

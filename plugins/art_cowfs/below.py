@@ -17,7 +17,7 @@ from art_cowfs import watches
 from art_cowfs.lower import Lower, joined, within
 from art_cowfs.nodes import CowNode
 from art_cowfs.resident import Resident
-from art_cowfs.seeds import SEEDS
+from art_cowfs.schema import SEEDS
 from art_cowfs.watches import Event, Watches
 from art_fusefs.backend import InodeChanged, NameChanged, Notice, Tell
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_cowfs import belonging, collecting, figures, repair, squashing
-from art_cowfs.check import Problem, examine
+from art_cowfs.check import examine
 from art_cowfs.hosts import changed_files
-from art_cowfs.schema import CorruptError, DatabaseError, LogError, connect, telling
+from art_cowfs.opening import connect, telling
+from art_cowfs.problems import Problem
+from art_cowfs.schema import CorruptError, DatabaseError, LogError
 
 
 def info(path: str) -> Info:

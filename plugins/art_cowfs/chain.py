@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from art_cowfs.lookup import chain_of, layers_from
 from art_cowfs.origins import Origins
-from art_cowfs.schema import CHUNK, chain_of, layers_from
-
-HOST_NUMBERS = 1 << 62
-"""Numbers from here up are derived from the host's device and inode numbers."""
+from art_cowfs.schema import CHUNK, HOST_NUMBERS
 
 
 class Inode(NamedTuple):

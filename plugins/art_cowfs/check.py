@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 import apsw
 
 from art_core.contracts import MAIN
-from art_cowfs.chain import HOST_NUMBERS
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.schema import CHUNK, all_rows
-from art_cowfs.seeds import SEEDS
+from art_cowfs.problems import _DELETE_NAME, DIRECTORY, MOST, Problem, Statement, layers_of, made_for
+from art_cowfs.schema import CHUNK, HOST_NUMBERS, SEEDS
+from art_cowfs.transactions import all_rows
 
-Statement = tuple[str, tuple[Any, ...]]
-MOST = 100
-"""Problems of one kind that are told; one more says that there are others."""
-DIRECTORY = f"(mode & {stat.S_IFMT(0o170000)}) = {stat.S_IFDIR}"
 _KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
-
-
-class Problem(NamedTuple):
-    """`mend` are statements that make the database sound again as far as this is concerned."""
-
-    kind: str
-    what: str
-    mend: Sequence[Statement] = ()
 
 
 def problems(connection: apsw.Connection) -> Iterator[str]:
@@ -153,11 +140,6 @@ def _types(connection: apsw.Connection) -> Iterator[Problem]:
 # --- layers and names ------------------------------------------------------------------------------
 
 
-def layers_of(connection: apsw.Connection) -> dict[int, int | None]:
-    """All layers, each with the one that it stands on."""
-    return dict(all_rows(connection, "SELECT id, parent FROM layer"))
-
-
 def _layers(connection: apsw.Connection) -> Iterator[Problem]:
     layers = layers_of(connection)
     alone = "UPDATE layer SET parent = NULL WHERE id = ?"
@@ -234,22 +216,6 @@ def _over_the_last(name: str) -> list[Statement]:
 _OF_A_LAYER = ("inode", "dentry", "chunk", "xattr", "origin", "base")
 _OWNED = {"dentry": "parent", "chunk": "ino", "xattr": "ino"}
 _EVERYTHING = "SELECT DISTINCT layer FROM {} WHERE layer NOT IN (SELECT id FROM layer)"
-_SAME_BELOW = (
-    "INSERT OR IGNORE INTO inode SELECT ino, ?1, mode, nlink, rdev, size, holes, size, host_clip, atime, "
-    "mtime, ctime, target, origin, origin_size, origin_mtime FROM inode WHERE ino = ?2 AND layer < ?1 "
-    "ORDER BY layer DESC LIMIT 1"
-)
-_MADE = (
-    "INSERT OR IGNORE INTO inode SELECT ?2, ?1, ?3, 1, 0, coalesce(max(idx) * 65536 + length(data), 0), 0, "
-    "coalesce(max(idx) * 65536 + length(data), 0), 0, 0, 0, 0, NULL, NULL, NULL, NULL "
-    "FROM chunk WHERE ino = ?2 AND layer = ?1"
-)
-_DELETE_NAME = "DELETE FROM dentry WHERE parent = ? AND name = ? AND layer = ?"
-
-
-def made_for(ino: int, layer: int, mode: int) -> list[Statement]:
-    """See that a layer has a row of an inode: as the layers below have it, or a new one."""
-    return [(_SAME_BELOW, (layer, ino)), (_MADE, (layer, ino, mode))]
 
 
 def _rows(connection: apsw.Connection) -> Iterator[Problem]:

@@ -14,11 +14,10 @@ from typing import Any
 
 import apsw
 
-from art_cowfs.chain import HOST_NUMBERS
-from art_cowfs.check import DIRECTORY, Problem, Statement, layers_of, made_for
-from art_cowfs.entries import kind
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.schema import CHUNK, all_rows
+from art_cowfs.problems import DIRECTORY, Problem, Statement, kind, layers_of, made_for
+from art_cowfs.schema import CHUNK, HOST_NUMBERS
+from art_cowfs.transactions import all_rows
 from art_fusefs.backend import ROOT
 
 _TABLES = """

@@ -17,7 +17,9 @@ from art_cowfs import belonging, squashing
 from art_cowfs.layers import changed
 from art_cowfs.locks import BranchLock, Bystander
 from art_cowfs.log import emptied
-from art_cowfs.schema import PAGE, CorruptError, all_rows, connect
+from art_cowfs.opening import connect
+from art_cowfs.schema import PAGE, CorruptError
+from art_cowfs.transactions import all_rows
 from art_fusefs.backend import ROOT
 
 INODES_AT_ONCE = 512

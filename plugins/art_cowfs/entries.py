@@ -14,20 +14,15 @@ from collections.abc import Iterable
 import apsw
 
 from art_cowfs.chain import Chain
-from art_cowfs.schema import DatabaseError, all_rows
+from art_cowfs.problems import kind
+from art_cowfs.schema import DatabaseError
+from art_cowfs.transactions import all_rows
 from art_fusefs.backend import ROOT
-
-_KINDS = {stat.S_IFLNK: "a link", stat.S_IFREG: "a file"}
 
 
 def known(connection: apsw.Connection) -> frozenset[bytes]:
     """The names of all workspaces of a database."""
     return frozenset(row[0] for row in all_rows(connection, "SELECT name FROM workspace"))
-
-
-def kind(mode: int) -> str:
-    """What something that is no directory is, in words."""
-    return _KINDS.get(stat.S_IFMT(mode), "something else than a directory")
 
 
 def refuse_replaced(chain: Chain, names: Iterable[bytes], at: str = "") -> None:

@@ -8,7 +8,10 @@ from contextlib import suppress
 from art_core.maintenance import BranchInfo, Info, SnapshotInfo
 from art_cowfs.collecting import unreached
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import PAGE, UnwrittenError, all_rows, connect, layers_from
+from art_cowfs.lookup import layers_from
+from art_cowfs.opening import connect
+from art_cowfs.schema import PAGE, UnwrittenError
+from art_cowfs.transactions import all_rows
 
 
 def info(path: str) -> Info:

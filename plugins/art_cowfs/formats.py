@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import apsw
 
-from art_cowfs.schema import FORMAT, TABLES, DatabaseError, changing, refuse_foreign
+from art_cowfs.schema import FORMAT, TABLES, DatabaseError, refuse_foreign
+from art_cowfs.transactions import changing
 
 TABLES_1 = """
 CREATE TABLE layer(

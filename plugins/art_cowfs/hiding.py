@@ -16,7 +16,8 @@ from art_cowfs import agreeing
 from art_cowfs.locks import Held
 from art_cowfs.lower import joined
 from art_cowfs.nodes import CowNode
-from art_cowfs.session import Place, Session
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
 

@@ -12,14 +12,16 @@ import apsw
 from art_core.contracts import Workspace
 from art_core.files import File
 from art_core.trees import Entry
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
+from art_cowfs.opening import connect, telling
+from art_cowfs.paths import companions
+from art_cowfs.place import Place, know
 from art_cowfs.placing import Placing
-from art_cowfs.schema import DatabaseError, connect, telling
-from art_cowfs.session import Place, Session, know
+from art_cowfs.schema import HOST_NUMBERS, DatabaseError
+from art_cowfs.session import Session
 from art_cowfs.standing import standing
-from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_cowfs.trees import contents_of, once
 from art_fusefs.backend import ROOT

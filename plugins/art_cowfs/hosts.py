@@ -9,10 +9,10 @@ from contextlib import ExitStack
 
 import apsw
 
-from art_cowfs.check import MOST, Problem
 from art_cowfs.lower import Lower
 from art_cowfs.origins import divided
-from art_cowfs.schema import all_rows
+from art_cowfs.problems import MOST, Problem
+from art_cowfs.transactions import all_rows
 
 _PARTIAL = f"""
 SELECT DISTINCT origin, origin_size, origin_mtime FROM inode

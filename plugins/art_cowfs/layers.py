@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_core.history import NameTaken, checked_name
-from art_cowfs.schema import CHUNK, CorruptError, chain_of, changing
+from art_cowfs.lookup import chain_of
+from art_cowfs.schema import CHUNK, CorruptError
+from art_cowfs.transactions import changing
 
 
 class Most(NamedTuple):

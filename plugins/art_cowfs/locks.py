@@ -42,8 +42,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 
 import apsw
 
-from art_cowfs import holding, unwritten
-from art_cowfs.schema import DatabaseError, UnwrittenError, changing
+from art_cowfs import holding, unwritable
+from art_cowfs.schema import DatabaseError, UnwrittenError
+from art_cowfs.transactions import changing
 
 _RECORDS, _QUEUE, _DOORS, _HERE = 0, 1, 2, 4
 """Bytes that are locked: for the records in the file, to commit, the doors of these two, and by everybody
@@ -83,7 +84,7 @@ class Occupied(DatabaseError):
 
 
 def _unwritten(database: str, error: OSError) -> UnwrittenError:
-    return UnwrittenError(f"database {database!r}: {unwritten.why(database, error)}")
+    return UnwrittenError(f"database {database!r}: {unwritable.why(database, error)}")
 
 
 class _File:
@@ -567,3 +568,13 @@ def _byte(place: int, kind: int, size: int = 1) -> bytes:
 def _place(branch: str, first: int = _BRANCHES) -> int:
     digest = hashlib.blake2b(branch.encode("utf-8", "surrogateescape"), digest_size=7).digest()
     return first + int.from_bytes(digest, "big")
+
+
+@contextmanager
+def alone(path: str, branch: str, patience_s: float = 0.0) -> Iterator[BranchLock]:
+    """The branch, held for a moment. Raises Held."""
+    lock = BranchLock(path, branch, patience_s)
+    try:
+        yield lock
+    finally:
+        lock.close(as_it_was=True)

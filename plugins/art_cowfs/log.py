@@ -15,7 +15,7 @@ import apsw
 from art_cowfs import belonging
 from art_cowfs.connection import BUSY, BUSY_MS
 from art_cowfs.holding import named, posix
-from art_cowfs.schema import changing
+from art_cowfs.transactions import changing
 
 CHECKPOINT_AT = 64 << 20
 SLOW_AT = 256 << 20

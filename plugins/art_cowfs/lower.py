@@ -18,7 +18,8 @@ from collections.abc import Iterable
 
 from art_core import bounds, openat
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.seeds import MORE, SEEDS, Seeds, apart
+from art_cowfs.schema import SEEDS
+from art_cowfs.seeds import MORE, Seeds, apart
 
 _SYS_OPENAT2 = 437
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08

@@ -6,9 +6,9 @@ import os
 import stat
 
 from art_core import bounds
-from art_cowfs.chain import HOST_NUMBERS, Inode
+from art_cowfs.chain import Inode
 from art_cowfs.origins import Origins
-from art_cowfs.schema import CorruptError
+from art_cowfs.schema import HOST_NUMBERS, CorruptError
 from art_fusefs.backend import Node
 
 _LINKS, _MODES = 1 << 31, 0o177777

@@ -21,13 +21,15 @@ from art_cowfs import agreeing, entries, layers
 from art_cowfs.chain import Chain
 from art_cowfs.hiding import hide
 from art_cowfs.layers import Named
-from art_cowfs.locks import BRANCH_S, BranchLock, Bystander, Pin, holders
+from art_cowfs.locks import BRANCH_S, BranchLock, Bystander, Pin, alone, holders
+from art_cowfs.lookup import chain_of, found, layers_from
 from art_cowfs.lower import Lower
+from art_cowfs.opening import writing_to
+from art_cowfs.paths import companions
 from art_cowfs.portions import Portions
 from art_cowfs.restoring import Restoring
-from art_cowfs.schema import DatabaseError, chain_of, found, layers_from
-from art_cowfs.standing import alone, frozen_now, reading_of, standing, writing_to
-from art_cowfs.store import companions
+from art_cowfs.schema import DatabaseError
+from art_cowfs.standing import frozen_now, reading_of, standing
 
 _DEEPEST = 20_000
 """Frames: a path has at most 2048 names."""

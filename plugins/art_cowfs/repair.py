@@ -14,12 +14,15 @@ from contextlib import suppress
 import apsw
 
 from art_cowfs import belonging
-from art_cowfs.check import MOST, Problem, examine, is_of_the_file
+from art_cowfs.check import examine, is_of_the_file
 from art_cowfs.connection import Connection
 from art_cowfs.headers import APPLICATION_ID, is_ours
 from art_cowfs.locks import Bystander
+from art_cowfs.opening import connect, make_private
+from art_cowfs.problems import MOST, Problem
 from art_cowfs.rescue import Table
-from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError, all_rows, changing, connect, make_private
+from art_cowfs.schema import FORMAT, PAGE, TABLES, DatabaseError
+from art_cowfs.transactions import all_rows, changing
 
 _ROUNDS = 8
 _AT_ONCE = 100_000

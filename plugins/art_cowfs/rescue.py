@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from art_cowfs.schema import all_rows, changing
+from art_cowfs.transactions import all_rows, changing
 
 Key = tuple[Any, ...]
 _AT_ONCE = 1000

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import apsw
 
-from art_cowfs.chain import HOST_NUMBERS, Chain, Inode
+from art_cowfs.chain import Chain, Inode
 from art_cowfs.contents import WHOLE
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import derived
-from art_cowfs.schema import CHUNK, DatabaseError
+from art_cowfs.schema import CHUNK, HOST_NUMBERS, DatabaseError
 from art_cowfs.showing import NOTHING, Seen, Shown, View
 from art_fusefs.backend import ROOT
 

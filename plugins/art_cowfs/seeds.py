@@ -13,22 +13,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from art_core.errors import StoreError
-from art_fusefs.backend import ROOT
+from art_cowfs.schema import SEEDS
 
-if TYPE_CHECKING:
-    from art_cowfs.chain import Chain
-    from art_cowfs.nodes import CowNode
-    from art_cowfs.tree import Tree
-
-SEEDS = b"/seeds"
-"""The origin of the home. A path of the workspace never begins with a slash, and none that does is found
-beneath it (openat2(2), RESOLVE_BENEATH)."""
 KNOWN = b"art.seed."
 """Attributes of the top directory: the path of a seed in the home after this, its path on the host."""
 _APART = 0x1555
@@ -99,49 +89,3 @@ def apart(found: os.stat_result) -> os.stat_result:
 
 
 # --- what a branch knows of its seeds ----------------------------------------------------------
-
-
-def begin(tree: Tree, chain: Chain, seeds: Sequence[Seed], *, moved: bool) -> list[str]:
-    """See that the home shows the seeds, whose paths the attributes of its top directory remember. Returns
-    what the user should know; raises StoreError when what was copied up is of another host path."""
-    known = chain.xattrs(ROOT)
-    root = tree.node(ROOT)
-    if root.origin is None:
-        root.origin = SEEDS
-        tree.changed(root)
-    root.names_changing = True
-    notes = []
-    for seed in seeds:
-        path = known.get(KNOWN + seed.guest)
-        if path is None:
-            notes += _adopt(tree, root, seed)
-        elif path != seed.path and not moved and chain.comes_from(SEEDS + b"/" + seed.guest):
-            raise StoreError(
-                f"the seed at ~/{os.fsdecode(seed.guest)} of this database is {os.fsdecode(path)!r}, not "
-                f"{os.fsdecode(seed.path)!r}, and what was changed in it belongs to that; add --moved if it "
-                "was moved, or show this one elsewhere: --seed PATH:~/NAME"
-            )
-        if path != seed.path:
-            tree.set_xattr(root, KNOWN + seed.guest, seed.path)
-            tree.changed(root)
-    return notes
-
-
-def _adopt(tree: Tree, root: CowNode, seed: Seed) -> list[str]:
-    """A seed that the branch has not met: directories that are there already are merged with it. One that
-    is made anew later, in the place of a removed one, is not: it was emptied on purpose."""
-    directory, origin = root, SEEDS
-    for name in seed.guest.split(b"/"):
-        node = tree.held(directory, name)
-        if node is None:
-            return []
-        origin = origin + b"/" + name
-        here = f"~/{os.fsdecode(origin[len(SEEDS) + 1 :])}"
-        if not stat.S_ISDIR(node.mode):
-            return [f"{here} is in the home already; the seed {os.fsdecode(seed.path)} does not show there"]
-        if node.origin is None:
-            node.origin = origin
-            node.names_changing = True
-            tree.changed(node)
-        directory = node
-    return []

@@ -23,14 +23,15 @@ import trio
 
 from art_core.errors import ArtError
 from art_core.history import Ending, Opening
-from art_core.spawn import detach
-from art_cowfs import unwritten
-from art_cowfs.below import Below
+from art_core.service import detach
+from art_cowfs import unwritable
 from art_cowfs.locks import BranchLost, Occupied
+from art_cowfs.mounted import ENDING_S, look_after, say, watch
 from art_cowfs.others import Others
+from art_cowfs.place import Place
 from art_cowfs.schema import UnwrittenError
 from art_cowfs.seeds import Seed
-from art_cowfs.session import Place, Session
+from art_cowfs.session import Session
 from art_cowfs.shares import Share
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT, Tell
@@ -45,14 +46,8 @@ BATCH_S = 0.05
 BATCH_BYTES = 2 << 20
 WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
-EVENTS_S = 0.02
-"""How long events of the host are collected: programs write a file in many steps."""
-LOOK_S = 0.8
-"""How often open files of the host that are not watched are looked at."""
 HOLD_S = 3.0
 """How often it is looked whether the file of locks is there."""
-ENDING_S = 2.0
-"""How long the thread that tells the kernel may need to end."""
 WISH_BYTES, WISH_FDS = 1 << 20, 250
 """The most that is told at the start. The kernel hands over no more than 253 descriptors (unix(7))."""
 SWITCH_S = 0.1e-3
@@ -128,11 +123,6 @@ def serve(control_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def say(control: socket.socket, message: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):
-        control.send(json.dumps(message).encode())
-
-
 async def _serve(control: socket.socket) -> None:
     data, fds, _, _ = socket.recv_fds(control, WISH_BYTES, WISH_FDS)
     if not data:
@@ -166,7 +156,7 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
     try:
         opened = _opened(wish, fds, committer.wake, invalidation.tell, watching.set)
     except (UnwrittenError, OSError, apsw.Error):
-        if not unwritten.is_full(_database(wish)):
+        if not unwritable.is_full(_database(wish)):
             raise
         await _serve_full(control, wish, connection.fd, workspace_fd)
         return
@@ -265,23 +255,6 @@ async def hold(session: Session) -> None:
             # Who lost it finds that at the next commit.
             with contextlib.suppress(BranchLost, Occupied):
                 await trio.to_thread.run_sync(session.hold)
-
-
-async def watch(below: Below, watching: trio.Event) -> None:
-    """Take in what happens on the host, from the first watch on."""
-    await watching.wait()
-    assert below.watches is not None
-    while True:
-        await trio.lowlevel.wait_readable(below.watches.fd)
-        below.take()
-        await trio.sleep(EVENTS_S)
-
-
-async def look_after(below: Below) -> None:
-    """Look at open files of the host that are not watched, while there are any."""
-    while below.unwatched:
-        await trio.sleep(LOOK_S)
-        below.look_at_unwatched()
 
 
 def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,62 +7,34 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from types import TracebackType
-from typing import NamedTuple
 
 import apsw
 
 from art_core.history import Ending, NameTaken, Opening, dated
 from art_cowfs import belonging, collecting, entries, layers, sessions, squashing
 from art_cowfs.accepting import Accepted
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.adopt_seeds import begin
+from art_cowfs.chain import Chain
 from art_cowfs.connection import BUSY
 from art_cowfs.drift import drift
 from art_cowfs.filesystems import refuse_network
 from art_cowfs.locks import BRANCH_S, BranchLock, BranchLost, Occupied, Pin
 from art_cowfs.log import emptied
+from art_cowfs.lookup import chain_of
 from art_cowfs.lower import Lower, within
-from art_cowfs.schema import (
-    FIRST_INO,
-    PAGE,
-    CorruptError,
-    DatabaseError,
-    as_oserror,
-    chain_of,
-    changing,
-    connect,
-)
-from art_cowfs.seeds import Seed, Seeds, begin
+from art_cowfs.opening import connect
+from art_cowfs.paths import companions
+from art_cowfs.place import Place, know
+from art_cowfs.schema import FIRST_INO, HOST_NUMBERS, PAGE, CorruptError, DatabaseError
+from art_cowfs.seeds import Seed, Seeds
 from art_cowfs.standing import merge_all
-from art_cowfs.store import companions
+from art_cowfs.transactions import as_oserror, changing
 from art_cowfs.tree import Tree
 from art_cowfs.writer import Writer
 from art_fusefs.backend import Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
-
-
-class Place(NamedTuple):
-    """A workspace: its name, its path on the host, a descriptor of it that becomes the session's, and
-    whether it may be known at another path."""
-
-    name: bytes
-    path: bytes
-    fd: int
-    moved: bool = False
-
-
-def know(connection: apsw.Connection, place: Place) -> None:
-    """Remember where a workspace is. Raises DatabaseError when it is known at another path."""
-    known = connection.execute("SELECT path FROM workspace WHERE name = ?", (place.name,)).get
-    if known not in (None, place.path) and not place.moved:
-        name, path = os.fsdecode(place.name), os.fsdecode(place.path)
-        raise DatabaseError(
-            f"the workspace {name!r} of this database is {os.fsdecode(known)!r}, not {path!r}; "
-            "add --moved if it was moved here, or give this one another name with --name"
-        )
-    if known != place.path:
-        connection.execute("INSERT OR REPLACE INTO workspace VALUES(?, ?)", (place.name, place.path))
 
 
 class Session:

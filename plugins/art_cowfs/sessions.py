@@ -13,8 +13,8 @@ import apsw
 from art_core.history import Ending, Opening, Session, State
 from art_cowfs.changed import Changed
 from art_cowfs.locks import holders
-from art_cowfs.schema import changing
 from art_cowfs.standing import reading_of
+from art_cowfs.transactions import changing
 
 _COLUMNS = "id, branch, argv, started_ns, workspace, ended_ns, status, pid, files, more, trace, notes, before"
 

@@ -16,7 +16,8 @@ import apsw
 from art_core.maintenance import Squashed
 from art_cowfs import layers
 from art_cowfs.locks import BranchLock, Bystander, Held
-from art_cowfs.schema import chain_of, connect
+from art_cowfs.lookup import chain_of
+from art_cowfs.opening import connect
 
 INODES_AT_ONCE = 512
 LARGEST = 1024

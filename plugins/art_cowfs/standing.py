@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from art_cowfs import accepting, asking, layers, securing, unwritten
+from art_cowfs import accepting, asking, layers, securing, unwritable, unwritten
 from art_cowfs.accepting import Accepted, accept
 from art_cowfs.layers import Named
-from art_cowfs.locks import BranchLock, Held, Pin
-from art_cowfs.schema import DatabaseError, Found, UnwrittenError, changing, connect, found
+from art_cowfs.locks import BranchLock, Held, Pin, alone
+from art_cowfs.lookup import Found, found
+from art_cowfs.opening import connect, writing_to
+from art_cowfs.schema import DatabaseError, UnwrittenError
 from art_cowfs.securing import Secured, Wanted, found_of
+from art_cowfs.transactions import changing
 
 _PATIENCE_S = 2.0
 """How long to wait for a holder that cannot be asked: another reader needs a moment only."""
@@ -105,14 +108,14 @@ def standing(path: str, at: str) -> Iterator[Standing]:
         try:
             still = held.enter_context(_still(path, at))
         except (DatabaseError, OSError, apsw.Error) as error:
-            if not (_is_unwritten(error) or unwritten.is_full(path)):
+            if not (_is_unwritten(error) or unwritable.is_full(path)):
                 raise
             still = held.enter_context(_as_it_is(path, at))
         yield still
 
 
 def _is_unwritten(error: BaseException) -> bool:
-    return isinstance(error, UnwrittenError) or unwritten.is_told_by(error)
+    return isinstance(error, UnwrittenError) or unwritable.is_told_by(error)
 
 
 @contextmanager
@@ -198,29 +201,9 @@ def merge_all(connection: apsw.Connection, branch: str, lock: BranchLock) -> Non
 
 
 @contextmanager
-def alone(path: str, branch: str, patience_s: float = 0.0) -> Iterator[BranchLock]:
-    """The branch, held for a moment. Raises Held."""
-    lock = BranchLock(path, branch, patience_s)
-    try:
-        yield lock
-    finally:
-        lock.close(as_it_was=True)
-
-
-@contextmanager
 def reading_of(path: str) -> Iterator[apsw.Connection]:
     """A connection for a moment that only reads, also where nothing can be written."""
     connection = connect(path, write=False)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-@contextmanager
-def writing_to(path: str) -> Iterator[apsw.Connection]:
-    """A connection for a moment."""
-    connection = connect(path)
     try:
         yield connection
     finally:

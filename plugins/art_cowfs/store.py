@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
 from art_core import channel, dirs, known
-from art_core.contracts import HOME, Mount, Mounted, Namespace, Reason, Workspace
+from art_core.contracts import Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
 from art_core.files import HomeReader, HomeWriter
 from art_core.history import Point, Session
 from art_core.hosttree import within
 from art_core.maintenance import Collected, Finding, Info, Squashed
-from art_core.spawn import forget, keep_private, start_process
 from art_core.trees import TreeReader, TreeWriter
+from art_cowfs.client import Server, parent_of, told
+from art_cowfs.paths import ENDINGS, companions
 
 LIBRARIES = ("apsw", "trio")
-_READY_S = 60.0
-_END_S = 600.0
-"""How long it may take to commit everything."""
-_SILENT_S = 20.0
-"""The same of a server that once did not answer in time: it may never."""
-_GONE_S = 10.0
-"""How long a server that has nothing left to do may take to end."""
-
-
-ENDINGS = ("-wal", "-shm", "-journal", "-lock")
-"""Of the files that SQLite and ART keep beside a database."""
-
-
-def companions(path: str) -> list[str]:
-    """A database's files: what SQLite and ART keep beside it."""
-    return [path, *(path + ending for ending in ENDINGS)]
 
 
 def reasons() -> Sequence[Reason]:
@@ -52,29 +34,6 @@ def reasons() -> Sequence[Reason]:
     elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
         found.append(Reason("/dev/fuse may not be opened", "sudo chmod 666 /dev/fuse"))
     return found
-
-
-def _told(mount: Mount) -> tuple[str, str]:
-    """What the server is told of a seed or a share: its path in the home, and that on the host."""
-    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
-
-
-def parent_of(share: Mount, held: ExitStack) -> int:
-    """A descriptor of the directory that a shared file is in. Raises StoreError."""
-    directory, name = os.path.split(share.source)
-    try:
-        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        held.callback(os.close, fd)
-        found, pinned = os.lstat(name, dir_fd=fd), os.fstat(share.fd)
-    except OSError as error:
-        raise StoreError(f"{share.origin}: {share.source}: {error.strerror}") from None
-    if (found.st_dev, found.st_ino) != (pinned.st_dev, pinned.st_ino):
-        raise StoreError(f"{share.origin}: {share.source} was replaced at this moment; start again")
-    if not os.access(f"/proc/self/fd/{fd}", os.W_OK):
-        raise StoreError(
-            f"{share.origin}: you may not write to {directory}, and programs replace such a file by renaming"
-        )
-    return fd
 
 
 class Databases:
@@ -94,7 +53,7 @@ class Databases:
         if os.path.exists(path) and not os.path.isfile(path):
             raise StoreError(f"--db {locator}: this is not a regular file; name a database file")
         if mode == "create" and os.path.exists(path) and not os.access(path, os.W_OK):
-            from art_cowfs.unwritten import READ_ONLY
+            from art_cowfs.unwritable import READ_ONLY
 
             raise StoreError(f"--db {locator}: {READ_ONLY}")
         if mode != "create" and not os.path.exists(path):
@@ -102,87 +61,6 @@ class Databases:
         if not os.path.isdir(os.path.dirname(path)):
             raise StoreError(f"--db {locator}: its directory {os.path.dirname(path)} does not exist")
         return Database(path, self._state)
-
-
-class Server:
-    """The process that serves a mount. See `contracts.Worker`."""
-
-    def __init__(
-        self, module: str = "art_cowfs.server", kept: str = "what it had answered is in the database"
-    ) -> None:
-        """`module` has its `serve`; `kept` says what there is of a run when it was killed."""
-        self._kept = kept
-        self._end_s, self._silent = _END_S, False
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        keep_private(self._control)
-        with theirs:
-            self.pid = start_process(module, theirs.fileno())
-        self.pidfd = os.pidfd_open(self.pid)
-
-    def start(
-        self, wish: Mapping[str, object], descriptors: Sequence[int], ready_s: float = _READY_S
-    ) -> Sequence[str]:
-        """Serve what is wished; return what the user should know. Raises StoreError when it cannot."""
-        with suppress(OSError):  # It says why it ended.
-            socket.send_fds(self._control, [json.dumps(wish).encode()], list(descriptors))
-        notes: Sequence[str] = self._answer(ready_s).get("notes", ())
-        return notes
-
-    def ask(self, request: Mapping[str, object], timeout_s: float) -> Mapping[str, object]:
-        """Ask something and return the answer. Raises StoreError."""
-        if self._silent and request.get("ask") != "end":
-            raise StoreError("the file system's server does not answer any more")
-        self._control.send(json.dumps(request).encode())
-        return self._answer(timeout_s)
-
-    def _answer(self, timeout_s: float) -> Mapping[str, Any]:
-        if not select.select([self._control], [], [], timeout_s)[0]:
-            self._end_s, self._silent = _SILENT_S, True
-            raise StoreError(f"the file system's server did not answer within {timeout_s:.0f} s")
-        data = self._control.recv(1 << 16)
-        if not data:
-            raise StoreError(f"the file system's server was killed; {self._kept}")
-        answer: dict[str, Any] = json.loads(data)
-        if "error" in answer:
-            raise StoreError(str(answer["error"]))
-        return answer
-
-    def kill(self) -> None:
-        os.kill(self.pid, 9)
-
-    def close(self) -> None:
-        """Wait until everything is committed and the process has ended. Raises StoreError when not
-        all of it is in the database."""
-        try:
-            self.ask({"ask": "end"}, self._end_s)
-        except OSError:
-            said: dict[str, Any] = {}
-            with suppress(OSError):  # It ended before it was asked: perhaps it told why.
-                said = json.loads(self._control.recv(1 << 16) or b"{}")
-            if said.get("closed"):
-                return  # Somebody unmounted it.
-            why = said.get("error", f"the file system's server was killed during the run; {self._kept}")
-            raise StoreError(str(why)) from None
-        except KeyboardInterrupt:
-            self._let_go()  # It commits, and ends by itself.
-            raise
-        finally:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Let go, and see that the process ends. Idempotent."""
-        if self.pidfd >= 0:
-            pidfd = self._let_go()
-            if not select.select([pidfd], [], [], _GONE_S)[0]:
-                self.kill()
-            os.close(pidfd)
-            os.waitpid(self.pid, 0)
-
-    def _let_go(self) -> int:
-        forget(self._control)
-        self._control.close()
-        pidfd, self.pidfd = self.pidfd, -1
-        return pidfd
 
 
 class Database:
@@ -252,8 +130,8 @@ class Database:
                 "branch": at,
                 "state": os.fsencode(self._state).hex(),
                 "hidden": [os.fsencode(one).hex() for one in self.others(shown)],
-                "seeds": [_told(seed) for seed in seeds],
-                "shares": [_told(share) for share in shares],
+                "seeds": [told(seed) for seed in seeds],
+                "shares": [told(share) for share in shares],
                 "uid": uid,
                 "gid": gid,
                 **more,

@@ -15,13 +15,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 from art_cowfs.accepting import Accepted
 from art_cowfs.below import Below
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.chain import Chain
 from art_cowfs.contents import Contents
 from art_cowfs.covers import Covers
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode, derived, from_row
 from art_cowfs.pending import Pending
 from art_cowfs.resident import Resident
+from art_cowfs.schema import HOST_NUMBERS
 from art_cowfs.writer import Writer
 from art_cowfs.young import Young
 from art_fusefs.backend import ROOT, Space, Tell

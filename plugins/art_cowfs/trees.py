@@ -17,18 +17,21 @@ from art_core.trees import Agreed, Entry, Kind, Removed
 from art_core.walking import place
 from art_cowfs import agreeing, entries
 from art_cowfs.accepting import Accepted
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.chain import Chain
 from art_cowfs.copyup import secure
 from art_cowfs.covers import DIRECTORY, MARK, Seen, unpacked
 from art_cowfs.locks import Held
 from art_cowfs.lower import Lower, joined
 from art_cowfs.nodes import CowNode
+from art_cowfs.opening import connect, telling
+from art_cowfs.paths import companions
+from art_cowfs.place import Place, know
 from art_cowfs.placing import BLOCK, Placing, Way, kind_of
-from art_cowfs.schema import CHUNK, DatabaseError, UnwrittenError, changing, connect, telling
+from art_cowfs.schema import CHUNK, HOST_NUMBERS, DatabaseError, UnwrittenError
 from art_cowfs.securing import Secured, Wanted, answer, portions
-from art_cowfs.session import Place, Session, know
+from art_cowfs.session import Session
 from art_cowfs.standing import Standing, standing
-from art_cowfs.store import companions
+from art_cowfs.transactions import changing
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import trio
 
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower
-from art_cowfs.server import look_after, say, watch
-from art_cowfs.session import Place, know
+from art_cowfs.mounted import look_after, say, watch
+from art_cowfs.paths import companions
+from art_cowfs.place import Place, know
+from art_cowfs.schema import HOST_NUMBERS
 from art_cowfs.standing import standing
-from art_cowfs.store import companions
 from art_cowfs.tree import Tree
 from art_fusefs.backend import Tell
 from art_fusefs.connection import Connection

@@ -22,7 +22,8 @@ from art_cowfs import agreeing
 from art_cowfs.connection import BUSY
 from art_cowfs.locks import Occupied
 from art_cowfs.log import Log, writers
-from art_cowfs.schema import PAGE, as_oserror, changing
+from art_cowfs.schema import PAGE
+from art_cowfs.transactions import as_oserror, changing
 
 _RETRY_S = 0.5
 ENDING_S = 60.0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator
 
+from art_fusefs import protocol
+
 DOTS = (b".", b"..")
+_PADDING = bytes(8)
 
 
 class Listings:
@@ -37,3 +41,25 @@ class Listings:
     def close(self, handle: int) -> int:
         """Forget the handle; the inode that it was of."""
         return self._open.pop(handle)[0]
+
+
+class Page:
+    """A part of a listing, of at most `size` bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._parts: list[bytes] = []
+
+    def add(self, name: bytes, after: int, entry: bytes, ino: int, mode: int) -> bool:
+        """Add a name, with the place after it; False when it finds no room."""
+        length = len(name)
+        head = entry + protocol.DIRENT.pack(ino, after, length, stat.S_IFMT(mode) >> 12)
+        padding = -length % 8
+        self._left -= len(head) + length + padding
+        if self._left < 0:
+            return False
+        self._parts += (head, name, _PADDING[:padding])
+        return True
+
+    def packed(self) -> bytes:
+        return b"".join(self._parts)

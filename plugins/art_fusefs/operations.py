@@ -19,10 +19,9 @@ import trio
 from art_core import bounds
 from art_fusefs.answers import BLOCK, NAME_LIMIT, Refused, attributes, opened
 from art_fusefs.backend import Backend, N
-from art_fusefs.listing import DOTS, Listings
+from art_fusefs.listing import DOTS, Listings, Page
 from art_fusefs.naming import Naming
-from art_fusefs.protocol import STATFS
-from art_fusefs.requests import Page, Settings
+from art_fusefs.protocol import STATFS, Settings
 
 _USER = b"user."
 _EMPTY = (b"security.", b"trusted.")

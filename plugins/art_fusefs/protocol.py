@@ -6,6 +6,7 @@ Source: the kernel's include/uapi/linux/fuse.h, and fuse(4).
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 MAJOR, MINOR = 7, 31
 """Linux 5.4. A later kernel speaks this version too."""
@@ -102,3 +103,14 @@ MODE, UID, GID, SIZE, ATIME, MTIME, FH, ATIME_NOW, MTIME_NOW = (1 << bit for bit
 """What a SETATTR sets."""
 ONLY_DATA = 1
 """Of FSYNC."""
+
+
+class Settings(NamedTuple):
+    """Attributes that are set, None for those that stay. Times are in nanoseconds."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime: int | None = None
+    mtime: int | None = None

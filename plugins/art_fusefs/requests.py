@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from art_fusefs import protocol
-from art_fusefs.protocol import Opcode
+from art_fusefs.listing import Page
+from art_fusefs.protocol import Opcode, Settings
 
 if TYPE_CHECKING:
     from art_fusefs.operations import Operations
@@ -18,39 +18,6 @@ if TYPE_CHECKING:
 _S = 10**9
 _Answer = Awaitable[bytes | None]
 _EMPTY = bytes(8)
-
-
-class Settings(NamedTuple):
-    """Attributes that are set, None for those that stay. Times are in nanoseconds."""
-
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    size: int | None = None
-    atime: int | None = None
-    mtime: int | None = None
-
-
-class Page:
-    """A part of a listing, of at most `size` bytes."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._parts: list[bytes] = []
-
-    def add(self, name: bytes, after: int, entry: bytes, ino: int, mode: int) -> bool:
-        """Add a name, with the place after it; False when it finds no room."""
-        length = len(name)
-        head = entry + protocol.DIRENT.pack(ino, after, length, stat.S_IFMT(mode) >> 12)
-        padding = -length % 8
-        self._left -= len(head) + length + padding
-        if self._left < 0:
-            return False
-        self._parts += (head, name, _EMPTY[:padding])
-        return True
-
-    def packed(self) -> bytes:
-        return b"".join(self._parts)
 
 
 def _sized(value: bytes, size: int) -> bytes:

@@ -15,7 +15,7 @@ from art_core import channel
 from art_core.contracts import Reason
 from art_core.errors import PluginError
 from art_core.gateways import Destination, Refusal
-from art_core.spawn import forget, keep_private, start_process
+from art_core.service import forget, keep_private, start_process
 
 LIBRARIES = ("h11", "trio")
 _END_S = 2.0

@@ -19,7 +19,7 @@ import trio
 from art_core.contracts import Origin
 from art_core.destinations import LOOPBACK
 from art_core.gateways import Destination, Refusal
-from art_core.spawn import detach
+from art_core.service import detach
 from art_proxy import socks
 from art_proxy.dialing import Dialer, Unreachable, first_of
 from art_proxy.moving import both_ways, receive, send_all

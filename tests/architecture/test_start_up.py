@@ -23,8 +23,9 @@ NOT_IN_A_RUN = NEVER | {
     "art_core.presets",
     "art_core.provision",
     "art_core.lending",
+    "art_core.lent",
 }
-OF_A_PRESET = {"tomllib", "art_core.presets", "art_core.provision", "art_core.lending"}
+OF_A_PRESET = {"tomllib", "art_core.presets", "art_core.provision", "art_core.lent"}
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from art_core.pushing import push
 from art_core.transfer import Totals, Wishes
 from art_core.workspace import open_workspace
 from art_cowfs.check import problems
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from art_cowfs.store import Database
 from tests.cowfs.conftest import Bench
 

@@ -9,7 +9,8 @@ import pytest
 
 from art_core.holding import Holding
 from art_core.listing import listed
-from art_core.obeyed import INSTRUCTIONS, PROTECT, RULES, Match, Names, folded, is_instruction, names_of
+from art_core.obeyed import Match, Names, folded, is_instruction, names_of
+from art_core.obeyed_files import INSTRUCTIONS, PROTECT, RULES
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/sandbox.md"
 

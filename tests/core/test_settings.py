@@ -10,7 +10,7 @@ import pytest
 
 from art_core import dirs
 from art_core.errors import SettingsError
-from art_core.obeyed import PROTECT
+from art_core.obeyed_files import PROTECT
 from art_core.settings import ENV_PASS, Settings, WorkspaceDefaults, load, with_override
 
 

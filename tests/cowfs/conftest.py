@@ -14,14 +14,16 @@ from typing import Any
 
 import pytest
 
-from art_core import contracts, spawn
+from art_core import contracts, service
 from art_core.namespace import PrivateNamespace
 from art_core.workspace import open_workspace
 from art_cowfs import points, resident
 from art_cowfs.check import problems
+from art_cowfs.client import Server
 from art_cowfs.layers import Named, freeze
-from art_cowfs.schema import chain_of, connect
-from art_cowfs.store import Database, Server
+from art_cowfs.lookup import chain_of
+from art_cowfs.opening import connect
+from art_cowfs.store import Database
 
 
 class Mount:
@@ -146,7 +148,7 @@ def forked() -> Iterator[None]:
     """Servers are forked from this process, so that they have what a test changed in it. The threads that
     keep ART from that elsewhere are the test runner's, and hold nothing that a server needs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spawn, "_single_threaded", lambda: True)
+        patch.setattr(service, "_single_threaded", lambda: True)
         yield
 
 

@@ -16,8 +16,9 @@ from art_core.pushing import push
 from art_core.transfer import Totals, Wishes
 from art_core.workspace import open_workspace
 from art_cowfs.check import problems
-from art_cowfs.schema import connect
-from art_cowfs.session import Place, Session
+from art_cowfs.opening import connect
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_cowfs.store import Database
 
 FILES = {"a": "host a", "b": "host b", "src/c": "host c"}

@@ -17,7 +17,7 @@ from art_core.errors import ArtError, TransferError
 from art_core.files import HomeWriter
 from art_core.trees import Entry
 from art_cowfs.check import problems
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from art_cowfs.store import Database
 from tests.cowfs.test_collecting import tree
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from art_cowfs.session import Place, Session
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_cowfs.tree import Tree
 from art_fusefs.testing import BackendContract, BackendExample
 from tests.cowfs.conftest import crowd

@@ -16,8 +16,9 @@ import pytest
 from art_core.errors import StoreError
 from art_cowfs import belonging, caring, log
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import changing, connect
+from art_cowfs.opening import connect
 from art_cowfs.session import Session
+from art_cowfs.transactions import changing
 
 RUN = """
 import sys

@@ -27,7 +27,7 @@ from art_core.pulling import pull
 from art_core.pushing import push
 from art_core.transfer import Wishes
 from art_core.workspace import open_workspace
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from art_cowfs.store import Database
 from art_cowfs.writer import Batch, Writer
 from tests.cowfs import strange_host

@@ -11,7 +11,7 @@ import pytest
 
 from art_core.errors import StoreError
 from art_cowfs.check import problems
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from tests.cowfs.conftest import Bench, branches
 
 NAMES = ["main", "one", "two", "three"]

@@ -19,7 +19,8 @@ from art_core.errors import StoreError
 from art_cowfs import connection, writer
 from art_cowfs.connection import Connection
 from art_cowfs.locks import BranchLock, Held
-from art_cowfs.schema import changing, connect
+from art_cowfs.opening import connect
+from art_cowfs.transactions import changing
 from tests.cowfs.conftest import Bench, branches
 
 HOLDS = """

@@ -15,7 +15,8 @@ from art_core.files import HomeReader
 from art_cowfs import layers, squashing
 from art_cowfs.check import problems
 from art_cowfs.locks import Bystander
-from art_cowfs.schema import chain_of, connect
+from art_cowfs.lookup import chain_of
+from art_cowfs.opening import connect
 from tests.cowfs.conftest import Bench, branches, store
 
 SIZE = 3 << 20

@@ -19,7 +19,7 @@ import pytest
 
 from art_core.errors import StoreError
 from art_cowfs.check import problems
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from art_cowfs.writer import Batch, Writer
 from tests.cowfs.conftest import Bench, Mount
 from tests.cowfs.faulty import Disk, faulty

@@ -27,7 +27,7 @@ from art_core.transfer import Wishes
 from art_core.trees import Entry
 from art_core.workspace import open_workspace
 from art_cowfs import points
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from tests.cowfs.conftest import Bench, clean, store
 
 HUGE = 15 << 40

@@ -13,7 +13,7 @@ import pytest
 
 from art_core.errors import StoreError
 from art_cowfs import filesystems
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from tests.cowfs.conftest import Bench, Mount, run
 
 

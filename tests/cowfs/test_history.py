@@ -18,7 +18,9 @@ from art_cowfs.changed import Changed
 from art_cowfs.check import problems
 from art_cowfs.formats import TABLES_1
 from art_cowfs.locks import BranchLock
-from art_cowfs.schema import FORMAT, chain_of, connect
+from art_cowfs.lookup import chain_of
+from art_cowfs.opening import connect
+from art_cowfs.schema import FORMAT
 from art_cowfs.trees import reading
 from tests.cowfs.conftest import Bench, Mount
 

@@ -17,7 +17,7 @@ import pytest
 
 from art_cowfs import locks
 from art_cowfs.locks import BranchLock, BranchLost, Bystander, Held, Occupied, Pin
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 
 WORKER = """
 import os, random, sys, time

@@ -15,7 +15,7 @@ import pytest
 
 from art_cowfs import log
 from art_cowfs.log import Log
-from art_cowfs.schema import connect
+from art_cowfs.opening import connect
 from tests.cowfs.conftest import Bench
 
 MIB = 1 << 20

@@ -25,8 +25,9 @@ from art_cowfs.check import problems
 from art_cowfs.collecting import collect
 from art_cowfs.layers import Named
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import connect
-from art_cowfs.session import Place, Session
+from art_cowfs.opening import connect
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_cowfs.squashing import squash
 from art_cowfs.tree import Tree
 from art_cowfs.trees import reading

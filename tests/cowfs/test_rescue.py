@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from art_cowfs import caring
-from art_cowfs.schema import PAGE, connect
+from art_cowfs.opening import connect
+from art_cowfs.schema import PAGE
 from art_cowfs.session import Session
 
 FILES = 2000

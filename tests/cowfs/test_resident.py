@@ -12,7 +12,8 @@ import pytest
 from art_cowfs import resident, tree
 from art_cowfs.chain import Chain
 from art_cowfs.nodes import CowNode
-from art_cowfs.session import Place, Session
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_fusefs.backend import ROOT
 
 

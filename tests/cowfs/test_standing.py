@@ -19,7 +19,9 @@ from art_cowfs import layers
 from art_cowfs.asking import Asking, Unreachable, listen
 from art_cowfs.check import problems
 from art_cowfs.locks import BranchLock
-from art_cowfs.schema import DatabaseError, chain_of, connect
+from art_cowfs.lookup import chain_of
+from art_cowfs.opening import connect
+from art_cowfs.schema import DatabaseError
 from art_cowfs.standing import standing
 from art_cowfs.store import Database
 from art_cowfs.trees import Reader, reading

@@ -13,12 +13,13 @@ import pytest
 from art_core import lending, mounts
 from art_core.contracts import Mount, MountSet, Origin, Provider, Workspace
 from art_core.errors import MountError, StoreError
-from art_core.lending import Lent, Wish
+from art_core.lent import Lent, Wish
 from art_core.seeding import Archive
 from art_core.workspace import open_workspace
+from art_cowfs.client import parent_of
 from art_cowfs.lower import Lower
-from art_cowfs.seeds import SEEDS, Seed, Seeds
-from art_cowfs.store import parent_of
+from art_cowfs.schema import SEEDS
+from art_cowfs.seeds import Seed, Seeds
 
 SECRET = b"canary"
 

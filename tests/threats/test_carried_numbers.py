@@ -13,7 +13,8 @@ import pytest
 from art_core.archive import _time
 from art_cowfs.formats import TABLES_1
 from art_cowfs.headers import APPLICATION_ID
-from art_cowfs.schema import DatabaseError, connect
+from art_cowfs.opening import connect
+from art_cowfs.schema import DatabaseError
 from conftest import Caller, fresh_directory
 
 NUMBERS = ("1e999980", "-1e999980", "1e999999", "1e-999999", "9" * 5000, "inf", "nan", "x")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.schema import changing, connect
+from art_cowfs.opening import connect
+from art_cowfs.transactions import changing
 from conftest import Caller, fresh_directory
 
 PAGE, SECTOR = 16384, 512

@@ -19,7 +19,7 @@ from art_core.files import Files
 from art_core.maintenance import Maintenance
 from art_core.testing import StoreExample
 from art_core.testing.rules import Rule
-from art_core.testing.store import Kept
+from art_core.testing.store_case import Kept
 from art_overlayfs.hooks import art_stores
 
 NAMES = [

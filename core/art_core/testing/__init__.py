@@ -5,8 +5,10 @@ Needs pytest, which nothing else of ART imports. docs/conformance.md shows how t
 
 from art_core.testing.isolation import IsolationContract
 from art_core.testing.mount_source import MountSourceContract, MountSourceExample
-from art_core.testing.store import StoreContract, StoreExample
-from art_core.testing.tracer import TracerContract, TracerExample
+from art_core.testing.store import StoreContract
+from art_core.testing.store_case import StoreExample
+from art_core.testing.tracer import TracerContract
+from art_core.testing.tracer_case import TracerExample
 
 __all__ = [
     "IsolationContract",

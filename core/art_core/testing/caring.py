@@ -13,7 +13,7 @@ from art_core.testing.rules import Rule, requires
 from art_core.trees import Entry
 
 if TYPE_CHECKING:
-    from art_core.testing.store import Kept
+    from art_core.testing.store_case import Kept
 
 
 def _all_of(home: HomeReader) -> dict[bytes, tuple[object, ...]]:

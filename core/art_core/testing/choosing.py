@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from art_core.testing.rules import Rule, requires
 
 if TYPE_CHECKING:
-    from art_core.testing.tracer import Tracery
+    from art_core.testing.tracer_case import Tracery
 
 _WORK = r"""
 import os, socket, subprocess

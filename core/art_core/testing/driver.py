@@ -21,9 +21,9 @@ from typing import Any
 
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
+from art_core.recipe import Plan
 from art_core.spawn import Launcher, Streams
 from art_core.testing.rules import Rule
-from art_core.tracing import Plan
 
 PATH = b"/usr/local/bin:/usr/bin:/bin"
 INSIDE_ID = 1000

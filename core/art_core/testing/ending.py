@@ -14,7 +14,7 @@ from art_core.testing.driver import PATIENCE_S, Running
 from art_core.testing.rules import Rule
 
 if TYPE_CHECKING:
-    from art_core.testing.tracer import Tracery
+    from art_core.testing.tracer_case import Tracery
 
 _SOON_S = 5.0
 """How long a sandbox may take to end; it takes a small part of a second."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from art_core.testing.rules import Rule
 
 if TYPE_CHECKING:
-    from art_core.testing.tracer import Traced
+    from art_core.testing.tracer_case import Traced
 
 TOUR = r"""
 import os, signal, subprocess, sys, threading

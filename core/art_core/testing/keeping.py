@@ -11,7 +11,7 @@ from art_core.testing.rules import Rule, requires
 from art_core.trees import Agreed, Entry, TreeReader
 
 if TYPE_CHECKING:
-    from art_core.testing.store import Kept
+    from art_core.testing.store_case import Kept
 
 ODD = [b"\xff\xfe", b"new\nline", b" ", b"-rf", b"n" * 255]
 

@@ -12,7 +12,7 @@ from art_core.testing.rules import Rule, requires
 from art_core.testing.serving import picture, read, write
 
 if TYPE_CHECKING:
-    from art_core.testing.store import Kept
+    from art_core.testing.store_case import Kept
 
 
 def _lent(kept: Kept, name: str, opened: ExitStack) -> Mount:

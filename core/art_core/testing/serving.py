@@ -15,7 +15,7 @@ from art_core.testing.keeping import contents, file
 from art_core.testing.rules import Rule, requires
 
 if TYPE_CHECKING:
-    from art_core.testing.store import Kept
+    from art_core.testing.store_case import Kept
 
 
 def picture(top: str) -> dict[str, tuple[object, ...]]:

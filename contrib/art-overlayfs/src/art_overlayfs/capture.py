@@ -26,11 +26,14 @@ from art_core.errors import StoreError
 from art_cowfs import agreeing, layers
 from art_cowfs.contents import WHOLE
 from art_cowfs.locks import Bystander
+from art_cowfs.lookup import chain_of
 from art_cowfs.lower import Lower, joined, within
 from art_cowfs.nodes import CowNode
+from art_cowfs.opening import connect
+from art_cowfs.place import Place
 from art_cowfs.placing import BLOCK, Placing
-from art_cowfs.schema import CHUNK, chain_of, connect
-from art_cowfs.session import Place, Session
+from art_cowfs.schema import CHUNK
+from art_cowfs.session import Session
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep, states
 from art_overlayfs.attributes import Attributes

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from art_cowfs.session import Place
+from art_cowfs.place import Place
 
 
 def cover(session: str, place: Place, files: Sequence[str], owner: tuple[int, int]) -> list[str]:

@@ -16,7 +16,7 @@ from art_core.errors import StoreError
 from art_cowfs.lower import joined
 from art_cowfs.nodes import CowNode
 from art_cowfs.origins import OF_WORKSPACE
-from art_cowfs.seeds import SEEDS
+from art_cowfs.schema import SEEDS
 from art_cowfs.tree import Tree
 from art_cowfs.trees import contents_of
 from art_fusefs.backend import ROOT

@@ -12,8 +12,9 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.history import dated
-from art_cowfs.schema import connect, telling
-from art_cowfs.session import Place, Session
+from art_cowfs.opening import connect, telling
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_overlayfs import states, uppers
 from art_overlayfs.capture import capture
 from art_overlayfs.uppers import Upper

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from art_core import kernel, order
+from art_core import kernel, messages, order
 from art_core.errors import StoreError
 from art_core.namespace import HOME
 from art_core.staging import Mapping
@@ -66,7 +66,7 @@ class Mounter:
 
     def __init__(self, namespaces: Sequence[int], host: Host) -> None:
         """`namespaces`: descriptors of the mount namespace, and of the user namespace where there is one."""
-        self._control, theirs = order.pair()
+        self._control, theirs = messages.pair()
         self._pid = os.fork()
         if self._pid == 0:
             try:
@@ -96,10 +96,10 @@ class Mounter:
         self._answered(upper)
 
     def _send(self, request: tuple[Any, ...]) -> None:
-        order.send(self._control, marshal.dumps(request), [])
+        messages.send(self._control, marshal.dumps(request), [])
 
     def _answered(self, upper: str) -> None:
-        received = order.receive(self._control)
+        received = messages.receive(self._control)
         if received is None:
             raise StoreError("the process that mounts the home was killed")
         number, what = marshal.loads(received[0])
@@ -125,7 +125,7 @@ def _explained(number: int, what: str, upper: str) -> str:
     return f"the home cannot be mounted: {said}"
 
 
-def _serve(control: order.Socket, namespaces: Sequence[int], host: Host) -> None:
+def _serve(control: messages.Socket, namespaces: Sequence[int], host: Host) -> None:
     """Be the process in the namespace; until nobody asks any more."""
     failure = (0, "")
     try:
@@ -134,7 +134,7 @@ def _serve(control: order.Socket, namespaces: Sequence[int], host: Host) -> None
         kernel.enter(namespaces[0], kernel.CLONE_NEWNS)
     except OSError as error:
         failure = (error.errno or errno.EIO, "the namespace of the home")
-    while (received := order.receive(control)) is not None:
+    while (received := messages.receive(control)) is not None:
         what, *about = marshal.loads(received[0])
         answer = failure
         if not answer[0]:
@@ -150,7 +150,7 @@ def _serve(control: order.Socket, namespaces: Sequence[int], host: Host) -> None
                         kernel.unmount(_below_home(target), lazy=True)
             except OSError as error:
                 answer = (error.errno or errno.EIO, os.fsdecode(error.filename or "overlay"))
-        order.send(control, marshal.dumps(answer), [])
+        messages.send(control, marshal.dumps(answer), [])
 
 
 def _below_home(target: str) -> str:

@@ -12,12 +12,14 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.history import Ending, Opening
-from art_cowfs.chain import HOST_NUMBERS, Chain
+from art_cowfs.chain import Chain
 from art_cowfs.lower import Lower
 from art_cowfs.nodes import CowNode
-from art_cowfs.schema import connect
-from art_cowfs.session import Place, Session
-from art_cowfs.store import companions
+from art_cowfs.opening import connect
+from art_cowfs.paths import companions
+from art_cowfs.place import Place
+from art_cowfs.schema import HOST_NUMBERS
+from art_cowfs.session import Session
 from art_cowfs.tree import Tree
 from art_fusefs.backend import ROOT
 from art_overlayfs import covering, leftovers, states, uppers

@@ -14,9 +14,10 @@ from contextlib import closing
 from typing import NoReturn
 
 from art_core.errors import ArtError
-from art_core.spawn import detach
-from art_cowfs.schema import connect, telling
-from art_cowfs.session import Place, Session
+from art_core.service import detach
+from art_cowfs.opening import connect, telling
+from art_cowfs.place import Place
+from art_cowfs.session import Session
 from art_overlayfs import leftovers, states
 from art_overlayfs.answering import Answers, say
 from art_overlayfs.cache import Cache, tidy

@@ -21,6 +21,7 @@ from art_core.maintenance import Collected, Finding, Info, Squashed
 from art_core.namespace import HOME
 from art_core.order import STAGE
 from art_core.trees import TreeReader, TreeWriter
+from art_cowfs import client
 from art_cowfs import store as cowfs
 from art_overlayfs import uppers
 
@@ -114,7 +115,7 @@ class Database:
         seeds: Sequence[Mount] = (),
         shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
-        server = cowfs.Server(
+        server = client.Server(
             "art_overlayfs.server",
             "what it had changed is kept, and the next run brings it into the database",
         )
@@ -148,7 +149,7 @@ class Database:
     def _settled(self) -> cowfs.Database:
         """The database, with all that killed runs left."""
         if os.path.isdir(self._where.sessions) and os.path.exists(self._kept.path):
-            from art_cowfs.schema import connect
+            from art_cowfs.opening import connect
             from art_overlayfs import leftovers, states
 
             with closing(connect(self._kept.path)) as connection:
@@ -201,7 +202,7 @@ class Database:
 
     def collect(self) -> Collected:
         """What is cached goes as well."""
-        from art_cowfs.schema import connect
+        from art_cowfs.opening import connect
         from art_overlayfs import states
         from art_overlayfs.cache import Cache
 
