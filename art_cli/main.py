@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from art_cli.argv import Split, split
-from art_cli.console import complain
-from art_cli.options import RUN
+from art_cli.output.console import complain
+from art_cli.syntax.argv import Split, split
+from art_cli.syntax.options import RUN
 from art_core.errors import FAILURE, ArtError
 
 _INTERRUPTED = 130
@@ -59,7 +59,7 @@ def _serve(argv: Sequence[str]) -> int:
     if chosen.subcommand not in (None, RUN):
         return _serve_subcommand(chosen)
     if chosen.options.get("help"):
-        from art_cli.help import overview, page_of_run
+        from art_cli.syntax.help import overview, page_of_run
 
         print(page_of_run() if chosen.subcommand else overview(), end="")
         return 0
@@ -67,10 +67,10 @@ def _serve(argv: Sequence[str]) -> int:
 
 
 def _run(chosen: Split) -> int:
-    from art_core.spawn import Launcher
+    from art_core.launch.client import Launcher
 
     launcher = Launcher(traced=chosen.traced)
-    from art_cli.run import run
+    from art_cli.run.run import run
 
     return run(chosen, launcher)
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 
-from art_core.pushing import push
-from art_core.transfer import Wishes
-from art_core.workspace import open_workspace
-from art_cowfs.place import Place
-from art_cowfs.session import Session
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Wishes
+from art_core.view.workspace import open_workspace
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
 from art_cowfs.store import Database
 
 ROUNDS = 15

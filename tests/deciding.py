@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from art_core import bpf
+from art_core.host import bpf
 
 TRACE = "trace"
 ALLOW = "allow"

@@ -6,14 +6,14 @@ import os
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command
-from art_cli.console import printable
-from art_cli.explaining import of_rows
-from art_core import presets
-from art_core import settings as settings_module
+from art_cli.output.console import printable
+from art_cli.run.explanation import of_rows
+from art_cli.syntax.shared_options import CONTEXT, Command
+from art_core.agents import presets
+from art_core.agents.presets import Preset
+from art_core.agents.provision import Provision
+from art_core.config import settings as settings_module
 from art_core.errors import SettingsError
-from art_core.presets import Preset
-from art_core.provision import Provision
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from art_cli.completing import SHELLS, answer
+from art_cli.syntax.completion import SHELLS, answer
 
 _BASH = """\
 # bash completion of art; put this into ~/.bashrc:  eval "$(art completion bash)"

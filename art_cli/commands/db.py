@@ -12,16 +12,17 @@ from typing import Any, TextIO
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.console import note, printable
-from art_cli.grouping import Group, all_given
-from art_cli.opening import Opened, opened, workspace_of, workspaces
-from art_cli.progress import sized
-from art_core import archive, planted
+from art_cli.output.console import note, printable
+from art_cli.output.progress import sized
+from art_cli.stores.opener import Opened, opened, workspace_of, workspaces
+from art_cli.syntax.command_group import Group, all_given
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
+from art_core.autorun import planted_links
 from art_core.contracts import MAIN
 from art_core.errors import UsageError
-from art_core.files import Files
-from art_core.maintenance import Finding, Info, Maintenance
+from art_core.store.files import Files
+from art_core.store.maintenance import Finding, Info, Maintenance
+from art_core.transfer import archive
 
 
 @click.group(cls=Group, context_settings=CONTEXT)
@@ -101,7 +102,7 @@ def check(as_json: bool, repair: bool, backup: str | None, **options: Any) -> in
                 print(f"{number} found" if number else "nothing is wrong")
             return 1 if number else 0
         if backup is not None:
-            planted.refuse("--backup", backup, workspaces(found.directory), last=True)
+            planted_links.refuse("--backup", backup, workspaces(found.directory), last=True)
         kept = backup or time.strftime(f"{found.locator}-backup-%Y-%m-%dT%H-%M-%S")
         number = _tell(store.repair(os.path.abspath(os.path.expanduser(kept))), as_json)
         left = list(store.check())

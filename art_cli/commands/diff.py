@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.comparing import opened
-from art_cli.console import complain, note
-from art_cli.paging import Page, paged
-from art_cli.patches import Pair, Patches, pairs, text_of
-from art_cli.quoting import quoted
-from art_core.changes import Change, Compared
+from art_cli.diff.patches import Pair, Patches, pairs, text_of
+from art_cli.diff.sides import opened
+from art_cli.output.console import complain, note
+from art_cli.output.pager import Page, paged
+from art_cli.output.quotes import quoted
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
+from art_core.transfer.changes import Change, Compared
 
 _GREEN, _RED = "\x1b[32m", "\x1b[31m"
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from art_cli.checks import PURPOSES, Check, State, all_checks, this_host
-from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
-from art_cli.console import printable
-from art_core import dirs, masks
+from art_cli.output.console import printable
+from art_cli.run.requirements import PURPOSES, Check, State, all_checks, this_host
+from art_cli.syntax.shared_options import CONTEXT, Command, settings_with, shared
+from art_core.config import dirs
+from art_core.config.settings import Settings
 from art_core.contracts import Exit, Launch
 from art_core.errors import ArtError, SettingsError
-from art_core.plugins import KINDS, Plugins
-from art_core.settings import Settings
+from art_core.loader.plugins import KINDS, Plugins
+from art_core.view import masks
 
 if TYPE_CHECKING:
-    from art_core.sandbox import Sandbox
+    from art_core.sandbox.sandbox import Sandbox
 
 TRIAL_TIMEOUT = "30s"
 _VERSION_TIMEOUT_S = 5
@@ -62,7 +63,7 @@ def try_run(settings: Settings, no_plugins: Sequence[str], isolation: str | None
     import shutil
     import tempfile
 
-    from art_core.sandbox import Sandbox
+    from art_core.sandbox.sandbox import Sandbox
 
     directory = tempfile.mkdtemp(prefix="art-doctor-")
     try:
@@ -114,7 +115,7 @@ def _own_proc(pids: Sequence[bytes]) -> Check:
 
 def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Check:
     """Whether a sandbox with a filtered network starts, and its gateway serves it."""
-    from art_core.sandbox import Sandbox
+    from art_core.sandbox.sandbox import Sandbox
 
     name, cure = "filtered network", "see the other lines that are not ok"
     try:
@@ -133,11 +134,11 @@ def _filtered(directory: str, settings: Settings, options: dict[str, Any]) -> Ch
 
 def _limited(directory: str, settings: Settings, options: dict[str, Any]) -> Check:
     """Which limits hold here, and by what; those of time and of a database always do."""
-    from art_core import groups
-    from art_core.sandbox import Sandbox
+    from art_core.host import cgroups
+    from art_core.sandbox.sandbox import Sandbox
 
-    places = groups.find()
-    held = [limit for limit in groups.CONTROLLERS if places.holds(limit)]
+    places = cgroups.find()
+    held = [limit for limit in cgroups.CONTROLLERS if places.holds(limit)]
     how = "a scope of systemd's" if places.systemd else f"control groups, version {places.version}"
     cure = "a session of systemd's (loginctl enable-linger), or a control group that you may write to"
     try:
@@ -148,7 +149,7 @@ def _limited(directory: str, settings: Settings, options: dict[str, Any]) -> Che
         why = str(error)
     if why:
         return Check("limits", "warning", why, "--memory, --pids, --cpus", cure)
-    if len(held) == len(groups.CONTROLLERS):
+    if len(held) == len(cgroups.CONTROLLERS):
         return Check("limits", "ok", f"--memory, --pids, --cpus by {how}; --timeout, --disk")
     found = "--timeout, --disk" + "".join(f", --{limit}" for limit in held)
     lost = {"memory": "--memory for all processes together", "cpus": "--cpus", "pids": "the count of --pids"}
@@ -196,7 +197,7 @@ def of_plugins(settings: Settings, no_plugins: Sequence[str], isolation: str) ->
 
 def _of_kind(plugins: Plugins, kind: str, chosen: str) -> Iterator[Check]:
     """What the providers of a kind say of this machine; `chosen` is the one that a run takes."""
-    from art_core import channel
+    from art_core.loader import channel
 
     purpose = PURPOSES.get(kind, "")
     names = []

@@ -13,15 +13,15 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.console import complain, note, printable
-from art_cli.grouping import Group, all_given
-from art_cli.opening import Opened, opened, workspace_of
-from art_core import planted
+from art_cli.output.console import complain, note, printable
+from art_cli.stores.opener import Opened, opened, workspace_of
+from art_cli.syntax.command_group import Group, all_given
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
+from art_core.autorun import planted_links
 from art_core.contracts import MAIN, Workspace
 from art_core.errors import UsageError
-from art_core.files import File, Files, HomeReader, guest_path, resolve
-from art_core.hosttree import within
+from art_core.host.tree import within
+from art_core.store.files import File, Files, HomeReader, guest_path, resolve
 from art_core.trees import Entry
 
 _PREFIX = "guest:"
@@ -185,7 +185,7 @@ def cp(
       art fs cp -d ws.db guest:.bashrc /tmp/
       art fs cp -d ws.db -r data/ guest:/home/agent/ws/
     """
-    from art_core.copying import copy_in, copy_out
+    from art_core.transfer.file_copies import copy_in, copy_out
 
     *sources, target = paths
     inwards = target.startswith(_PREFIX)
@@ -199,7 +199,7 @@ def cp(
         with _home(chosen) as (home, found, workspace):
             if workspace is not None:
                 led_by = target if os.path.isdir(target) else os.path.dirname(target) or "."
-                planted.refuse("TARGET", led_by, [workspace.real])
+                planted_links.refuse("TARGET", led_by, [workspace.real])
             protect = () if protected else found.settings.protect
             for source in sources:
                 _refuse_itself(home, source, target, workspace)
@@ -224,7 +224,7 @@ def cp(
                 raise UsageError(f"{target}: several files go into a directory, and this is none")
             if workspace is not None:
                 for source in sources:
-                    planted.refuse("SOURCE", source, [workspace.real])
+                    planted_links.refuse("SOURCE", source, [workspace.real])
             for source in sources:
                 copy_in(found.store, writer, source, path, telling.report, recursive=recursive)
             writer.commit()
@@ -258,7 +258,7 @@ def mount(read_only: bool, allow_other: bool, directory: str, **options: Any) ->
     \b
       art fs mount -d ws.db --read-only -b before-tests /mnt
     """
-    from art_cli.mounting import serve
+    from art_cli.stores.mount import serve
 
     chosen = all_given(options)
     with opened(chosen, "files", "write") as found:

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.console import printable
-from art_cli.naming import as_json, opened, table, when
-from art_cli.paging import Page, paged
-from art_cli.run import quoted
+from art_cli.output.console import printable
+from art_cli.output.pager import Page, paged
+from art_cli.run.run import quoted
+from art_cli.stores.points import as_json, opened, table, when
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.errors import StoreError
-from art_core.history import Point, Session
+from art_core.store.history import Point, Session
 
 _HEADING = ("SESSION", "STARTED", "BRANCH", "TOOK", "ENDED", "FILES", "COMMAND")
 _LONGEST = 72

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
-from art_cli.console import printable
+from art_cli.output.console import printable
+from art_cli.syntax.shared_options import CONTEXT, Command, settings_with, shared
 from art_core.errors import ArtError
-from art_core.plugins import PluginRow, Plugins
+from art_core.loader.plugins import PluginRow, Plugins
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
@@ -23,7 +23,7 @@ def command(verbose: bool, as_json: bool, overrides: tuple[str, ...], no_plugins
     """List the plugins: what each provides, how it is set, and why one is not there."""
     settings = settings_with(overrides)
     plugins = Plugins.load(settings, disabled=no_plugins, env=os.environ)
-    from art_cli.extending import load_commands
+    from art_cli.plugin_commands.loader import load_commands
 
     rows = [*plugins.rows(), *load_commands(settings, disabled=no_plugins).rows()]
     if as_json:

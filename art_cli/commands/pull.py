@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from art_cli.choosing import Choosing
-from art_cli.commands.sharing import CONTEXT, Command, settings_with, shared
-from art_cli.comparing import selection
-from art_cli.patterns import both, chooser
-from art_cli.transferring import Telling, carry
-from art_core import planted
+from art_cli.diff.choice import Choosing
+from art_cli.diff.patterns import both, chooser
+from art_cli.diff.sides import selection
+from art_cli.stores.transfer import Telling, carry
+from art_cli.syntax.shared_options import CONTEXT, Command, settings_with, shared
+from art_core.autorun import planted_links
 from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError, UsageError
-from art_core.exporting import export
-from art_core.hosttree import within
-from art_core.pulling import pull
-from art_core.transfer import Totals, Wishes
+from art_core.host.tree import within
+from art_core.transfer.export import export
+from art_core.transfer.pull import pull
+from art_core.transfer.transfer import Totals, Wishes
 from art_core.trees import Entry
 
 
@@ -97,7 +97,7 @@ def command(
         if into is None:
             confirm = Choosing(telling) if patch else None
             return pull(store, at, opened, wishes, telling.report, telling.moved, confirm)
-        planted.refuse("--into", into, [opened.real])
+        planted_links.refuse("--into", into, [opened.real])
         with empty_directory(into, opened, make=not dry_run) as fd:
             return export(store, at, opened, fd, wishes, telling.report, telling.moved)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.transferring import Telling, carry
+from art_cli.stores.transfer import Telling, carry
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.contracts import Store, Workspace
-from art_core.pushing import push
-from art_core.transfer import Totals, Wishes
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Totals, Wishes
 from art_core.trees import Entry
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.naming import as_json
-from art_cli.opening import opened
-from art_core.capabilities import history_of
+from art_cli.stores.opener import opened
+from art_cli.stores.points import as_json
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.contracts import HOME, MAIN, Workspace
-from art_core.hosttree import within
-from art_core.selecting import typed_path
-from art_core.workspace import open_workspace
+from art_core.host.tree import within
+from art_core.loader.capabilities import history_of
+from art_core.transfer.path_filters import typed_path
+from art_core.view.workspace import open_workspace
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

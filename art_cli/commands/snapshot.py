@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, shared
-from art_cli.naming import REMOVED, Naming, as_json, opened, table, when
-from art_cli.paging import paged
+from art_cli.output.pager import paged
+from art_cli.stores.points import REMOVED, Naming, as_json, opened, table, when
+from art_cli.syntax.shared_options import CONTEXT, shared
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
-from art_core.history import HistoryStore, NameTaken, Point, dated
+from art_core.store.history import HistoryStore, NameTaken, Point, dated
 
 
 @click.command(cls=Naming, context_settings=CONTEXT)

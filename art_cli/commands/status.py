@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from art_cli.commands.sharing import CONTEXT, Command, shared
-from art_cli.comparing import Opened, Range, opened
-from art_cli.console import printable
-from art_cli.paging import Page, paged
-from art_cli.quoting import readable
-from art_core.changes import Change
+from art_cli.diff.sides import Opened, Range, opened
+from art_cli.output.console import printable
+from art_cli.output.pager import Page, paged
+from art_cli.output.quotes import readable
+from art_cli.syntax.shared_options import CONTEXT, Command, shared
+from art_core.transfer.changes import Change
 from art_core.trees import Entry
 
 _COLOURS = {"added": "32", "deleted": "31", "renamed": "36"}

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from art_cli import console
-from art_cli.commands.sharing import CONTEXT, Command, given, shared
-from art_cli.console import printable
-from art_cli.run import sandbox_options
-from art_core import dirs
+from art_cli.output import console
+from art_cli.output.console import printable
+from art_cli.run.run import sandbox_options
+from art_cli.syntax.shared_options import CONTEXT, Command, given, shared
+from art_core.config import dirs
+from art_core.config.options import Options
 from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded
-from art_core.options import Options
-from art_core.planning import Preparation, approvals_of
-from art_core.trust import Approvals
-from art_core.workspace import absolute
+from art_core.plan.approval import Approvals
+from art_core.plan.preparation import Preparation, approvals_of
+from art_core.view.workspace import absolute
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

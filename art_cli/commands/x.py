@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from art_cli.argv import nearest
-from art_cli.commands.sharing import CONTEXT, respelled, settings_with, shared
-from art_cli.extending import Brought, commands, load_commands
+from art_cli.plugin_commands.loader import Brought, commands, load_commands
+from art_cli.syntax.argv import nearest
+from art_cli.syntax.shared_options import CONTEXT, respelled, settings_with, shared
 from art_core.errors import ArtError, PluginError
 
 

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import click
 
-from art_cli import help as pages
-from art_cli.options import GROUPS, RUN, SUBCOMMANDS, Option
-from art_core import settings, settings_keys
-from art_core.plugin_settings import defaults_of
-from art_core.plugins import KINDS, Plugins
-from art_core.settings import Settings
+from art_cli.syntax import help as pages
+from art_cli.syntax.options import GROUPS, RUN, SUBCOMMANDS, Option
+from art_core.config import keys as settings_keys
+from art_core.config import settings
+from art_core.config.settings import Settings
+from art_core.loader.plugin_settings import defaults_of
+from art_core.loader.plugins import KINDS, Plugins
 
 DATE = "2026-11-25"
 _FILES = (

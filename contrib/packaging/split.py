@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
-CHANNEL = "art_core/channel.toml"
+CHANNEL = "art_core/loader/channel.toml"
 _KEPT = ("Author", "Author-email", "License", "License-Expression", "Requires-Python", "Keywords")
 _ALL = "all"
 

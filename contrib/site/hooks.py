@@ -12,7 +12,7 @@ from typing import Any
 
 from mkdocs.exceptions import PluginError
 
-from art_cli.options import RUN, SUBCOMMANDS
+from art_cli.syntax.options import RUN, SUBCOMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 _OUTWARD = re.compile(r"\[([^\]]*)\]\((\.\./[^)#]*)(#[^)]*)?\)")

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from art_core.asynchronous import AsyncProcess, AsyncSandbox
     from art_core.errors import ArtError
-    from art_core.process import CommandFailed, Process, Result, TimeoutExpired
-    from art_core.sandbox import Sandbox
-    from art_core.streams import DEVNULL, PIPE, STDOUT
+    from art_core.sandbox.aio import AsyncProcess, AsyncSandbox
+    from art_core.sandbox.process import CommandFailed, Process, Result, TimeoutExpired
+    from art_core.sandbox.sandbox import Sandbox
+    from art_core.sandbox.streams import DEVNULL, PIPE, STDOUT
 
 _HOMES = {
     "errors": ("ArtError",),
-    "sandbox": ("Sandbox",),
-    "streams": ("DEVNULL", "PIPE", "STDOUT"),
-    "process": ("CommandFailed", "Process", "Result", "TimeoutExpired"),
-    "asynchronous": ("AsyncProcess", "AsyncSandbox"),
+    "sandbox.sandbox": ("Sandbox",),
+    "sandbox.streams": ("DEVNULL", "PIPE", "STDOUT"),
+    "sandbox.process": ("CommandFailed", "Process", "Result", "TimeoutExpired"),
+    "sandbox.aio": ("AsyncProcess", "AsyncSandbox"),
 }
 __all__ = [
     "DEVNULL",

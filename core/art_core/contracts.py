@@ -217,10 +217,10 @@ class Run(NamedTuple):
     `uid` and `gid` are the ids the command sees as its own. `terminal` says that descriptor 0 is
     a terminal that the command's session shall own. `nested` keeps user namespaces allowed inside.
     `listen`, `listen_fd`: see `art_core.gateways`. `rlimits` (setrlimit(2)) hold for the command alone.
-    `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.seeding`).
-    `filters` are programs for seccomp(2) that the command gets as well (`art_core.bpf`).
+    `seeds_fd` is an archive of what a home that is a tmpfs begins with (`art_core.lending.seed_archive`).
+    `filters` are programs for seccomp(2) that the command gets as well (`art_core.host.bpf`).
     `commands_fd`, where it is not -1, is a socket on which commands come while the sandbox stays open; then
-    there is no `argv`: process 1 inside is `art_core.inside`, which says what that means for an isolation.
+    there is no `argv`: process 1 inside is `art_core.inside.commands`, which says what that means.
     """
 
     argv: Sequence[bytes]
@@ -305,11 +305,12 @@ class Store(Protocol):
 
     def hidden(self) -> Sequence[str]:
         """Host paths that the sandbox must not see: the database and its companions. No transfer writes
-        them; a store whose databases are files names others of its kind by `art_core.companions`, too."""
+        them; a store whose databases are files names others of its kind by
+        `art_core.store.companions`, too."""
 
     def snapshot(self, branch: str, name: str) -> object:
         """Keep a branch as it is now, under a name. Raises StoreError. More points in time: see
-        `art_core.history`, a capability; so are `art_core.files` and `art_core.maintenance`."""
+        `art_core.store.history`, a capability; so are `files` and `maintenance` beside it."""
 
     def mount(
         self,

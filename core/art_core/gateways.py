@@ -60,7 +60,7 @@ class Passage(Protocol):
 
 
 class Gateway(Protocol):
-    """Lets sandboxes reach what rules allow, and nothing else: see `art_core.destinations`."""
+    """Lets sandboxes reach what rules allow, and nothing else: see `art_core.network.destinations`."""
 
     def open(
         self, allowed: Sequence[Destination], forwarded: Sequence[int], ids: tuple[int, int] | None

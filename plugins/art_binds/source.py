@@ -11,10 +11,10 @@ import stat
 from collections.abc import Sequence
 from typing import Any
 
-from art_core import openat
 from art_core.contracts import Mount, MountSet, Origin, Workspace
 from art_core.errors import MountError
-from art_core.mounts import pinned
+from art_core.host import openat
+from art_core.view.mounts import pinned
 
 PARTS = (".art", "config", "binds.json")
 SIZE_LIMIT = 1 << 20

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any
 
-from art_bwrap.filling import fill_home
+from art_bwrap.home_seeds import fill_home
 from art_core.contracts import HOME
-from art_core.executing import execute
+from art_core.inside.execution import execute
 
 
 def become_command(
@@ -38,10 +38,10 @@ def become_command(
     serve: CodeType | None,
     commands_fd: int,
 ) -> None:
-    """Execute `argv` in `cwd` (`art_core.executing`); `stderr_fd` becomes 2, and sockets that listen on the
-    loopback ports `listen` are sent through `door_fd`. `fill_home` (`filling`) unpacks what comes from
-    `seeds_fd` into `home`. With `serve` (`art_core.inside`) start the commands that come on `commands_fd`
-    instead. Does not return."""
+    """Execute `argv` in `cwd` (`art_core.inside.execution`); `stderr_fd` becomes 2, and sockets that listen
+    on the loopback ports `listen` are sent through `door_fd`. `fill_home` (`home_seeds`) unpacks what comes
+    from `seeds_fd` into `home`. With `serve` (`art_core.inside.commands`) start the commands that come on
+    `commands_fd` instead. Does not return."""
     # `signal` would import enum, which costs more than all the rest; `_signal` is built in.
     import _signal  # type: ignore[import-not-found]
     import os
@@ -94,7 +94,7 @@ def become_command(
     os.write(report_fd, b'{"exec": true}')
     if serve is not None:
         os.close(report_fd)
-        names: dict[str, Any] = {"__name__": "art_core.inside"}
+        names: dict[str, Any] = {"__name__": "art_core.inside.commands"}
         exec(serve, names)
         names["serve"](commands_fd, make(execute, {}), rlimits)
     make(execute, {})(argv, env, cwd, report_fd, rlimits)
@@ -117,7 +117,7 @@ def payload(
     """The code and its arguments, for `bootstrap`."""
     serve = None
     if commands_fd >= 0:
-        from art_core.executing import code_inside
+        from art_core.inside.execution import code_inside
 
         serve = code_inside()
     what = (

@@ -16,8 +16,8 @@ from art_bwrap.root import Layout
 from art_bwrap.seccomp import filter_for
 from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, Run
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
-from art_core.hosttree import HostTree, RealHost
-from art_core.mounts import writes_to_host
+from art_core.host.tree import HostTree, RealHost
+from art_core.view.mounts import writes_to_host
 
 EXECS = 2
 """bwrap itself, and the interpreter that becomes the init."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
-from art_core.usernamespace import enter_new, keeps
+from art_core.host.user_namespace import enter_new, keeps
 
 NEEDED = ("--bind-fd", "--ro-bind-fd", "--add-seccomp-fd", "--json-status-fd", "--size")
 """The first two came with a correction of security, so old versions of distributions have them as well."""
@@ -43,7 +43,7 @@ class Abilities(NamedTuple):
 
 
 def _install() -> str:
-    from art_core import channel
+    from art_core.loader import channel
 
     return channel.cure("program", "bwrap")
 

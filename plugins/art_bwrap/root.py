@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from art_core.contracts import HOME
 from art_core.errors import IsolationError
-from art_core.hosttree import HostTree, resolve, within
+from art_core.host.tree import HostTree, resolve, within
 
 OWN = ("/dev", "/proc", "/tmp")
 """Places of the sandbox's own: nothing of the host's is in them."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 
-from art_bwrap import setid
-from art_core import bpf
-from art_core.bpf import Instruction
+from art_bwrap import set_ids as setid
+from art_core.host import bpf
+from art_core.host.bpf import Instruction
 
 _REFUSED = {
     # call: (x86_64, aarch64)

@@ -8,16 +8,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Literal
 
-from art_core import channel, dirs, known
+from art_core.config import dirs
 from art_core.contracts import Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
-from art_core.files import HomeReader, HomeWriter
-from art_core.history import Point, Session
-from art_core.hosttree import within
-from art_core.maintenance import Collected, Finding, Info, Squashed
+from art_core.host.tree import within
+from art_core.loader import channel
+from art_core.store.files import HomeReader, HomeWriter
+from art_core.store.history import Point, Session
+from art_core.store.maintenance import Collected, Finding, Info, Squashed
 from art_core.trees import TreeReader, TreeWriter
-from art_cowfs.client import Server, parent_of, told
-from art_cowfs.paths import ENDINGS, companions
+from art_core.view import known_databases
+from art_cowfs.db.paths import ENDINGS, companions
+from art_cowfs.serve.client import Server, parent_of, told
 
 LIBRARIES = ("apsw", "trio")
 
@@ -53,7 +55,7 @@ class Databases:
         if os.path.exists(path) and not os.path.isfile(path):
             raise StoreError(f"--db {locator}: this is not a regular file; name a database file")
         if mode == "create" and os.path.exists(path) and not os.access(path, os.W_OK):
-            from art_cowfs.unwritable import READ_ONLY
+            from art_cowfs.db.unwritable import READ_ONLY
 
             raise StoreError(f"--db {locator}: {READ_ONLY}")
         if mode != "create" and not os.path.exists(path):
@@ -77,13 +79,13 @@ class Database:
         return ENDINGS
 
     def is_database(self, head: bytes) -> bool:
-        from art_cowfs.headers import is_ours
+        from art_cowfs.db.file_header import is_ours
 
         return is_ours(head)
 
     def others(self, shown: Sequence[str]) -> list[str]:
         """The files of other databases of the user's in these directories, which do not show them."""
-        found = known.others(dirs.state_dir(os.environ), self.hidden())
+        found = known_databases.others(dirs.state_dir(os.environ), self.hidden())
         return [path for one in found for path in one.paths if any(within(path, top) for top in shown)]
 
     def mount(
@@ -158,87 +160,87 @@ class Database:
             server.close()
 
     def reader(self, at: str, workspace: Workspace) -> AbstractContextManager[TreeReader]:
-        from art_cowfs.trees import reading
+        from art_cowfs.access.workspace_tree import reading
 
         return reading(self.path, at, workspace)
 
     def writer(self, branch: str, workspace: Workspace) -> AbstractContextManager[TreeWriter]:
-        from art_cowfs.trees import writing
+        from art_cowfs.access.workspace_tree import writing
 
         return writing(self.path, branch, workspace)
 
     def points(self) -> Sequence[Point]:
-        from art_cowfs import points
+        from art_cowfs.history import points
 
         return points.listed(self.path)
 
     def snapshot(self, branch: str, name: str, note: str = "") -> Point:
-        from art_cowfs import points
+        from art_cowfs.history import points
 
         return points.snapshot(self.path, branch, name, note)
 
     def make_branch(self, name: str, at: str) -> Point:
-        from art_cowfs import points
+        from art_cowfs.history import points
 
         return points.make_branch(self.path, name, at)
 
     def restore(self, branch: str, at: str, paths: Sequence[bytes], workspace: Workspace) -> Point:
-        from art_cowfs import points
+        from art_cowfs.history import points
 
         return points.restore(self.path, branch, at, paths, workspace)
 
     def remove(self, name: str) -> Point:
-        from art_cowfs import points
+        from art_cowfs.history import points
 
         return points.remove(self.path, name)
 
     def sessions(self) -> Sequence[Session]:
-        from art_cowfs import sessions
+        from art_cowfs.access import run_log
 
-        return sessions.listed(self.path)
+        return run_log.listed(self.path)
 
     def info(self) -> Info:
-        from art_cowfs import caring
+        from art_cowfs.care import maintenance
 
-        return caring.info(self.path)
+        return maintenance.info(self.path)
 
     def check(self) -> Iterator[Finding]:
-        from art_cowfs import caring
+        from art_cowfs.care import maintenance
 
-        return caring.check(self.path)
+        return maintenance.check(self.path)
 
     def repair(self, backup: str) -> Iterator[Finding]:
-        from art_cowfs import caring
+        from art_cowfs.care import maintenance
 
-        return caring.mend(self.path, backup)
+        return maintenance.mend(self.path, backup)
 
     def collect(self) -> Collected:
-        from art_cowfs import caring
+        from art_cowfs.care import maintenance
 
-        return caring.collect(self.path)
+        return maintenance.collect(self.path)
 
     def squash(self, branch: str) -> Squashed:
-        from art_cowfs import caring
+        from art_cowfs.care import maintenance
 
-        return caring.squash(self.path, branch)
+        return maintenance.squash(self.path, branch)
 
     def home(self, at: str, workspace: Workspace | None) -> AbstractContextManager[HomeReader]:
-        from art_cowfs.home import reading
+        from art_cowfs.access.home_files import reading
 
         return reading(self.path, at, workspace)
 
     def home_writer(self, branch: str, workspace: Workspace | None) -> AbstractContextManager[HomeWriter]:
-        from art_cowfs.home import writing
+        from art_cowfs.access.home_files import writing
 
         return writing(self.path, branch, workspace)
 
     def new_home(self, branch: str) -> AbstractContextManager[HomeWriter]:
-        from art_cowfs.beginning import beginning
+        from art_cowfs.access.branch_import import beginning
 
         return beginning(self.path, branch)
 
     def workspace_at(self, name: str) -> str | None:
-        from art_cowfs.home import workspace_at
+        from art_cowfs.access.home_files import workspace_at
 
         return workspace_at(self.path, name)
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import trio
 
-from art_core import bounds
-from art_fusefs.answers import BLOCK, NAME_LIMIT, Refused, attributes, opened
+from art_core.store import bounds
 from art_fusefs.backend import Backend, N
-from art_fusefs.listing import DOTS, Listings, Page
-from art_fusefs.naming import Naming
+from art_fusefs.listings import DOTS, Listings, Page
+from art_fusefs.names import Naming
 from art_fusefs.protocol import STATFS, Settings
+from art_fusefs.replies import BLOCK, NAME_LIMIT, Refused, attributes, opened
 
 _USER = b"user."
 _EMPTY = (b"security.", b"trusted.")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from art_fusefs import protocol
-from art_fusefs.listing import Page
+from art_fusefs.listings import Page
 from art_fusefs.protocol import Opcode, Settings
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 
-from art_core import channel
 from art_core.contracts import Reason
 from art_core.errors import PluginError
 from art_core.gateways import Destination, Refusal
-from art_core.service import forget, keep_private, start_process
+from art_core.host.service import forget, keep_private, start_process
+from art_core.loader import channel
 
 LIBRARIES = ("h11", "trio")
 _END_S = 2.0

@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 import trio
 
 from art_core.contracts import Origin
-from art_core.destinations import LOOPBACK
 from art_core.gateways import Destination, Refusal
-from art_core.service import detach
+from art_core.host.service import detach
+from art_core.network.destinations import LOOPBACK
 from art_proxy import socks
-from art_proxy.dialing import Dialer, Unreachable, first_of
-from art_proxy.moving import both_ways, receive, send_all
+from art_proxy.dialer import Dialer, Unreachable, first_of
+from art_proxy.relay import both_ways, receive, send_all
 from art_proxy.web import Exchange
 
 REQUEST_S = 60.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from art_proxy.dialing import Dialer, Unreachable
-from art_proxy.moving import receive, send_all
+from art_proxy.dialer import Dialer, Unreachable
+from art_proxy.relay import receive, send_all
 
 VERSION = b"\x05"
 _NO_PASSWORD, _NOTHING_ACCEPTABLE = b"\x00", b"\xff"

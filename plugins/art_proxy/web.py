@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from art_proxy.dialing import Dialer, Unreachable
-from art_proxy.moving import one_way, receive, send_all
+from art_proxy.dialer import Dialer, Unreachable
+from art_proxy.relay import one_way, receive, send_all
 
 _LIMIT = 1 << 16
 """The most that a request's head may have, in bytes."""

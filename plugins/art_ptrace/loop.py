@@ -13,13 +13,14 @@ from signal import SIGTRAP
 
 from art_core.contracts import Child
 from art_core.errors import ArtError
-from art_ptrace import numbers, stops
-from art_ptrace.calls import Call, Found, call
-from art_ptrace.output import Output
-from art_ptrace.selection import Selection
-from art_ptrace.tracees import Tracee, Tracees
-from art_ptrace.waiting import events
-from art_ptrace.writers import Writer
+from art_ptrace.process import stops
+from art_ptrace.process.tracees import Tracee, Tracees
+from art_ptrace.process.waits import events
+from art_ptrace.record.output import Output
+from art_ptrace.record.writers import Writer
+from art_ptrace.syscalls import numbers
+from art_ptrace.syscalls.calls import Call, Found, call
+from art_ptrace.syscalls.selection import Selection
 
 _EXECS = frozenset({"execve", "execveat"})
 _MOST_ATTEMPTS = 64

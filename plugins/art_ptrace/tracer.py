@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
-from art_core import channel
 from art_core.contracts import Child, Reason, TraceRequest
 from art_core.errors import ArtError
+from art_core.loader import channel
 
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _MACHINES = ("x86_64", "aarch64")
@@ -18,16 +18,16 @@ class Ptrace:
     """See `contracts.Tracer`."""
 
     def filters(self, request: TraceRequest) -> Sequence[bytes]:
-        from art_ptrace.filters import program
-        from art_ptrace.selection import select
+        from art_ptrace.syscalls.filters import program
+        from art_ptrace.syscalls.selection import select
 
         return [program(os.uname().machine, select(request.syscalls))]
 
     def run(self, spawn: Callable[[], Child], request: TraceRequest) -> int:
         from art_ptrace.loop import Loop
-        from art_ptrace.output import Output, RecordFailed
-        from art_ptrace.selection import select
-        from art_ptrace.writers import load
+        from art_ptrace.record.output import Output, RecordFailed
+        from art_ptrace.record.writers import load
+        from art_ptrace.syscalls.selection import select
 
         machine, selection, written_by = os.uname().machine, select(request.syscalls), load(request)
         child = spawn()

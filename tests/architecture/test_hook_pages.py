@@ -11,7 +11,7 @@ import pytest
 from art_core.contracts import CONTRACT_VERSIONS
 from tests.architecture.sources import ROOT
 
-SPECS = [ROOT / "core/art_core/hookspecs.py", ROOT / "art_cli/hookspecs.py"]
+SPECS = [ROOT / "core/art_core/hookspecs.py", ROOT / "art_cli/plugin_commands/hookspecs.py"]
 
 
 def signatures(path: Path) -> dict[str, str]:

@@ -38,10 +38,10 @@ LIBRARIES = {"art_fusefs"}
 SCREEN = 60
 """The lines of a function at most; a file is as long as its one subject."""
 LONGER = {
-    "core/art_core/executing.py: execute": "one command from its start to its notes, in order",
-    "core/art_core/spawn.py: order": "one record, made of one parameter a field",
+    "core/art_core/inside/execution.py: execute": "one command from its start to its notes, in order",
+    "core/art_core/launch/client.py: order": "one record, made of one parameter a field",
     "plugins/art_bwrap/init.py: become_command": "runs alone inside, where no module can be imported",
-    "plugins/art_cowfs/session.py: __init__": "puts together the parts of one branch that is written",
+    "plugins/art_cowfs/access/branch.py: __init__": "puts together the parts of one branch that is written",
     "art_cli/commands/pull.py: command": "the options of one command, which click wants as parameters",
 }
 """Functions that are longer, and why."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from art_core.config.options import Options
+from art_core.config.settings import Settings
 from art_core.contracts import Mount, Origin
 from art_core.errors import IsolationError
-from art_core.options import Options
-from art_core.planning import Preparation
-from art_core.settings import Settings
+from art_core.plan.preparation import Preparation
 from tests.architecture.sources import PARTS, ROOT, modules
 
 
@@ -24,7 +24,7 @@ def test_only_the_planning_makes_runs() -> None:
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Run", "contracts.Run")
     ]
-    assert sorted(set(made)) == ["core/art_core/planning.py", "core/art_core/testing/driver.py"]
+    assert sorted(set(made)) == ["core/art_core/plan/preparation.py", "core/art_core/testing/driver.py"]
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_a_mount_without_one_ends_the_run(home: Path, monkeypatch: pytest.Monkey
     def by_path(workspace: object, guest: str) -> Mount:
         return Mount(source=str(home), guest=guest, origin=Origin("a path"))
 
-    monkeypatch.setattr("art_core.mounts.of_workspace", by_path)
-    monkeypatch.setattr("art_core.mounts._check_mount_point", lambda mount, shown: None)
+    monkeypatch.setattr("art_core.view.mounts.of_workspace", by_path)
+    monkeypatch.setattr("art_core.view.mounts._check_mount_point", lambda mount, shown: None)
     preparation = Preparation(Options(workspace=str(home / "ws"), trust="trust"), Settings())
     try:
         with pytest.raises(IsolationError, match=r"a path: .* was not opened before it is mounted"):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from art_cli.options import BY_DEST
-from art_core.settings import READ_BY, Settings
+from art_cli.syntax.options import BY_DEST
+from art_core.config.settings import READ_BY, Settings
 from tests.architecture.sources import PARTS, PLUGINS, ROOT, modules
 
-SETTINGS = ROOT / "core/art_core/settings.py"
+SETTINGS = ROOT / "core/art_core/config/settings.py"
 ENTRY_POINTS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["art"])
 DEFAULTS = {getattr(Settings(), kind) for kind in ("store", "isolation", "tracer", "gateway")}
 NAMES = ENTRY_POINTS | DEFAULTS | set(READ_BY.values())

@@ -20,12 +20,12 @@ NOT_IN_A_RUN = NEVER | {
     "ipaddress",
     "tomllib",
     "logging",
-    "art_core.presets",
-    "art_core.provision",
-    "art_core.lending",
-    "art_core.lent",
+    "art_core.agents.presets",
+    "art_core.agents.provision",
+    "art_core.lending.lender",
+    "art_core.lending.loans",
 }
-OF_A_PRESET = {"tomllib", "art_core.presets", "art_core.provision", "art_core.lent"}
+OF_A_PRESET = {"tomllib", "art_core.agents.presets", "art_core.agents.provision", "art_core.lending.loans"}
 
 
 @pytest.fixture(scope="session")

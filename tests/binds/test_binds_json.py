@@ -12,7 +12,7 @@ import pytest
 from art_binds.source import SIZE_LIMIT, BindsFile
 from art_core.contracts import MountSet, Workspace
 from art_core.errors import MountError
-from art_core.workspace import open_workspace
+from art_core.view.workspace import open_workspace
 
 
 @pytest.fixture

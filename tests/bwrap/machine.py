@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from art_bwrap.isolation import Bubblewrap, Limits
 from art_bwrap.probe import Abilities, Program
 from art_core.contracts import Mount, Origin, Run
-from art_core.hosttree import DirEntry, Kind
+from art_core.host.tree import DirEntry, Kind
 
 MIB = 1 << 20
 

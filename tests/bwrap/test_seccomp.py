@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from art_bwrap import setid
+from art_bwrap import set_ids
 from art_bwrap.seccomp import IO_URING, REFUSED, SOCKET_FAMILIES, filter_for
-from art_core import bpf
+from art_core.host import bpf
 from tests.deciding import ALLOW, decide
 
 X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
@@ -90,12 +90,12 @@ def test_otherwise_namespaces_are_left_to_bwrap() -> None:
 SETTERS = [
     (machine, arch, setter)
     for machine, arch in (("x86_64", X86_64), ("aarch64", AARCH64), ("i386", I386), ("arm", 0x40000028))
-    for setter in setid.SETTERS[machine]
+    for setter in set_ids.SETTERS[machine]
 ]
 
 
 @pytest.mark.parametrize(("machine", "arch", "setter"), SETTERS)
-def test_no_mode_gives_the_rights_of_owner_or_group(machine: str, arch: int, setter: setid.Setter) -> None:
+def test_no_mode_gives_the_rights_of_owner_or_group(machine: str, arch: int, setter: set_ids.Setter) -> None:
     program = filter_for(NATIVE.get(machine, machine), foreign=True, namespaces=True, set_ids=False)
     assert program is not None
     for number in (setter.number, setter.number | bpf.X32_BIT) if machine == "x86_64" else (setter.number,):
@@ -109,7 +109,7 @@ def test_no_mode_gives_the_rights_of_owner_or_group(machine: str, arch: int, set
         if setter.flags >= 0:  # What is no file's mode is not looked at.
             arguments[setter.flags], arguments[setter.mode] = 0o2000, 0o6755
             assert decide(program, arch, number, *arguments) == ALLOW
-    assert decide(program, arch, setid.OPENAT2) == 38
+    assert decide(program, arch, set_ids.OPENAT2) == 38
 
 
 NATIVE = {"i386": "x86_64", "arm": "aarch64"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from art_core.pushing import push
-from art_core.transfer import Wishes
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Wishes
 from tests.changes.worlds import Side, Step, World, side
 from tests.cowfs.conftest import forked
 

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from art_cli.commands.diff import in_order
-from art_cli.paging import Page
-from art_cli.patches import Patches, text_of
-from art_core.changes import Compared, between
-from art_core.selecting import Paths
-from art_core.transfer import Wishes
-from art_core.workspace import open_workspace
+from art_cli.diff.patches import Patches, text_of
+from art_cli.output.pager import Page
+from art_core.transfer.changes import Compared, between
+from art_core.transfer.path_filters import Paths
+from art_core.transfer.transfer import Wishes
+from art_core.view.workspace import open_workspace
 from art_cowfs.store import Database
 from tests.cowfs.conftest import Bench, Mount
 

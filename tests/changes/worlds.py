@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from art_core.changes import against_host
-from art_core.pulling import pull
-from art_core.pushing import push
-from art_core.transfer import Totals, Wishes
-from art_core.workspace import open_workspace
-from art_cowfs.check import problems
-from art_cowfs.opening import connect
+from art_core.transfer.changes import against_host
+from art_core.transfer.pull import pull
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Totals, Wishes
+from art_core.view.workspace import open_workspace
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
 from tests.cowfs.conftest import Bench
 

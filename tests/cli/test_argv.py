@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_cli.argv import BOOLEANS, Split, split
-from art_cli.options import BY_NAME, OPTIONS, RUN, SUBCOMMANDS, Option
+from art_cli.syntax.argv import BOOLEANS, Split, split
+from art_cli.syntax.options import BY_NAME, OPTIONS, RUN, SUBCOMMANDS, Option
 from art_core.errors import UsageError
 
 COMMANDS_WITHOUT_RUN = sorted(set(SUBCOMMANDS) - {RUN})

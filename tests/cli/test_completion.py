@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_cli.completing import GROUPS, SHELLS, Answer, answer, rejoined
-from art_cli.options import OPTIONS, SUBCOMMANDS
+from art_cli.syntax.completion import GROUPS, SHELLS, Answer, answer, rejoined
+from art_cli.syntax.options import OPTIONS, SUBCOMMANDS
 from conftest import Caller, Installed
 
 

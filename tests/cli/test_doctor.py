@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from art_cli.checks import Check, Host, all_checks
 from art_cli.commands.doctor import report
+from art_cli.run.requirements import Check, Host, all_checks
 from conftest import Caller
 
 SETTINGS = "/proc/sys/"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from art_cli.console import printable
 from art_cli.main import guarded
+from art_cli.output.console import printable
 from art_core.errors import ArtError
 from conftest import Caller
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from art_cli.help import overview, page_of_run
-from art_cli.options import BY_NAME, SUBCOMMANDS
+from art_cli.syntax.help import overview, page_of_run
+from art_cli.syntax.options import BY_NAME, SUBCOMMANDS
 from conftest import Caller
 
 READY = sorted(SUBCOMMANDS)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from art_cli.argv import split
-from art_cli.completing import OWN_OPTIONS
-from art_cli.options import BY_DEST, GROUPS, OPTIONS, SUBCOMMANDS
-from art_cli.run import sandbox_options
-from art_core.options import Options
+from art_cli.run.run import sandbox_options
+from art_cli.syntax.argv import split
+from art_cli.syntax.completion import OWN_OPTIONS
+from art_cli.syntax.options import BY_DEST, GROUPS, OPTIONS, SUBCOMMANDS
+from art_core.config.options import Options
 from tests.architecture.test_command_names import programs
 
 

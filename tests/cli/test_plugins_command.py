@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from art_cli.commands.plugins import table
-from art_core.plugins import PluginRow
+from art_core.loader.plugins import PluginRow
 from conftest import Caller
 from tests.cli.conftest import MakePlugin
 

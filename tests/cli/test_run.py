@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from art_cli.run import quoted
+from art_cli.run.run import quoted
 from conftest import Caller
 
 

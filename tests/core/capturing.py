@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from art_core.attach import Attachment
-from art_core.spawn import Streams
+from art_core.launch.client import Streams
+from art_core.sandbox.attachment import Attachment
 
 
 class Capture:

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from art_core import destinations
 from art_core.contracts import Origin
-from art_core.destinations import is_public, option_for, parse, target
 from art_core.errors import UsageError
+from art_core.network import destinations
+from art_core.network.destinations import is_public, option_for, parse, target
 
 HERE = Origin("--allow-domain")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core.entrypoints import parse, scan
+from art_core.loader.entry_points import parse, scan
 from tests.core.distributions import distribution
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core import environment
 from art_core.errors import UsageError
+from art_core.view import environment
 
 CALLER = {
     b"TERM": b"xterm",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from art_core.plugins import Plugins
-from art_core.settings import Settings
+from art_core.config.settings import Settings
+from art_core.loader.plugins import Plugins
 from tests.core.distributions import distribution, importable
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/hooks.md"
@@ -49,7 +49,7 @@ def test_the_example_of_a_command_works(site: Path) -> None:
     import click
     from click.testing import CliRunner
 
-    from art_cli import hookspecs
+    from art_cli.plugin_commands import hookspecs
 
     distribution(
         site,

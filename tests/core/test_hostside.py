@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import TransferError
-from art_core.hostside import HostTree, Unreadable, checked
+from art_core.transfer.host_files import HostTree, Unreadable, checked
 from art_core.trees import Entry
 
 

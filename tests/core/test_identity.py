@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from art_core.contracts import GuestFile
-from art_core.identity import Identity, account_files, closed_directory, identify
+from art_core.view.identity import Identity, account_files, closed_directory, identify
 
 
 def content(files: list[GuestFile], guest: str) -> list[str]:

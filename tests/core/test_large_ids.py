@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from art_core.identity import identify
-from art_core.usernamespace import inside, keeps
+from art_core.host.user_namespace import inside, keeps
+from art_core.view.identity import identify
 from conftest import Caller, fresh_directory
 
 LARGE = 3_000_000_000

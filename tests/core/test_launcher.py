@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from art_core.attach import Attachment
 from art_core.contracts import Launch
 from art_core.errors import IsolationError
-from art_core.spawn import Launcher, LaunchFailed
+from art_core.launch.client import Launcher, LaunchFailed
+from art_core.sandbox.attachment import Attachment
 from tests.core.capturing import Capture
 
 STDERR, REPORT, FILE = 5, 6, 9
@@ -225,9 +225,9 @@ def test_a_signal_goes_to_the_command_and_its_handler_finishes() -> None:
 
 SUPERVISOR = textwrap.dedent("""
     import os, sys
-    from art_core.attach import Attachment
+    from art_core.sandbox.attachment import Attachment
     from art_core.contracts import Launch
-    from art_core.spawn import Launcher
+    from art_core.launch.client import Launcher
     from tests.core.capturing import Capture
     launcher, attachment = Launcher(), Attachment(None)
     capture = Capture(attachment, b"")

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core import masks, sockets
-from art_core.hosttree import within
-from art_core.masks import MountLine, mount_aliases, parse_mountinfo
+from art_core.host import unix_sockets
+from art_core.host.tree import within
+from art_core.view import masks
+from art_core.view.masks import MountLine, mount_aliases, parse_mountinfo
 
 
 def test_the_homes_of_the_machine_are_masked() -> None:
@@ -137,7 +138,7 @@ def test_a_real_bind_mount_of_a_masked_directory_is_found(public: Path) -> None:
     (public / "home").mkdir()
     (public / "alias").mkdir()
     code = f"""if True:
-        from art_core import masks
+        from art_core.view import masks
         print("{public}/alias" in masks.host_masks(["{public}/home"]))
     """
     import sys
@@ -196,12 +197,12 @@ def test_looking_for_sockets_has_bounds(tmp_path: Path) -> None:
             (directory / f"f{number}").touch()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "d/d/s"))
-        assert sockets.found([str(tmp_path)], [], seconds=60) == [str(tmp_path / "d/d/s")]
-        assert sockets.found([str(tmp_path)], [], entries=5, seconds=60) == []
-        assert sockets.found([str(tmp_path)], [str(tmp_path / "d/d")], seconds=60) == []
-        assert sockets.found([str(tmp_path)], [str(tmp_path)], seconds=60) == []
+        assert unix_sockets.found([str(tmp_path)], [], seconds=60) == [str(tmp_path / "d/d/s")]
+        assert unix_sockets.found([str(tmp_path)], [], entries=5, seconds=60) == []
+        assert unix_sockets.found([str(tmp_path)], [str(tmp_path / "d/d")], seconds=60) == []
+        assert unix_sockets.found([str(tmp_path)], [str(tmp_path)], seconds=60) == []
 
 
 def test_file_systems_that_may_answer_late_are_not_looked_into() -> None:
     mounts = [("/mnt/n", "nfs4"), ("/mnt/f", "fuse.sshfs"), ("/auto", "autofs"), ("/srv", "ext4")]
-    assert sockets.slow(mounts) == ["/mnt/n", "/mnt/f", "/auto"]
+    assert unix_sockets.slow(mounts) == ["/mnt/n", "/mnt/f", "/auto"]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core import mounts
 from art_core.contracts import Mount, MountSet, Origin, Workspace
 from art_core.errors import MountError, UsageError
-from art_core.mounts import Gathered, gather, grants, parse_bind, parse_expose
-from art_core.workspace import open_workspace
+from art_core.view import mounts
+from art_core.view.mounts import Gathered, gather, grants, parse_bind, parse_expose
+from art_core.view.workspace import open_workspace
 
 CWD, HOME = "/srv/here", "/home/ann"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from art_core.config.settings import Settings
 from art_core.errors import PluginError
-from art_core.plugins import KINDS, Plugins
-from art_core.settings import Settings
+from art_core.loader.plugins import KINDS, Plugins
 from tests.core.distributions import distribution, importable
 
 DEFAULTS = {

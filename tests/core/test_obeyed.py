@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from art_core.holding import Holding
-from art_core.listing import listed
-from art_core.obeyed import Match, Names, folded, is_instruction, names_of
-from art_core.obeyed_files import INSTRUCTIONS, PROTECT, RULES
+from art_core.autorun.finder import listed
+from art_core.autorun.rules import Match, Names, folded, is_instruction, names_of
+from art_core.autorun.transfer_hold import Holding
+from art_core.config.obeyed_files import INSTRUCTIONS, PROTECT, RULES
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/sandbox.md"
 

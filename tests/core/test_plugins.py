@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from art_core.config.settings import Settings
 from art_core.errors import ArtError, PluginError, SettingsError
-from art_core.plugins import KINDS, PluginRow, Plugins
-from art_core.settings import Settings
+from art_core.loader.plugins import KINDS, PluginRow, Plugins
 from tests.core.distributions import distribution, importable
 
 GOOD = """

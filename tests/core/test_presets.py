@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from art_core import settings as settings_module
+from art_core.agents.presets import BUILT_IN, Preset, exists, find, names, of_command
+from art_core.agents.provision import Provision
+from art_core.config import settings as settings_module
+from art_core.config.settings import Settings
 from art_core.contracts import Origin
 from art_core.errors import SettingsError, UsageError
-from art_core.presets import BUILT_IN, Preset, exists, find, names, of_command
-from art_core.provision import Provision
-from art_core.settings import Settings
 
 SHIPPED = ("aider", "claude", "codex", "gemini", "opencode", "tools")
 Write = Callable[[str, str], Path]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from art_core.autorun.finder import listed
+from art_core.autorun.protection import given_up, protections, selected
+from art_core.autorun.rules import watched_names
 from art_core.contracts import Mount, Workspace
-from art_core.listing import listed
-from art_core.obeyed import watched_names
-from art_core.protect import given_up, protections, selected
-from art_core.workspace import open_workspace
+from art_core.view.workspace import open_workspace
 
 PATHS = (".git/hooks", ".git/config", ".gitmodules", ".envrc", ".vscode", ".art")
 TOP = "/home/agent/ws"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from art_core.attach import passing_signals
-from art_core.relay import Channel, Relay, pipe
+from art_core.sandbox.attachment import passing_signals
+from art_core.sandbox.relay import Channel, Relay, pipe
 
 DATA = bytes(range(256)) * 4096
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from art_core import dirs
+from art_core.config import dirs
+from art_core.config.obeyed_files import PROTECT
+from art_core.config.settings import ENV_PASS, Settings, WorkspaceDefaults, load, with_override
 from art_core.errors import SettingsError
-from art_core.obeyed_files import PROTECT
-from art_core.settings import ENV_PASS, Settings, WorkspaceDefaults, load, with_override
 
 
 def loaded(tmp_path: Path, *texts: str, env: Mapping[str, str] | None = None) -> Settings:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core.terminal import CallerTerminal, ModeTracker
+from art_core.sandbox.terminal import CallerTerminal, ModeTracker
 
 
 def resets_after(*outputs: bytes) -> bytes:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from art_core import toolchain
-from art_core.toolchain import difference, exposed, find, hint
+from art_core.agents import toolchain
+from art_core.agents.toolchain import difference, exposed, find, hint
 
 
 def program(path: Path, text: str = "#!/bin/sh\n") -> Path:

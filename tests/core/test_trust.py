@@ -11,9 +11,9 @@ import pytest
 
 from art_core.contracts import Mount, Origin, Workspace
 from art_core.errors import ApprovalNeeded, ArtError
-from art_core.mounts import Grant
-from art_core.trust import Approvals, question, settle
-from art_core.workspace import open_workspace
+from art_core.plan.approval import Approvals, question, settle
+from art_core.view.mounts import Grant
+from art_core.view.workspace import open_workspace
 
 EVIDENCE = {"/ws/.art/config/binds.json": b"{}"}
 

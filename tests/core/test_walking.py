@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core.hostside import HostTree
-from art_core.walking import Backwards, place, together
+from art_core.store.walk_order import Backwards, place, together
+from art_core.transfer.host_files import HostTree
 
 NAMES = st.binary(min_size=1, max_size=3).filter(lambda name: b"/" not in name and b"\0" not in name)
 PATHS = st.sets(st.lists(NAMES, min_size=1, max_size=4).map(b"/".join), max_size=12)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from art_core import watch as watching
+from art_core.autorun import watch as watching
+from art_core.autorun.finder import Listing, listed
+from art_core.autorun.finder_cache import Before, Remembered
+from art_core.autorun.rules import watched_names
+from art_core.autorun.watch import Watch
 from art_core.contracts import Workspace
-from art_core.listing import Listing, listed
-from art_core.obeyed import watched_names
-from art_core.remembered import Before, Remembered
-from art_core.watch import Watch
-from art_core.workspace import open_workspace
+from art_core.view.workspace import open_workspace
 
 PATHS = (".git/hooks", ".git/config", ".gitmodules", ".envrc", ".vscode", ".art")
 
@@ -189,9 +189,9 @@ def test_what_a_run_that_was_killed_did_not_tell_the_next_one_tells(
 ) -> None:
     program = f"""if True:
         import os, signal, sys
-        from art_core.remembered import Remembered
-        from art_core.watch import Watch
-        from art_core.workspace import open_workspace
+        from art_core.autorun.finder_cache import Remembered
+        from art_core.autorun.watch import Watch
+        from art_core.view.workspace import open_workspace
         ws = open_workspace({str(top)!r})
         Watch(ws, {PATHS!r}, (), {{}}, Remembered({str(tmp_path / "state/obeyed")!r}, ws)).begin()
         open({str(top / ".envrc")!r}, "w").close()
@@ -316,7 +316,7 @@ def test_what_is_read_only_is_told_when_git_may_have_failed_at_it(ws: Workspace,
 
 def test_a_bound_that_was_met_is_told(ws: Workspace, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = start(ws)
-    monkeypatch.setattr("art_core.listing.DIRECTORIES_LIMIT", 3)
+    monkeypatch.setattr("art_core.autorun.finder.DIRECTORIES_LIMIT", 3)
     for number in range(5):
         (top / str(number)).mkdir()
     (line,) = watch.notices(failed=False)

@@ -10,7 +10,7 @@ import pytest
 
 from art_core.contracts import Workspace
 from art_core.errors import WorkspaceError
-from art_core.workspace import needs_consent, open_workspace, refuse_foreign
+from art_core.view.workspace import needs_consent, open_workspace, refuse_foreign
 
 
 @pytest.fixture

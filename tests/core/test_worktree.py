@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from art_core.contracts import Workspace
-from art_core.workspace import open_workspace
-from art_core.worktree import offer
+from art_core.view.workspace import open_workspace
+from art_core.view.worktree import offer
 
 
 def git(directory: Path, *words: str) -> None:

@@ -14,16 +14,18 @@ from typing import Any
 
 import pytest
 
-from art_core import contracts, service
-from art_core.namespace import PrivateNamespace
-from art_core.workspace import open_workspace
-from art_cowfs import points, resident
-from art_cowfs.check import problems
-from art_cowfs.client import Server
-from art_cowfs.layers import Named, freeze
-from art_cowfs.lookup import chain_of
-from art_cowfs.opening import connect
+from art_core import contracts
+from art_core.host import service
+from art_core.launch.namespace import PrivateNamespace
+from art_core.view.workspace import open_workspace
+from art_cowfs.db.lookup import chain_of
+from art_cowfs.history import points
+from art_cowfs.integrity.check import problems
+from art_cowfs.layers.layers import Named, freeze
+from art_cowfs.opening.database import connect
+from art_cowfs.serve.client import Server
 from art_cowfs.store import Database
+from art_cowfs.tree import resident
 
 
 class Mount:

@@ -132,7 +132,7 @@ def faulty(disk: Disk, patch: pytest.MonkeyPatch) -> Iterator[None]:
     vfs = Vfs(disk)
     try:
         with patch.context() as patched:
-            patched.setattr("art_cowfs.writer.os.fdatasync", disk.fdatasync)
+            patched.setattr("art_cowfs.tree.writer.os.fdatasync", disk.fdatasync)
             yield
     finally:
         vfs.unregister()

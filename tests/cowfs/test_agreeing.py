@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from art_core.pulling import pull
-from art_core.pushing import push
-from art_core.transfer import Totals, Wishes
-from art_core.workspace import open_workspace
-from art_cowfs.check import problems
-from art_cowfs.opening import connect
-from art_cowfs.place import Place
-from art_cowfs.session import Session
+from art_core.transfer.pull import pull
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Totals, Wishes
+from art_core.view.workspace import open_workspace
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
 
 FILES = {"a": "host a", "b": "host b", "src/c": "host c"}

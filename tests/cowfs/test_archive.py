@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from art_core import archive
 from art_core.errors import ArtError, TransferError
-from art_core.files import HomeWriter
+from art_core.store.files import HomeWriter
+from art_core.transfer import archive
 from art_core.trees import Entry
-from art_cowfs.check import problems
-from art_cowfs.opening import connect
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
 from tests.cowfs.test_collecting import tree
 

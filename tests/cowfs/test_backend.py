@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from art_cowfs.place import Place
-from art_cowfs.session import Session
-from art_cowfs.tree import Tree
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.tree.tree import Tree
 from art_fusefs.testing import BackendContract, BackendExample
 from tests.cowfs.conftest import crowd
 

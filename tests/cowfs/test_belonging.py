@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs import belonging, caring, log
-from art_cowfs.nodes import CowNode
-from art_cowfs.opening import connect
-from art_cowfs.session import Session
-from art_cowfs.transactions import changing
+from art_cowfs.access.branch import Session
+from art_cowfs.care import maintenance
+from art_cowfs.db.transactions import changing
+from art_cowfs.opening import log_owner, wal
+from art_cowfs.opening.database import connect
+from art_cowfs.tree.nodes import CowNode
 
 RUN = """
 import sys
@@ -57,7 +58,7 @@ def names(path: Path) -> int:
 
 
 def found(path: Path) -> list[str]:
-    return [finding.kind for finding in caring.check(str(path))]
+    return [finding.kind for finding in maintenance.check(str(path))]
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_copy_without_its_log_is_told_and_gone_on_with_by_repair(killed: Path)
     with pytest.raises(StoreError, match=r"was in use by process .* is not beside it"):
         names(killed)
     assert not os.path.exists(f"{killed}-wal")
-    assert [one.kind for one in caring.mend(str(killed), f"{killed}-backup")] == ["log"]
+    assert [one.kind for one in maintenance.mend(str(killed), f"{killed}-backup")] == ["log"]
     assert found(killed) == []
     assert names(killed) == 0
 
@@ -105,7 +106,7 @@ def test_one_with_its_log_is_recovered_and_nothing_is_said(killed: Path) -> None
     assert names(killed) == 20
     assert not os.path.exists(f"{killed}-wal")
     connection = connect(str(killed))
-    assert not belonging.is_marked(connection)
+    assert not log_owner.is_marked(connection)
     connection.close()
     assert found(killed) == []
 
@@ -118,7 +119,7 @@ def test_the_log_of_another_database_is_not_written_into_it(killed: Path, tmp_pa
     with pytest.raises(StoreError, match="is not its log of then"):
         names(killed)
     assert killed.read_bytes() == before
-    list(caring.mend(str(killed), f"{killed}-backup"))
+    list(maintenance.mend(str(killed), f"{killed}-backup"))
     assert Path(f"{killed}-backup-wal-of-another").read_bytes() == other
     assert found(killed) == []
     assert names(killed) == 0
@@ -127,7 +128,7 @@ def test_the_log_of_another_database_is_not_written_into_it(killed: Path, tmp_pa
 def test_a_log_of_another_number_is_its_own_where_it_makes_a_sound_database(
     killed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(belonging, "_ANEW", 0)
+    monkeypatch.setattr(log_owner, "_ANEW", 0)
     assert found(killed) == []
     assert names(killed) == 20
 
@@ -142,7 +143,7 @@ def test_a_log_that_was_emptied_by_its_writer_is_its_own(
 ) -> None:
     path = tmp_path / "copy.db"
     with used(tmp_path / "t.db") as session:
-        monkeypatch.setattr(log, "CHECKPOINT_AT", 0)
+        monkeypatch.setattr(wal, "CHECKPOINT_AT", 0)
         for number in range(3):
             _file(session, session.tree.node(1), b"more%d" % number)
             session.tree.pending.wait()
@@ -160,13 +161,13 @@ def test_who_ends_while_another_has_it_leaves_the_mark(tmp_path: Path) -> None:
     connection.execute("INSERT INTO point VALUES('other', 'branch', 9, 'other', 'main', 0, '')")
     with used(path):
         Session(str(path), "other", uid=0, gid=0).close()
-        assert belonging.is_marked(connection)
-    assert not belonging.is_marked(connection)
+        assert log_owner.is_marked(connection)
+    assert not log_owner.is_marked(connection)
     connection.close()
 
 
 def test_collecting_after_a_kill_leaves_no_mark_without_a_log(killed: Path) -> None:
-    caring.collect(str(killed))
+    maintenance.collect(str(killed))
     assert found(killed) == []
     assert names(killed) == 20
 
@@ -187,4 +188,4 @@ def test_a_log_is_its_own_wherever_its_writer_was_killed(tmp_path: Path) -> None
             path = tmp_path / "killed.db"
             path.write_bytes(before)
             Path(f"{path}-wal").write_bytes(whole[: 32 + frame * (24 + page) + more])
-            assert belonging.wrong(str(path)) == "", (frame, more)
+            assert log_owner.wrong(str(path)) == "", (frame, more)

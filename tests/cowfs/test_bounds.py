@@ -20,16 +20,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from art_core import archive, bounds
-from art_core.changes import against_host
 from art_core.errors import StoreError, TransferError
-from art_core.pulling import pull
-from art_core.pushing import push
-from art_core.transfer import Wishes
-from art_core.workspace import open_workspace
-from art_cowfs.opening import connect
+from art_core.store import bounds
+from art_core.transfer import archive
+from art_core.transfer.changes import against_host
+from art_core.transfer.pull import pull
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Wishes
+from art_core.view.workspace import open_workspace
+from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
-from art_cowfs.writer import Batch, Writer
+from art_cowfs.tree.writer import Batch, Writer
 from tests.cowfs import strange_host
 from tests.cowfs.conftest import Bench, Mount, clean, store
 

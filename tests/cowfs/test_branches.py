@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs.check import problems
-from art_cowfs.opening import connect
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
 from tests.cowfs.conftest import Bench, branches
 
 NAMES = ["main", "one", "two", "three"]

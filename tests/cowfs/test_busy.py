@@ -16,11 +16,12 @@ import apsw
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs import connection, writer
-from art_cowfs.connection import Connection
-from art_cowfs.locks import BranchLock, Held
-from art_cowfs.opening import connect
-from art_cowfs.transactions import changing
+from art_cowfs.db import apsw_compat
+from art_cowfs.db.apsw_compat import Connection
+from art_cowfs.db.locks import BranchLock, Held
+from art_cowfs.db.transactions import changing
+from art_cowfs.opening.database import connect
+from art_cowfs.tree import writer
 from tests.cowfs.conftest import Bench, branches
 
 HOLDS = """
@@ -46,8 +47,8 @@ def held(database: Path) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """Nobody waits for long."""
-    monkeypatch.setattr(connection, "BUSY_MS", 50)
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(apsw_compat, "BUSY_MS", 50)
+    monkeypatch.setattr(apsw_compat, "PATIENCE_S", 0.2)
     monkeypatch.setattr(writer, "ENDING_S", 0.5)
     made = Bench(tmp_path)
     yield made
@@ -100,7 +101,7 @@ def test_a_statement_that_cannot_begin_is_tried_again(
 ) -> None:
     """SQLITE_PROTOCOL: SQLite gives up waiting where the log is being recovered, which ends."""
     connect(str(tmp_path / "t.db"), create=True).close()
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(apsw_compat, "PATIENCE_S", 0.3)
     left = 3
 
     class Trial(Connection):
@@ -121,7 +122,7 @@ def test_a_statement_that_cannot_begin_is_tried_again(
         made.execute("BEGIN IMMEDIATE")
     assert left < 0, "it was tried more than once"
     left = 3
-    monkeypatch.setattr(connection, "PATIENCE_S", 30)
+    monkeypatch.setattr(apsw_compat, "PATIENCE_S", 30)
     with changing(made):
         made._later(lambda: None)
     assert left == 0

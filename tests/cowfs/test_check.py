@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.caring import check, mend
+from art_cowfs.care.maintenance import check, mend
 from tests.cowfs.conftest import Bench, branches
 
 CHUNKS = 3

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from art_core.files import HomeReader
-from art_cowfs import layers, squashing
-from art_cowfs.check import problems
-from art_cowfs.locks import Bystander
-from art_cowfs.lookup import chain_of
-from art_cowfs.opening import connect
+from art_core.store.files import HomeReader
+from art_cowfs.db.locks import Bystander
+from art_cowfs.db.lookup import chain_of
+from art_cowfs.integrity.check import problems
+from art_cowfs.layers import layers, squash
+from art_cowfs.opening.database import connect
 from tests.cowfs.conftest import Bench, branches, store
 
 SIZE = 3 << 20
@@ -130,7 +130,7 @@ def test_what_a_run_uses_is_left_and_the_space_is_given_back_at_its_end(bench: B
 
 
 def test_a_squash_changes_nothing_of_what_is_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(squashing, "INODES_AT_ONCE", 3)
+    monkeypatch.setattr(squash, "INODES_AT_ONCE", 3)
     for seed in range(6):
         mount = bench.mount()
         work(mount.path, seed)
@@ -153,7 +153,7 @@ def test_a_squash_changes_nothing_of_what_is_shown(bench: Bench, monkeypatch: py
 def test_a_chain_that_grew_long_is_merged_at_the_end_of_a_run(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(squashing, "LONG", 4)
+    monkeypatch.setattr(squash, "LONG", 4)
     monkeypatch.setattr(layers, "AT_THE_END", layers.Most(0, 0))  # All are too large for a single step.
     lengths = []
     for seed in range(5):
@@ -213,10 +213,10 @@ def test_a_squash_that_is_killed_between_two_steps_has_changed_nothing(bench: Be
     left[0] = 5
     connection, by = connect(str(bench.database)), Bystander(str(bench.database))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(squashing, "INODES_AT_ONCE", 1)
+        patch.setattr(squash, "INODES_AT_ONCE", 1)
         patch.setattr(layers, "move", move)
         with pytest.raises(Killed):
-            squashing.merge(connection, by, "main", lambda: nullcontext(by), held=True)
+            squash.merge(connection, by, "main", lambda: nullcontext(by), held=True)
     by.close()
     assert len(chain_of(connection, "main")) == 2
     connection.close()

@@ -18,9 +18,9 @@ import apsw
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs.check import problems
-from art_cowfs.opening import connect
-from art_cowfs.writer import Batch, Writer
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
+from art_cowfs.tree.writer import Batch, Writer
 from tests.cowfs.conftest import Bench, Mount
 from tests.cowfs.faulty import Disk, faulty
 
@@ -209,7 +209,7 @@ def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: 
         def check(self, connection: apsw.Connection) -> None:
             pass
 
-    monkeypatch.setattr("art_cowfs.writer.os.fdatasync", lambda fd: order.append("sync"))
+    monkeypatch.setattr("art_cowfs.tree.writer.os.fdatasync", lambda fd: order.append("sync"))
     writer = Writer(connection, 1, str(tmp_path / "t.db"), Turn())
     batches = [Batch(), Batch()]
     for number, batch in enumerate(batches):

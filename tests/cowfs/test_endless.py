@@ -13,21 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from art_cli.patches import Half, Pair, text_of
-from art_core import archive, bounds
-from art_core.blocks import of_file, segments
-from art_core.changes import against_host
-from art_core.descending import Trail
+from art_cli.diff.patches import Half, Pair, text_of
 from art_core.errors import StoreError, TransferError
-from art_core.exporting import export
-from art_core.hostside import HostTree
-from art_core.pulling import pull
-from art_core.pushing import push
-from art_core.transfer import Wishes
+from art_core.host.descent import Trail
+from art_core.store import bounds
+from art_core.store.blocks import of_file, segments
+from art_core.transfer import archive
+from art_core.transfer.changes import against_host
+from art_core.transfer.export import export
+from art_core.transfer.host_files import HostTree
+from art_core.transfer.pull import pull
+from art_core.transfer.push import push
+from art_core.transfer.transfer import Wishes
 from art_core.trees import Entry
-from art_core.workspace import open_workspace
-from art_cowfs import points
-from art_cowfs.opening import connect
+from art_core.view.workspace import open_workspace
+from art_cowfs.history import points
+from art_cowfs.opening.database import connect
 from tests.cowfs.conftest import Bench, clean, store
 
 HUGE = 15 << 40

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs import filesystems
-from art_cowfs.opening import connect
+from art_cowfs.db import file_systems
+from art_cowfs.opening.database import connect
 from tests.cowfs.conftest import Bench, Mount, run
 
 
@@ -338,7 +338,7 @@ def test_a_database_on_a_network_file_system_is_refused(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = os.open(bench.top, os.O_PATH)
-    monkeypatch.setattr(filesystems, "NETWORK", {filesystems.kind(here)})
+    monkeypatch.setattr(file_systems, "NETWORK", {file_systems.kind(here)})
     os.close(here)
     with pytest.raises(StoreError, match=r"network file system.*name a file on a local disk"):
         bench.mount()

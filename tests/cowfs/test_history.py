@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_core.history import Point, checked_name
-from art_core.workspace import open_workspace
-from art_cowfs import points, sessions
-from art_cowfs.changed import Changed
-from art_cowfs.check import problems
-from art_cowfs.formats import TABLES_1
-from art_cowfs.locks import BranchLock
-from art_cowfs.lookup import chain_of
-from art_cowfs.opening import connect
-from art_cowfs.schema import FORMAT
-from art_cowfs.trees import reading
+from art_core.store.history import Point, checked_name
+from art_core.view.workspace import open_workspace
+from art_cowfs.access import run_log
+from art_cowfs.access.workspace_tree import reading
+from art_cowfs.db.locks import BranchLock
+from art_cowfs.db.lookup import chain_of
+from art_cowfs.db.schema import FORMAT
+from art_cowfs.history import points
+from art_cowfs.integrity.check import problems
+from art_cowfs.opening.database import connect
+from art_cowfs.opening.migrations import TABLES_1
+from art_cowfs.tree.changed_names import Changed
 from tests.cowfs.conftest import Bench, Mount
 
 STEPS = """
@@ -393,10 +394,10 @@ def test_a_session_counts_what_it_leaves_changed(bench: Bench) -> None:
     (mount.workspace / "directory").mkdir()
     assert ask({"ask": "ended", "id": 1, "status": 3, "notes": ["one"]}, 10) == {}
     ask({"ask": "begin", "argv": ["true"], "trace": "t.log", "snapshot": False}, 10)
-    (running,) = (one for one in sessions.listed(str(bench.database)) if one.id == 2)
+    (running,) = (one for one in run_log.listed(str(bench.database)) if one.id == 2)
     assert (running.state, running.files, running.trace) == ("running", None, "t.log")
     bench.unmount(mount)
-    first, second = sessions.listed(str(bench.database))
+    first, second = run_log.listed(str(bench.database))
     assert (first.status, first.files, first.state, first.notes) == (3, 4, "ended", ["one"])
     assert (first.branch, first.workspace, first.argv) == ("main", "ws", ["sh", "-c", "x"])
     assert (second.status, second.files, second.state) == (None, 0, "killed")
@@ -410,13 +411,13 @@ def test_a_session_of_a_killed_server_is_one_that_was_killed(bench: Bench) -> No
     with pytest.raises(StoreError, match="was killed"):
         bench.unmount(mount)
     again = bench.mount()
-    (session,) = sessions.listed(str(bench.database))
+    (session,) = run_log.listed(str(bench.database))
     assert (session.state, session.ended_ns, session.files) == ("killed", None, None)
     bench.unmount(again)
 
 
 def test_counting_ends_where_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("art_cowfs.changed.MOST", 3)
+    monkeypatch.setattr("art_cowfs.tree.changed_names.MOST", 3)
     changed = Changed()
     for number in range(5):
         changed.named(1, b"%d" % number, True)
@@ -458,6 +459,6 @@ def test_a_database_of_format_1_is_brought_to_the_present_one(bench: Bench) -> N
     assert connection.execute("SELECT layer, kind, ino FROM base").fetchall() == [(top, "file", 4)]
     assert connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'layer'").get >= top
     connection.close()
-    assert sessions.listed(str(bench.database)) == []
+    assert run_log.listed(str(bench.database)) == []
     bench.unmount(bench.mount())
     rows(bench)

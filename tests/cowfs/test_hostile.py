@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from art_core import archive
-from art_core.copying import copy_out
 from art_core.errors import ArtError
-from art_core.pulling import pull
-from art_core.transfer import Wishes
-from art_core.workspace import open_workspace
-from art_cowfs.caring import check
-from art_cowfs.schema import PAGE
+from art_core.transfer import archive
+from art_core.transfer.file_copies import copy_out
+from art_core.transfer.pull import pull
+from art_core.transfer.transfer import Wishes
+from art_core.view.workspace import open_workspace
+from art_cowfs.care.maintenance import check
+from art_cowfs.db.schema import PAGE
 from art_cowfs.store import Database
 from tests.cowfs.conftest import Bench
 

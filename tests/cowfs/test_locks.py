@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs import locks
-from art_cowfs.locks import BranchLock, BranchLost, Bystander, Held, Occupied, Pin
-from art_cowfs.opening import connect
+from art_cowfs.db import locks
+from art_cowfs.db.locks import BranchLock, BranchLost, Bystander, Held, Occupied, Pin
+from art_cowfs.opening.database import connect
 
 WORKER = """
 import os, random, sys, time
 from contextlib import suppress
-from art_cowfs.locks import BranchLock, BranchLost, Bystander, Held, Pin
-from art_cowfs.schema import connect
+from art_cowfs.db.locks import BranchLock, BranchLost, Bystander, Held, Pin
+from art_cowfs.opening.database import connect
 
 path, seed, seconds, removing = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "removing"
 rng = random.Random(seed)
@@ -211,7 +211,8 @@ def test_who_lost_the_branch_with_the_file_writes_nothing_any_more(path: str) ->
 
 def test_a_holder_that_is_killed_is_told_and_another_branch_may_be_vacuumed(path: str) -> None:
     script = (
-        "import os, sys; from art_cowfs.locks import BranchLock; BranchLock(sys.argv[1], 'gone'); os._exit(0)"
+        "import os, sys; from art_cowfs.db.locks import BranchLock; "
+        "BranchLock(sys.argv[1], 'gone'); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", script, path], check=True)
     lock = BranchLock(path, "main")
@@ -255,8 +256,8 @@ def test_a_wait_for_one_who_keeps_the_locks_ends_and_says_who(
 
 def test_a_branch_that_a_command_has_for_a_moment_is_waited_for(path: str) -> None:
     script = (
-        "import sys, time; from art_cowfs.locks import BranchLock; lock = BranchLock(sys.argv[1], 'main'); "
-        "print('held', flush=True); time.sleep(1.5); lock.close()"
+        "import sys, time; from art_cowfs.db.locks import BranchLock; "
+        "lock = BranchLock(sys.argv[1], 'main'); print('held', flush=True); time.sleep(1.5); lock.close()"
     )
     with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"held\n"
@@ -281,7 +282,7 @@ def test_a_run_that_goes_on_is_not_waited_for(path: str, tmp_path: Path) -> None
 
 def test_who_takes_a_branch_again_and_again_leaves_it_to_one_who_waits(path: str) -> None:
     script = (
-        "import sys, time; from art_cowfs.locks import BranchLock; "
+        "import sys, time; from art_cowfs.db.locks import BranchLock; "
         "lock = BranchLock(sys.argv[1], 'main', 60); lock.close()"
     )
     lock = BranchLock(path, "main", yields=True)
@@ -302,7 +303,7 @@ def test_locks_of_a_process_that_is_stopped_are_named_as_its(
 ) -> None:
     monkeypatch.setattr(locks, "PATIENCE_S", 0.2)
     script = (
-        "import os, signal, sys; from art_cowfs.locks import BranchLock\n"
+        "import os, signal, sys; from art_cowfs.db.locks import BranchLock\n"
         "lock = BranchLock(sys.argv[1], 'a')\n"
         "with lock.committing(): os.kill(os.getpid(), signal.SIGSTOP)"
     )

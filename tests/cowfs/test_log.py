@@ -13,9 +13,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from art_cowfs import log
-from art_cowfs.log import Log
-from art_cowfs.opening import connect
+from art_cowfs.opening import wal
+from art_cowfs.opening.database import connect
+from art_cowfs.opening.wal import Log
 from tests.cowfs.conftest import Bench
 
 MIB = 1 << 20
@@ -42,9 +42,9 @@ def pinning(database: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "CHECKPOINT_AT", 1 * MIB)
-    monkeypatch.setattr(log, "SLOW_AT", 4 * MIB)
-    monkeypatch.setattr(log, "_EVERY_S", 0.0)
+    monkeypatch.setattr(wal, "CHECKPOINT_AT", 1 * MIB)
+    monkeypatch.setattr(wal, "SLOW_AT", 4 * MIB)
+    monkeypatch.setattr(wal, "_EVERY_S", 0.0)
 
 
 def fill(connection: apsw.Connection, size: int) -> None:

@@ -13,11 +13,11 @@ import apsw
 import pytest
 
 from art_core.contracts import MAIN
-from art_cowfs import layers
-from art_cowfs.check import problems
-from art_cowfs.layers import add_layer
-from art_cowfs.opening import connect
-from art_cowfs.transactions import changing
+from art_cowfs.db.transactions import changing
+from art_cowfs.integrity.check import problems
+from art_cowfs.layers import layers
+from art_cowfs.layers.layers import add_layer
+from art_cowfs.opening.database import connect
 from art_fusefs.backend import ROOT
 
 FEW, MANY = 2_000, 8_000

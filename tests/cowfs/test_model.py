@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from art_cowfs.trees import Reader
+from art_cowfs.access.workspace_tree import Reader
 from tests.cowfs.conftest import Bench, Mount, crowd
 from tests.cowfs.test_standing import reader
 

@@ -19,18 +19,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from art_core.contracts import Workspace
 from art_core.errors import StoreError
-from art_core.workspace import open_workspace
-from art_cowfs import points
-from art_cowfs.check import problems
-from art_cowfs.collecting import collect
-from art_cowfs.layers import Named
-from art_cowfs.nodes import CowNode
-from art_cowfs.opening import connect
-from art_cowfs.place import Place
-from art_cowfs.session import Session
-from art_cowfs.squashing import squash
-from art_cowfs.tree import Tree
-from art_cowfs.trees import reading
+from art_core.view.workspace import open_workspace
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.access.workspace_tree import reading
+from art_cowfs.history import points
+from art_cowfs.integrity.check import problems
+from art_cowfs.layers.garbage import collect
+from art_cowfs.layers.layers import Named
+from art_cowfs.layers.squash import squash
+from art_cowfs.opening.database import connect
+from art_cowfs.tree.nodes import CowNode
+from art_cowfs.tree.tree import Tree
 
 MIB = 1 << 20
 BIG = os.urandom(1024) * (2 * 1024)

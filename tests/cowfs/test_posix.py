@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from art_cowfs.caring import check
+from art_cowfs.care.maintenance import check
 from tests.cowfs.conftest import Bench, python, run
 
 DIRECT = r"""

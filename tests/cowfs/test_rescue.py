@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from art_cowfs import caring
-from art_cowfs.opening import connect
-from art_cowfs.schema import PAGE
-from art_cowfs.session import Session
+from art_cowfs.access.branch import Session
+from art_cowfs.care import maintenance
+from art_cowfs.db.schema import PAGE
+from art_cowfs.opening.database import connect
 
 FILES = 2000
 
@@ -64,8 +64,8 @@ def test_every_row_beside_an_unreadable_page_comes_through(
     pages = leaves(sound, table)
     lost = [pages[place % len(pages)] for place in which]
     path = damaged(sound, tmp_path / "t.db", [page for page, _ in lost])
-    monkeypatch.setattr("art_cowfs.repair._mend_rows", lambda connection: iter(()))
-    kinds = {finding.kind for finding in caring.mend(path, f"{path}-backup")}
+    monkeypatch.setattr("art_cowfs.care.repair._mend_rows", lambda connection: iter(()))
+    kinds = {finding.kind for finding in maintenance.mend(path, f"{path}-backup")}
     assert kinds == {"sqlite", "unreadable"}
     whole = sum(number for _, number in pages) + len(pages) * (table != "chunk") - (table != "chunk")
     assert rows(tmp_path / "t.db", table) == whole - sum(number for _, number in dict(lost).items())
@@ -75,9 +75,9 @@ def test_a_file_that_is_short_is_read_as_far_as_it_goes(sound: Path, tmp_path: P
     path = tmp_path / "t.db"
     data = sound.read_bytes()
     path.write_bytes(data[: -6 * PAGE])
-    found = list(caring.mend(str(path), f"{path}-backup"))
+    found = list(maintenance.mend(str(path), f"{path}-backup"))
     assert found[0].kind == "short"
-    assert list(caring.check(str(path))) == []
+    assert list(maintenance.check(str(path))) == []
     assert os.path.getsize(f"{path}-backup") == len(data)
     with Session(str(path), "main", uid=0, gid=0) as session:
         assert len(list(session.tree.names(session.tree.node(1)))) > FILES // 4

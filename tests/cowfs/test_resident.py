@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs import resident, tree
-from art_cowfs.chain import Chain
-from art_cowfs.nodes import CowNode
-from art_cowfs.place import Place
-from art_cowfs.session import Session
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.layers.chain import Chain
+from art_cowfs.tree import resident, tree
+from art_cowfs.tree.nodes import CowNode
 from art_fusefs.backend import ROOT
 
 

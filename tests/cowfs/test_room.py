@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.session import Session
+from art_cowfs.access.branch import Session
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk of its own")
 FULL = """
 import subprocess, sys
 from art_core.errors import ArtError
-from art_cowfs import caring
-from art_cowfs.schema import connect
+from art_cowfs.care import maintenance as caring
+from art_cowfs.opening.database import connect
 top, database = sys.argv[1:3]
 sys.path[:] = sys.argv[3:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", top], check=True)
@@ -38,7 +38,7 @@ import resource, sys
 database = sys.argv[1]
 sys.path[:] = sys.argv[2:]
 import os, stat
-from art_cowfs.session import Session
+from art_cowfs.access.branch import Session
 with Session(database, "main", uid=0, gid=0) as session:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     node = session.tree.new(stat.S_IFREG | 0o644, 0)
@@ -87,7 +87,8 @@ import os, sys
 database, workspace, how = sys.argv[1:4]
 sys.path[:] = sys.argv[4:]
 import stat
-from art_cowfs.session import Place, Session
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
 place = Place(b"w", os.fsencode(workspace), os.open(workspace, os.O_RDONLY))
 session = Session(database, "main", workspace=place, uid=0, gid=0)
 tree = session.tree

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_core.workspace import open_workspace
-from art_cowfs import layers
-from art_cowfs.asking import Asking, Unreachable, listen
-from art_cowfs.check import problems
-from art_cowfs.locks import BranchLock
-from art_cowfs.lookup import chain_of
-from art_cowfs.opening import connect
-from art_cowfs.schema import DatabaseError
-from art_cowfs.standing import standing
+from art_core.view.workspace import open_workspace
+from art_cowfs.access.frozen_read import standing
+from art_cowfs.access.workspace_tree import Reader, reading
+from art_cowfs.db.control_socket import Asking, Unreachable, listen
+from art_cowfs.db.locks import BranchLock
+from art_cowfs.db.lookup import chain_of
+from art_cowfs.db.schema import DatabaseError
+from art_cowfs.integrity.check import problems
+from art_cowfs.layers import layers
+from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
-from art_cowfs.trees import Reader, reading
 from tests.cowfs.conftest import Bench, Mount
 
 MIB = 1 << 20
@@ -51,8 +51,8 @@ def contents(tree: Reader) -> dict[bytes, bytes]:
 ELSEWHERE = """
 import os, sys
 sys.path[:] = sys.argv[3:]
-from art_core.workspace import open_workspace
-from art_cowfs.trees import reading
+from art_core.view.workspace import open_workspace
+from art_cowfs.access.workspace_tree import reading
 from tests.cowfs.test_standing import contents
 with reading(sys.argv[1], "main", open_workspace(sys.argv[2])) as tree:
     print("reads", flush=True)

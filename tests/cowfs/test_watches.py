@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from art_cowfs import below, resident, watches
-from art_fusefs import answers
+from art_cowfs.lower import watches
+from art_cowfs.tree import lower_view, resident
+from art_fusefs import replies
 from tests.cowfs.conftest import Bench, Mount, crowd, run
 
 MOMENT_S = 0.1
@@ -42,8 +43,8 @@ NAMES = (
 @pytest.fixture(params=["roomy", "crowded"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A workspace with a few files; servers have room in memory for all of it, or for hardly anything."""
-    monkeypatch.setattr(answers, "CHANGING_S", MOMENT_S)
-    monkeypatch.setattr(below, "FRESH_S", MOMENT_S)
+    monkeypatch.setattr(replies, "CHANGING_S", MOMENT_S)
+    monkeypatch.setattr(lower_view, "FRESH_S", MOMENT_S)
     if request.param == "crowded":
         crowd(monkeypatch)
     made = Bench(tmp_path)
@@ -276,8 +277,8 @@ def test_without_watches_it_is_believed_for_a_moment(
 def test_where_the_user_may_watch_no_more_the_rest_is_not_watched(bench: Bench) -> None:
     source = """
 import os, sys
-from art_cowfs.lower import Lower
-from art_cowfs.watches import Watches
+from art_cowfs.lower.lower import Lower
+from art_cowfs.lower.watches import Watches
 lost = []
 watches = Watches(Lower(os.open(sys.argv[1], os.O_RDONLY)), lambda: None, lost.append)
 names = [b"", b"dir", b"dir/sub", b"more", b"most"]

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from art_core.presets import find
-from art_core.settings import Settings
+from art_core.agents.presets import find
+from art_core.config.settings import Settings
 from conftest import SYSTEM_PYTHON, Caller
 from tests.journeys.agents.model_server import model_server
 from tests.journeys.test_inside import own

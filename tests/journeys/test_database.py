@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from art_core.hostmount import is_mounted
+from art_core.host.fuse_mount import is_mounted
 from conftest import Caller, fresh_directory
 from tests.journeys.test_overlay import Kept
 

@@ -324,7 +324,7 @@ print("done")
 LAUNCHED = """
 import os, signal, sys
 from art_core import Sandbox
-from art_core.spawn import Streams
+from art_core.launch.client import Streams
 
 def launched(box, *words):
     read, write = os.pipe()

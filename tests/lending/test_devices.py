@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from art_core import devices
 from art_core.contracts import Origin
 from art_core.errors import MountError, UsageError
+from art_core.lending import devices
 from conftest import locked
 from tests.lending.conftest import Lender
 

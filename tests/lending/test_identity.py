@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from art_core.agentrelay import is_allowed
+from art_core.lending.ssh_agent_relay import is_allowed
 from tests.lending.conftest import SECRET, Lender
 
 COMMIT = "git init -q . && git commit -q --allow-empty -m first"

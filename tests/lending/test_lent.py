@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from art_core import lending, mounts
 from art_core.contracts import Mount, MountSet, Origin, Provider, Workspace
 from art_core.errors import MountError, StoreError
-from art_core.lent import Lent, Wish
-from art_core.seeding import Archive
-from art_core.workspace import open_workspace
-from art_cowfs.client import parent_of
-from art_cowfs.lower import Lower
-from art_cowfs.schema import SEEDS
-from art_cowfs.seeds import Seed, Seeds
+from art_core.lending import lender
+from art_core.lending.loans import Lent, Wish
+from art_core.lending.seed_archive import Archive
+from art_core.view import mounts
+from art_core.view.workspace import open_workspace
+from art_cowfs.db.schema import SEEDS
+from art_cowfs.lower.lower import Lower
+from art_cowfs.lower.seeds import Seed, Seeds
+from art_cowfs.serve.client import parent_of
 
 SECRET = b"canary"
 
@@ -46,7 +47,7 @@ def lent(tmp_path: Path, workspace: Workspace) -> Iterator[Lent]:
         (elsewhere / name).write_bytes(SECRET)
     wishes = [Wish("seed", f"~/{name}", Origin("--seed")) for name in ("file", "folder")]
     wishes += [Wish("share", "~/share", Origin("--share")), Wish("seed", "~/absent", Origin("preset"), True)]
-    found = lending.lend(wishes, workspace, {"HOME": str(home)}, stand_in=False)
+    found = lender.lend(wishes, workspace, {"HOME": str(home)}, stand_in=False)
     (home / "folder").rename(home / "moved")
     (home / "folder").symlink_to(elsewhere)
     for name in ("file", "share"):

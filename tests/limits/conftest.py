@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from art_core import groups
+from art_core.host import cgroups
 from conftest import Caller, Places, fresh_directory, locked
 
 
@@ -68,8 +68,8 @@ def grouped(request: pytest.FixtureRequest, places: Places) -> Iterator[Limited]
         pytest.fail(
             "this test delegates control groups; run the tests as root: sudo make test", pytrace=False
         )
-    found = groups.find()
-    if not all(found.holds(limit) for limit in groups.CONTROLLERS):
+    found = cgroups.find()
+    if not all(found.holds(limit) for limit in cgroups.CONTROLLERS):
         pytest.fail("this test needs control groups for memory, pids and cpu", pytrace=False)
     caller: Caller = request.getfixturevalue(request.param)
     with fresh_directory(caller) as workspace, contextlib.ExitStack() as removing:

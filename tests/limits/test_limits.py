@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from art_core import groups
+from art_core.host import cgroups
 from conftest import Caller, Installed
 from tests.limits.conftest import Limited
 
@@ -226,7 +226,7 @@ def test_a_group_whose_launcher_was_killed_is_removed_by_the_next_run(grouped: L
     assert process.returncode == 125
     assert grouped.made() == left
     deadline = time.monotonic() + 10
-    while any((group / groups.LEAF / "cgroup.procs").read_text() for group in left):
+    while any((group / cgroups.LEAF / "cgroup.procs").read_text() for group in left):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert grouped.art("--memory", "200M", "--", "true").returncode == 0

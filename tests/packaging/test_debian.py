@@ -75,7 +75,7 @@ def _name(requirement: str) -> str:
 
 
 def test_its_words_name_its_packages_for_all_that_pips_name() -> None:
-    pips = tomllib.loads((ROOT / "core/art_core/channel.toml").read_text())
+    pips = tomllib.loads((ROOT / "core/art_core/loader/channel.toml").read_text())
     assert {kind: set(table) for kind, table in WORDS.items()} == {
         kind: set(table) for kind, table in pips.items()
     }

@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 import pytest
 
-from art_cli.options import BY_NAME, RUN, SUBCOMMANDS
+from art_cli.syntax.options import BY_NAME, RUN, SUBCOMMANDS
+from art_core.config.keys import KEYS
+from art_core.config.settings import VARIABLES, load
 from art_core.errors import SettingsError
-from art_core.settings import VARIABLES, load
-from art_core.settings_keys import KEYS
 from contrib.packaging.manpages import main
 
 COMMANDS = [name for name in SUBCOMMANDS if name != RUN]

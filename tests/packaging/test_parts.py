@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from art_core.channel import cure
+from art_core.loader.channel import cure
 from conftest import ROOT, Caller, Installed, checked, fresh_directory, make_venv
 from contrib.packaging.split import SplitError, declared, placed, read, split
 from tests.architecture.sources import imports, modules
@@ -129,7 +129,7 @@ def test_a_packagers_words_take_the_place_of_pips(installed: Installed, tmp_path
     checked([*map(str, program), "--out", str(tmp_path), "--channel", str(words)])
     (core,) = tmp_path.glob("art_core-*.whl")
     with zipfile.ZipFile(core) as archive:
-        assert archive.read("art_core/channel.toml") == words.read_bytes()
+        assert archive.read("art_core/loader/channel.toml") == words.read_bytes()
 
 
 class Site:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import UsageError
-from art_ptrace import numbers
-from art_ptrace.arguments import Read
-from art_ptrace.calls import Call, Found, call
-from art_ptrace.classes import AGENT, CLASSES
-from art_ptrace.filters import program
-from art_ptrace.selection import PARTLY, Selection, select
+from art_ptrace.syscalls import numbers
+from art_ptrace.syscalls.calls import Call, Found, call
+from art_ptrace.syscalls.classes import AGENT, CLASSES
+from art_ptrace.syscalls.filters import program
+from art_ptrace.syscalls.selection import PARTLY, Selection, select
+from art_ptrace.values.arguments import Read
 from tests.bwrap.test_seccomp import AARCH64, I386, X86_64
 from tests.deciding import ALLOW, TRACE, decide
 

@@ -10,7 +10,7 @@ from conftest import Caller, Installed
 BEGIN = """
 import os, signal, sys, threading, time
 from art_core import *
-from art_core.process import *
+from art_core.sandbox.process import *
 
 WORKSPACE, DATABASE = sys.argv[1], sys.argv[1] + "/../home.db"
 

@@ -108,11 +108,11 @@ def test_what_cannot_be_ended_in_time_takes_the_other_commands_along_and_the_san
         installed,
         workspace,
         """
-        from art_core import executing, inside
-        with open(inside.__file__) as file: source = file.read()
+        from art_core.inside import commands, execution
+        with open(commands.__file__) as file: source = file.read()
         impatient = source.replace("_PATIENCE_S = 1.0", "_PATIENCE_S = -1.0")
         assert impatient != source
-        executing.code_inside = lambda: compile(impatient, "impatient", "exec")
+        execution.code_inside = lambda: compile(impatient, "impatient", "exec")
         with Sandbox(WORKSPACE) as box:
             two = ["sh", "-c", "sleep 1000; true"]
             with box.start(["sleep", "1000"]) as other, box.start(two) as process:

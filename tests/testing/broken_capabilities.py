@@ -13,9 +13,9 @@ import pytest
 
 from art_core.contracts import Mount, Mounted, Namespace, Provider, Stores, Workspace
 from art_core.errors import StoreError
-from art_core.files import HomeReader, HomeWriter
-from art_core.history import NameTaken, Point
-from art_core.maintenance import Finding
+from art_core.store.files import HomeReader, HomeWriter
+from art_core.store.history import NameTaken, Point
+from art_core.store.maintenance import Finding
 from art_core.testing import StoreContract, StoreExample
 from art_core.trees import TreeReader
 from art_cowfs.hooks import art_stores as databases

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
-from art_core import bpf
 from art_core.contracts import Child, Context, Provider, Tracer, TraceRequest
 from art_core.errors import ArtError
+from art_core.host import bpf
 from art_core.testing import TracerContract, TracerExample
-from art_ptrace import numbers
 from art_ptrace.hooks import art_tracers as whole_tracers
+from art_ptrace.syscalls import numbers
 
 
 class Tampered:

@@ -21,7 +21,7 @@ import trio
 
 from art_core.contracts import Mounted, Namespace, Provider, Workspace
 from art_core.errors import StoreError
-from art_core.service import start_process
+from art_core.host.service import start_process
 from art_core.trees import Agreed, Entry, Kind, Removed
 from art_fusefs.backend import ROOT, Node, Space
 from art_fusefs.connection import Connection

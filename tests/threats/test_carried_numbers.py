@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from art_core.archive import _time
-from art_cowfs.formats import TABLES_1
-from art_cowfs.headers import APPLICATION_ID
-from art_cowfs.opening import connect
-from art_cowfs.schema import DatabaseError
+from art_core.transfer.archive import _time
+from art_cowfs.db.file_header import APPLICATION_ID
+from art_cowfs.db.schema import DatabaseError
+from art_cowfs.opening.database import connect
+from art_cowfs.opening.migrations import TABLES_1
 from conftest import Caller, fresh_directory
 
 NUMBERS = ("1e999980", "-1e999980", "1e999999", "1e-999999", "9" * 5000, "inf", "nan", "x")

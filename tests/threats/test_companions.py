@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.opening import connect
-from art_cowfs.transactions import changing
+from art_cowfs.db.transactions import changing
+from art_cowfs.opening.database import connect
 from conftest import Caller, fresh_directory
 
 PAGE, SECTOR = 16384, 512

@@ -97,7 +97,7 @@ def test_a_second_command_of_a_sandbox_looks_again(anybody: Attacker, installed:
 
 
 def test_mount_points_are_made_by_descriptors(tmp_path: Path) -> None:
-    from art_core import openat
+    from art_core.host import openat
 
     (tmp_path / "link").symlink_to(tmp_path)
     (tmp_path / "file").write_text("")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from art_core.autorun.finder import Listing
+from art_core.autorun.finder_cache import Before, Remembered, is_known
 from art_core.contracts import Workspace
-from art_core.listing import Listing
-from art_core.remembered import Before, Remembered, is_known
 from conftest import Caller, Installed, fresh_directory
 from tests.threats.conftest import Attacker
 from tests.threats.test_repositories import git, own

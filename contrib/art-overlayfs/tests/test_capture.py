@@ -15,11 +15,11 @@ from typing import Any, cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from art_core.files import Files
-from art_core.maintenance import Maintenance
+from art_core.store.files import Files
+from art_core.store.maintenance import Maintenance
 from art_core.testing import StoreExample
 from art_core.testing.rules import Rule
-from art_core.testing.store_case import Kept
+from art_core.testing.store.case import Kept
 from art_overlayfs.hooks import art_stores
 
 NAMES = [

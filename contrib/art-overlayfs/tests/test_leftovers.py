@@ -13,8 +13,8 @@ import pytest
 from test_capture import kept_picture, new_store, picture
 
 from art_core.errors import ArtError
-from art_core.history import History
-from art_core.testing.store_case import Kept
+from art_core.store.history import History
+from art_core.testing.store.case import Kept
 from art_cowfs.store import Databases
 
 FILES = 200

@@ -3,12 +3,12 @@
 Needs pytest, which nothing else of ART imports. docs/conformance.md shows how to use it.
 """
 
-from art_core.testing.isolation import IsolationContract
+from art_core.testing.isolation.contract import IsolationContract
 from art_core.testing.mount_source import MountSourceContract, MountSourceExample
-from art_core.testing.store import StoreContract
-from art_core.testing.store_case import StoreExample
-from art_core.testing.tracer import TracerContract
-from art_core.testing.tracer_case import TracerExample
+from art_core.testing.store.case import StoreExample
+from art_core.testing.store.contract import StoreContract
+from art_core.testing.tracer.case import TracerExample
+from art_core.testing.tracer.contract import TracerContract
 
 __all__ = [
     "IsolationContract",

@@ -1,7 +1,7 @@
 """Drives an isolation as core does: plan, launch through the launcher, watch, ask what it meant.
 
 Called by root, the launched process is an unused ordinary user and mounts are staged for it, as
-in `art_core.staging`; called by a plain user it is that user.
+in `art_core.launch.mount_stage`; called by a plain user it is that user.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 
 from art_core.contracts import Exit, Isolation, Launch, Mount, Origin, Provider, Run
 from art_core.errors import ArtError
-from art_core.recipe import Plan
-from art_core.spawn import Launcher, Streams
+from art_core.launch.client import Launcher, Streams
+from art_core.loader.recipe import Plan
 from art_core.testing.rules import Rule
 
 PATH = b"/usr/local/bin:/usr/bin:/bin"

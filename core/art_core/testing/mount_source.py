@@ -15,7 +15,7 @@ import pytest
 
 from art_core.contracts import Mount, MountSet, MountSource, Provider, Workspace
 from art_core.errors import ArtError
-from art_core.testing import observing, providers
+from art_core.testing import leftovers, providers
 from art_core.testing.rules import Rule, apply
 
 _PATIENCE_S = 5.0
@@ -185,7 +185,7 @@ class MountSourceContract:
         answers = []
         for content in (asking.example.asks, asking.example.asks_else):
             asking.request(content)
-            with observing.opened_files(asking.top) as opened:
+            with leftovers.opened_files(asking.top) as opened:
                 said = asking.load()
             rule.holds(asking.file in opened, f"{asking.file} was not opened")
             for path in opened:
@@ -239,13 +239,13 @@ class MountSourceContract:
         for content in (None, asking.example.asks, malformed):
             if content is not None:
                 asking.request(content)
-            tree, before = observing.tree(os.path.dirname(asking.top)), observing.state()
-            with observing.actions() as actions:
+            tree, before = leftovers.tree(os.path.dirname(asking.top)), leftovers.state()
+            with leftovers.actions() as actions:
                 asking.say()
-            left = observing.differences(before, observing.state())
+            left = leftovers.differences(before, leftovers.state())
             rule.holds(not actions, f"load() did this: {actions}")
             rule.holds(not left, f"after load() {left}")
-            rule.equals(observing.tree(os.path.dirname(asking.top)), tree, "the workspace")
+            rule.equals(leftovers.tree(os.path.dirname(asking.top)), tree, "the workspace")
 
     def test_any_name(self, mount_source_example: MountSourceExample, rule: Rule, tmp_path: Any) -> None:
         """The workspace's own path may have any byte in it."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from art_core.contracts import CONTRACT_VERSIONS, Context, Provider, Reason
-from art_core.plugin_settings import defaults_of
+from art_core.loader.plugin_settings import defaults_of
 from art_core.testing.rules import Rule
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from art_ptrace.arguments import Argument, Read, Values, record
-from art_ptrace.constants import Names, numbered
-from art_ptrace.scalars import choice, named_bits, pointer
+from art_ptrace.values.arguments import Argument, Read, Values, record
+from art_ptrace.values.constants import Names, numbered
+from art_ptrace.values.scalars import choice, named_bits, pointer
 
 CAPABILITIES: Names = numbered(
     "CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID "

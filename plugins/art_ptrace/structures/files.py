@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from art_ptrace import constants, file_constants, scalars
-from art_ptrace.arguments import Argument, Read, Values, record
-from art_ptrace.scalars import pointer
+from art_ptrace.values import constants, file_constants, scalars
+from art_ptrace.values.arguments import Argument, Read, Values, record
+from art_ptrace.values.scalars import pointer
 
 _STAT = struct.Struct("16xI12xQ8xq" if constants.ARM else "24xI12xQq").unpack_from
 """st_mode, st_rdev and st_size."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from art_ptrace.arguments import Argument, Read, Values
-from art_ptrace.escaping import STRING_LIMIT, quoted
-from art_ptrace.scalars import pointer
+from art_ptrace.values.arguments import Argument, Read, Values
+from art_ptrace.values.scalars import pointer
+from art_ptrace.values.text_escapes import STRING_LIMIT, quoted
 
 
 def fetch_pieces(

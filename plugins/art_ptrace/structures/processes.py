@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import struct
 
-from art_ptrace import process_constants, scalars
-from art_ptrace.arguments import Argument, Read, Values, record, shown_name
-from art_ptrace.escaping import STRING_LIMIT, quoted
-from art_ptrace.scalars import pointer
 from art_ptrace.structures import times
+from art_ptrace.values import process_constants, scalars
+from art_ptrace.values.arguments import Argument, Read, Values, record, shown_name
+from art_ptrace.values.scalars import pointer
+from art_ptrace.values.text_escapes import STRING_LIMIT, quoted
 
 
 def wait_status(status: int) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from art_ptrace import constants, scalars
-from art_ptrace.arguments import record
-from art_ptrace.scalars import pointer
+from art_ptrace.values import constants, scalars
+from art_ptrace.values.arguments import record
+from art_ptrace.values.scalars import pointer
 
 
 def _signal_set(raw: bytes) -> str:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import _socket
 import struct
 
-from art_ptrace import constants, network_constants, scalars
-from art_ptrace.arguments import Argument, Read, Values
-from art_ptrace.escaping import STRING_LIMIT, escaped, quoted
-from art_ptrace.scalars import pointer
 from art_ptrace.structures.pieces import fetch_pieces, show_pieces
+from art_ptrace.values import constants, network_constants, scalars
+from art_ptrace.values.arguments import Argument, Read, Values
+from art_ptrace.values.scalars import pointer
+from art_ptrace.values.text_escapes import STRING_LIMIT, escaped, quoted
 
 ADDRESS_LIMIT = 128
 

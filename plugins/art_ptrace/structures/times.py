@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from art_ptrace.arguments import Argument, Read, Values, record
-from art_ptrace.scalars import pointer
+from art_ptrace.values.arguments import Argument, Read, Values, record
+from art_ptrace.values.scalars import pointer
 
 
 def timespec(raw: bytes) -> str:

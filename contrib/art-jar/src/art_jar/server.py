@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import trio
 
 from art_core.errors import StoreError
-from art_core.service import detach, start_process
+from art_core.host.service import detach, start_process
 from art_fusefs.connection import Connection
 from art_fusefs.operations import Operations
 from art_jar.backend import JarBackend

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from art_core import kernel
+from art_core.host import kernel
 from art_overlayfs.uppers import PARTS, layers_in_use, own_directory, removed
 
 _DATABASE = "database"

@@ -21,19 +21,19 @@ from typing import NamedTuple
 
 import apsw
 
-from art_core.blocks import of_file
 from art_core.errors import StoreError
-from art_cowfs import agreeing, layers
-from art_cowfs.contents import WHOLE
-from art_cowfs.locks import Bystander
-from art_cowfs.lookup import chain_of
-from art_cowfs.lower import Lower, joined, within
-from art_cowfs.nodes import CowNode
-from art_cowfs.opening import connect
-from art_cowfs.place import Place
-from art_cowfs.placing import BLOCK, Placing
-from art_cowfs.schema import CHUNK
-from art_cowfs.session import Session
+from art_core.store.blocks import of_file
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.access.placement import BLOCK, Placing
+from art_cowfs.db.locks import Bystander
+from art_cowfs.db.lookup import chain_of
+from art_cowfs.db.schema import CHUNK
+from art_cowfs.layers import layers, sync_base
+from art_cowfs.lower.lower import Lower, joined, within
+from art_cowfs.opening.database import connect
+from art_cowfs.tree.contents import WHOLE
+from art_cowfs.tree.nodes import CowNode
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep, states
 from art_overlayfs.attributes import Attributes
@@ -381,7 +381,7 @@ def _take(connection: apsw.Connection, underway: str, branch: str, onto: str) ->
     (old, *_) = chain_of(connection, branch)
     if not layers.is_empty(connection, old):
         # Somebody agreed on something meanwhile; files are changed by the one who holds the branch only.
-        agreeing.inherit(connection, [old], new, hides=True)
+        sync_base.inherit(connection, [old], new, hides=True)
         connection.execute("DELETE FROM base WHERE layer = ?", (old,))
     if not layers.is_empty(connection, old):
         raise StoreError(f"the branch {branch!r} was changed while a session was brought into it")

@@ -11,10 +11,10 @@ from contextlib import closing, contextmanager
 import apsw
 
 from art_core.errors import ArtError, StoreError
-from art_core.history import dated
-from art_cowfs.opening import connect, telling
-from art_cowfs.place import Place
-from art_cowfs.session import Session
+from art_core.store.history import dated
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.opening.database import connect, telling
 from art_overlayfs import states, uppers
 from art_overlayfs.capture import capture
 from art_overlayfs.uppers import Upper

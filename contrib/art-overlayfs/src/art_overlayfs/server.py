@@ -14,15 +14,15 @@ from contextlib import closing
 from typing import NoReturn
 
 from art_core.errors import ArtError
-from art_core.service import detach
-from art_cowfs.opening import connect, telling
-from art_cowfs.place import Place
-from art_cowfs.session import Session
+from art_core.host.service import detach
+from art_cowfs.access.branch import Session
+from art_cowfs.access.place import Place
+from art_cowfs.opening.database import connect, telling
 from art_overlayfs import leftovers, states
-from art_overlayfs.answering import Answers, say
 from art_overlayfs.cache import Cache, tidy
-from art_overlayfs.mounting import Host, Mounter, mapped
-from art_overlayfs.running import Running, Wish
+from art_overlayfs.control_server import Answers, say
+from art_overlayfs.mounts import Host, Mounter, mapped
+from art_overlayfs.run import Running, Wish
 
 _LIMIT = 1 << 16
 _FDS = 3

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from art_core import bpf
+from art_core.host import bpf
 
 _CLONE_UNTRACED = 0x00800000
 _NEW_LISTENER = 8

@@ -1,0 +1,1 @@
+"""Changes, for people to read and to choose from."""

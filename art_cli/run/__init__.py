@@ -1,0 +1,1 @@
+"""A run, as the command line asks for it."""

@@ -1,0 +1,1 @@
+"""Databases for commands: opening one, its points in time, mounting it, carrying to and from it."""

@@ -1,0 +1,1 @@
+"""Linux, for the core and for plugins: system calls, paths, namespaces, control groups, processes."""

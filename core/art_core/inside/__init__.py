@@ -1,0 +1,1 @@
+"""The core's programs that run inside of a sandbox."""

@@ -1,0 +1,1 @@
+"""The way out of a sandbox whose network is filtered: its rules and its ports."""

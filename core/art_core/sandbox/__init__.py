@@ -1,0 +1,1 @@
+"""A sandbox for callers: opened, given commands, watched and ended."""

@@ -1,0 +1,1 @@
+"""Optional parts of the store's contract, and what every store keeps to."""

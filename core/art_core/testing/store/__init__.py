@@ -1,0 +1,1 @@
+"""The store contract, rule by rule."""

@@ -1,0 +1,1 @@
+"""The tracer contract, rule by rule."""

@@ -1,0 +1,1 @@
+"""Push, pull and comparison of a workspace between the host and a store."""

@@ -1,0 +1,1 @@
+"""The database below everything: its tables, rows, transactions and locks."""

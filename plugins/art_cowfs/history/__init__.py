@@ -1,0 +1,1 @@
+"""Points in time: names of states, and putting one back."""

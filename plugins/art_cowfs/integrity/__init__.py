@@ -1,0 +1,1 @@
+"""What must hold in every database, and what is wrong with one."""

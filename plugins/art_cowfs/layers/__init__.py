@@ -1,0 +1,1 @@
+"""Layers of a branch: read along their chain, frozen, merged, collected."""

@@ -1,0 +1,1 @@
+"""Processes that serve a mounted home, and the supervisor's side of them."""

@@ -1,0 +1,1 @@
+"""Traced processes: their stops, and waiting for them."""

@@ -1,0 +1,1 @@
+"""The record: as text, as JSON, as a summary."""

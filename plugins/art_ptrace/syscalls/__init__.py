@@ -1,0 +1,1 @@
+"""System calls: their numbers, arguments, results and classes, and which are recorded."""
