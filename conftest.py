@@ -27,8 +27,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 PREFIX = "art-test-"
-FILES_LOCKED = 1
-"""What useradd(8) ends with when it cannot update the files of accounts."""
+FILES_LOCKED, UID_IN_USE = 1, 4
+"""What useradd(8) ends with when it cannot update the files of accounts, and when another one has the uid."""
+UIDS = 30_000, 50_000
+"""Where the uids of test users come from: the first that owns nothing."""
 TOKEN = "TEST_SESSION"
 """A variable that every caller carries, so that processes which outlive the session are found."""
 
@@ -376,7 +378,9 @@ def plain_user(places: Places) -> Iterator[Account]:
     for pid in leftovers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    litter = list(_public_entries_of(entry.pw_uid))
+    litter = [
+        path for path, uid in _public_entries() if uid == entry.pw_uid and not path.name.startswith(PREFIX)
+    ]
     with locked("/etc/login.defs"):
         _remove_account(name)
     if leftovers or litter:
@@ -384,14 +388,24 @@ def plain_user(places: Places) -> Iterator[Account]:
 
 
 def _add_account(name: str) -> None:
-    """As long as others who add one have the files locked, it is tried again: a fixture of a session that
-    fails once fails all its tests."""
-    argv = ["useradd", "--create-home", "--user-group", "--shell", "/bin/bash", name]
+    """As long as others who add one have the files locked, or take the number, it is tried again: a fixture
+    of a session that fails once fails all its tests."""
     deadline = time.monotonic() + 30
-    while subprocess.run(argv, capture_output=True).returncode == FILES_LOCKED:
+    while True:
+        argv = ["useradd", "--create-home", "--user-group", "--shell", "/bin/bash"]
+        argv += [f"--uid={_unused_uid()}", name]
+        if subprocess.run(argv, capture_output=True).returncode not in (FILES_LOCKED, UID_IN_USE):
+            break
         assert time.monotonic() < deadline, f"{' '.join(argv)}: the files of accounts stay locked"
         time.sleep(0.2)
     assert pwd.getpwnam(name).pw_dir
+
+
+def _unused_uid() -> int:
+    """A number that is no account's, and that owns nothing in public places: files of an account that is gone
+    are not the tests'."""
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {uid for _, uid in _public_entries()}
+    return next(number for number in range(*UIDS) if number not in taken)
 
 
 def _remove_account(name: str) -> None:
@@ -509,14 +523,13 @@ def _processes_with(places: Places) -> dict[int, str]:
     return found
 
 
-def _public_entries_of(uid: int) -> Iterator[Path]:
-    """What a user has in public places, where others come and go meanwhile."""
+def _public_entries() -> Iterator[tuple[Path, int]]:
+    """What stands in public places, where others come and go meanwhile, and whose it is."""
     for place in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock"):
         with contextlib.suppress(OSError):
             for entry in Path(place).iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    if not entry.name.startswith(PREFIX) and entry.lstat().st_uid == uid:
-                        yield entry
+                    yield entry, entry.lstat().st_uid
 
 
 GUEST_ONLY = [Path(path) for path in ("/home/agent", "/run/art", "/opt/mydata")]

@@ -6,7 +6,10 @@ a signed 32-bit number: in a namespace of ours such a caller has an ordinary id.
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from art_core.host import kernel
 
@@ -37,3 +40,54 @@ def enter_new(more: int = 0) -> None:
     ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(content)
+
+
+class Mapping:
+    """A user namespace in which root is somebody else outside, for id-mapped mounts.
+
+    A process of its own makes it and holds it until it is closed, because this one must not enter.
+    """
+
+    def __init__(self) -> None:
+        ready_read, ready_write = os.pipe()
+        done_read, self._done = os.pipe()
+        self._holder = os.fork()
+        if self._holder == 0:
+            try:
+                os.close(self._done)
+                os.close(ready_read)
+                kernel.unshare(kernel.CLONE_NEWUSER)
+                os.write(ready_write, b".")
+                os.read(done_read, 1)
+            finally:
+                os._exit(0)
+        os.close(ready_write)
+        os.close(done_read)
+        self._ready = ready_read
+
+    @contextmanager
+    def descriptor(self, uid: int, gid: int) -> Iterator[int]:
+        """A descriptor of the namespace, with 0 in it as `uid` and `gid` outside. Once only."""
+        if not os.read(self._ready, 1):
+            raise OSError(errno.EPERM, "no user namespace can be made")
+        for name, content in (("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+            with open(f"/proc/{self._holder}/{name}", "w") as file:
+                file.write(content)
+        fd = os.open(f"/proc/{self._holder}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        self._release()
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """End the process that holds it."""
+        self._release()
+        os.waitpid(self._holder, 0)
+
+    def _release(self) -> None:
+        """Let the holder end; who has a descriptor of the namespace keeps it."""
+        for fd in (self._ready, self._done):
+            if fd >= 0:
+                os.close(fd)
+        self._ready = self._done = -1

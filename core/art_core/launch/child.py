@@ -37,7 +37,7 @@ def become(
             kernel.join_session_keyring()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _make_preferred_oom_victim()
-        mapping = mount_stage.Mapping() if os.geteuid() == 0 else None
+        mapping = usernamespace.Mapping() if os.geteuid() == 0 else None
         received = receive(orders)
         if received is None:
             os._exit(0)

@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from art_core.errors import IsolationError
-from art_core.host import kernel, messages, openat, user_namespace
+from art_core.host import kernel, messages, openat, stage, user_namespace
 from art_core.host.service import forget, keep_private, start_process
-from art_core.launch import order
 
-HOME = f"{order.STAGE}/home"
 """Where the home is mounted."""
 _SIZE = 1 << 20
 
@@ -52,7 +50,7 @@ class PrivateNamespace:
         """Mount a FUSE file system; return its path in here and the descriptor that serves it (fuse(4)),
         which is the caller's. Raises IsolationError."""
         _, fds = self._ask(("fuse", name))
-        return HOME, fds[0]
+        return stage.HOME, fds[0]
 
     def pin(self, path: str) -> int:
         """An O_PATH descriptor of a directory of the home, by its path in there, where no part may be a link:
@@ -125,7 +123,7 @@ def _enter_new(plain: bool) -> None:
     else:
         kernel.unshare(kernel.CLONE_NEWNS)
     kernel.make_mounts_private()
-    kernel.mount_tmpfs(order.STAGE, size=_SIZE, mode=0o755)
+    kernel.mount_tmpfs(stage.STAGE, size=_SIZE, mode=0o755)
 
 
 def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[Any, list[int]]:
@@ -134,9 +132,9 @@ def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[
         kinds = ("mnt", "user") if plain else ("mnt",)
         return None, [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in kinds]
     if what == "fuse":
-        os.mkdir(HOME, 0o755)
+        os.mkdir(stage.HOME, 0o755)
         fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-        kernel.mount_fuse(fd, HOME, str(request[1]), os.geteuid(), os.getegid())
+        kernel.mount_fuse(fd, stage.HOME, str(request[1]), os.geteuid(), os.getegid())
         return None, [fd]
     if what == "pin":
         return _pinned(request[1])
@@ -159,7 +157,7 @@ def _do(request: tuple[Any, ...], descriptors: list[int], plain: bool) -> tuple[
 def _pinned(path: str) -> tuple[int, list[int]]:
     """A descriptor of a directory of the home; an errno and none when it is something else."""
     try:
-        home = os.open(HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        home = os.open(stage.HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fd = openat.pin_directory(home, path)
         finally:
@@ -172,7 +170,7 @@ def _pinned(path: str) -> tuple[int, list[int]]:
 def _made(path: str, directory: bool, owner: tuple[int, int]) -> int:
     """An errno, 0 when it is there."""
     try:
-        home = os.open(HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        home = os.open(stage.HOME, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             openat.make_beneath(home, path, owner, directory=directory)
         finally:

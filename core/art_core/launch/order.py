@@ -9,11 +9,6 @@ UNTRACED, TRACED = b".", b"t"
 """What a launcher is told first: whether it will be told how to trace."""
 
 
-STAGE = "/dev/shm"
-"""Where the sources of a root caller's mounts, and a home that is mounted, appear in the namespace
-of the run: a directory that every host has, and no user keeps a workspace in."""
-
-
 class Order(NamedTuple):
     """What to launch. Descriptors are named by their place in what was sent before."""
 

@@ -23,17 +23,25 @@ import apsw
 
 from art_core.errors import StoreError
 from art_core.store.blocks import of_file
-from art_cowfs.access.branch import Session
-from art_cowfs.access.place import Place
-from art_cowfs.access.placement import BLOCK, Placing
-from art_cowfs.db.locks import Bystander
-from art_cowfs.db.lookup import chain_of
-from art_cowfs.db.schema import CHUNK
-from art_cowfs.layers import layers, sync_base
-from art_cowfs.lower.lower import Lower, joined, within
-from art_cowfs.opening.database import connect
-from art_cowfs.tree.contents import WHOLE
-from art_cowfs.tree.nodes import CowNode
+from art_cowfs.library import (
+    BLOCK,
+    CHUNK,
+    WHOLE,
+    Bystander,
+    CowNode,
+    Lower,
+    Place,
+    Placing,
+    Session,
+    add_layer,
+    add_point,
+    chain_of,
+    connect,
+    inherit,
+    is_empty,
+    joined,
+    within,
+)
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep, states
 from art_overlayfs.attributes import Attributes
@@ -326,11 +334,11 @@ def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: 
         with by.changing(connection):
             _drop_point(connection, underway)
             now = time.time_ns()
-            layers.add_point(
+            add_point(
                 connection,
                 "branch",
                 underway,
-                layers.add_layer(connection, frozen, now),
+                add_layer(connection, frozen, now),
                 underway,
                 branch,
                 now,
@@ -376,14 +384,14 @@ def _take(connection: apsw.Connection, underway: str, branch: str, onto: str) ->
     (new, *_) = chain_of(connection, underway)
     _drop_point(connection, underway)
     if onto:
-        layers.add_point(connection, "branch", onto, new, onto, branch, time.time_ns())
+        add_point(connection, "branch", onto, new, onto, branch, time.time_ns())
         return
     (old, *_) = chain_of(connection, branch)
-    if not layers.is_empty(connection, old):
+    if not is_empty(connection, old):
         # Somebody agreed on something meanwhile; files are changed by the one who holds the branch only.
-        sync_base.inherit(connection, [old], new, hides=True)
+        inherit(connection, [old], new, hides=True)
         connection.execute("DELETE FROM base WHERE layer = ?", (old,))
-    if not layers.is_empty(connection, old):
+    if not is_empty(connection, old):
         raise StoreError(f"the branch {branch!r} was changed while a session was brought into it")
     connection.execute("UPDATE point SET layer = ? WHERE name = ?", (new, branch))
     connection.execute("DELETE FROM layer WHERE id = ?", (old,))

@@ -19,12 +19,17 @@ import apsw
 from art_core.errors import ArtError
 from art_core.host import kernel
 from art_core.store.history import Ending, Opening
-from art_cowfs.access.branch import Session
-from art_cowfs.access.copy_up import secure
-from art_cowfs.access.copy_up_request import answer, wanted_of
-from art_cowfs.db import control_socket
-from art_cowfs.db.locks import BranchLost, Occupied
-from art_cowfs.tree.other_host import accepted_of
+from art_cowfs.library import (
+    BranchLost,
+    Occupied,
+    Session,
+    accepted_of,
+    answer,
+    listen,
+    may_ask,
+    secure,
+    wanted_of,
+)
 from art_overlayfs.run import Running
 
 _LIMIT = 1 << 16
@@ -68,7 +73,7 @@ class Answers:
                             return
                     elif listening is not None and fd == listening.fileno():
                         connection, _ = listening.accept()
-                        if control_socket.may_ask(connection):
+                        if may_ask(connection):
                             others[connection.fileno()] = ending.enter_context(connection)
                             waiting.register(connection, select.POLLIN)
                         else:
@@ -79,7 +84,7 @@ class Answers:
 
     def _listening(self, ending: ExitStack) -> socket.socket | None:
         try:
-            listening, path = control_socket.listen(self._directory)
+            listening, path = listen(self._directory)
         except OSError:
             return None  # Nobody can ask then, and is told who has the branch.
         ending.callback(_gone, path)

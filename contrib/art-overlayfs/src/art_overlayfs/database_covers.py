@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from art_cowfs.access.place import Place
+from art_cowfs.library import Place
 
 
 def cover(session: str, place: Place, files: Sequence[str], owner: tuple[int, int]) -> list[str]:

@@ -13,12 +13,7 @@ import stat
 from typing import NamedTuple
 
 from art_core.errors import StoreError
-from art_cowfs.access.workspace_tree import contents_of
-from art_cowfs.db.origins import OF_WORKSPACE
-from art_cowfs.db.schema import SEEDS
-from art_cowfs.lower.lower import joined
-from art_cowfs.tree.nodes import CowNode
-from art_cowfs.tree.tree import Tree
+from art_cowfs.library import OF_WORKSPACE, SEEDS, CowNode, Tree, contents_of, joined
 from art_fusefs.backend import ROOT
 from art_overlayfs import deep
 from art_overlayfs.attributes import Attributes

@@ -12,9 +12,7 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.store.history import dated
-from art_cowfs.access.branch import Session
-from art_cowfs.access.place import Place
-from art_cowfs.opening.database import connect, telling
+from art_cowfs.library import Place, Session, connect, telling
 from art_overlayfs import states, uppers
 from art_overlayfs.capture import capture
 from art_overlayfs.uppers import Upper

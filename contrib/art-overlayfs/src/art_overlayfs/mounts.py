@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from art_core.errors import StoreError
-from art_core.host import kernel, messages
-from art_core.launch import order
-from art_core.launch.mount_stage import Mapping
-from art_core.launch.namespace import HOME
+from art_core.host import kernel, messages, stage
+from art_core.host.stage import HOME
+from art_core.host.user_namespace import Mapping
 from art_overlayfs.uppers import ELSEWHERE
 
-_HOST = f"{order.STAGE}/host"
+_HOST = f"{stage.STAGE}/host"
 _FIXED = "redirect_dir=nofollow,metacopy=off,index=off,nfs_export=off,xino=auto"
 """What a distribution's kernel may have otherwise: all is in the upper directory by its name, and whole."""
 

@@ -12,15 +12,7 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.store.history import Ending, Opening
-from art_cowfs.access.branch import Session
-from art_cowfs.access.place import Place
-from art_cowfs.db.paths import companions
-from art_cowfs.db.schema import HOST_NUMBERS
-from art_cowfs.layers.chain import Chain
-from art_cowfs.lower.lower import Lower
-from art_cowfs.opening.database import connect
-from art_cowfs.tree.nodes import CowNode
-from art_cowfs.tree.tree import Tree
+from art_cowfs.library import HOST_NUMBERS, Chain, CowNode, Lower, Place, Session, Tree, companions, connect
 from art_fusefs.backend import ROOT
 from art_overlayfs import database_covers, leftovers, states, uppers
 from art_overlayfs.cache import Cache

@@ -15,9 +15,7 @@ from typing import NoReturn
 
 from art_core.errors import ArtError
 from art_core.host.service import detach
-from art_cowfs.access.branch import Session
-from art_cowfs.access.place import Place
-from art_cowfs.opening.database import connect, telling
+from art_cowfs.library import Place, Session, connect, telling
 from art_overlayfs import leftovers, states
 from art_overlayfs.cache import Cache, tidy
 from art_overlayfs.control_server import Answers, say

@@ -10,7 +10,7 @@ from itertools import islice
 
 import apsw
 
-from art_cowfs.db.transactions import changing
+from art_cowfs.library import changing
 
 _ID = "overlayfs"
 _CAPTURED = "overlayfs-captured-"

@@ -14,15 +14,13 @@ from typing import Literal, NamedTuple
 
 from art_core.contracts import Context, Mount, Mounted, Namespace, Reason, Workspace
 from art_core.errors import StoreError
-from art_core.launch.namespace import HOME
-from art_core.launch.order import STAGE
+from art_core.host.stage import HOME, STAGE
 from art_core.loader import channel
 from art_core.store.files import HomeReader, HomeWriter
 from art_core.store.history import Point, Session
 from art_core.store.maintenance import Collected, Finding, Info, Squashed
 from art_core.trees import TreeReader, TreeWriter
-from art_cowfs import store as cowfs
-from art_cowfs.serve import client
+from art_cowfs import library as cowfs
 from art_overlayfs import uppers
 
 LIBRARIES = ("apsw", "trio")
@@ -115,7 +113,7 @@ class Database:
         seeds: Sequence[Mount] = (),
         shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
-        server = client.Server(
+        server = cowfs.Server(
             "art_overlayfs.server",
             "what it had changed is kept, and the next run brings it into the database",
         )
@@ -149,7 +147,7 @@ class Database:
     def _settled(self) -> cowfs.Database:
         """The database, with all that killed runs left."""
         if os.path.isdir(self._where.sessions) and os.path.exists(self._kept.path):
-            from art_cowfs.opening.database import connect
+            from art_cowfs.library import connect
             from art_overlayfs import leftovers, states
 
             with closing(connect(self._kept.path)) as connection:
@@ -202,7 +200,7 @@ class Database:
 
     def collect(self) -> Collected:
         """What is cached goes as well."""
-        from art_cowfs.opening.database import connect
+        from art_cowfs.library import connect
         from art_overlayfs import states
         from art_overlayfs.cache import Cache
 
