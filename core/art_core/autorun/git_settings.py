@@ -15,9 +15,10 @@ _ALL_LIMIT = 1 << 23
 """Bytes of all settings that are read at a look."""
 _FILES_LIMIT = 256
 """Files of settings that are read for one repository, with those that they include."""
-_INCLUDES = re.compile(r"include\.path|includeif\..*\.path", re.DOTALL)
+# Patterns are compiled where they are used: that takes longer than all else of a start needs of this module.
+_INCLUDES = r"include\.path|includeif\..*\.path"
 _DIRECTORIES = ("core.hookspath", "init.templatedir", "gitflow.path.hooks", "GIT_EXEC_PATH")
-_PROGRAMS = re.compile(
+_PROGRAMS = (
     r"core\.(fsmonitor|sshcommand|editor|pager|askpass|gitproxy|alternaterefscommand|virtualfilesystem)"
     r"|sequence\.editor|interactive\.difffilter|diff\.external|diff\..*\.(command|textconv)"
     r"|merge\..*\.driver|filter\..*\.(clean|smudge|process)|(mergetool|difftool|browser|man)\..*\.(cmd|path)"
@@ -26,8 +27,7 @@ _PROGRAMS = re.compile(
     r"|submodule\..*\.update|tar\..*\.command|gc\.recentobjectshook|uploadpack\.packobjectshook"
     r"|sendemail(\..*)?\.(tocmd|cccmd|headercmd|sendmailcmd|smtpserver)|imap(\..*)?\.tunnel|guitool\..*\.cmd"
     r"|(instaweb|help|web)\.(httpd|browser)|svn(-remote)?(\..*)?\.authorsprog|annex\..*-(command|hook)"
-    r"|lfs\.(customtransfer\..*\.(path|args)|extension\..*\.(clean|smudge))|tig\.bind\..*|GIT_SSH|GIT_PROXY_COMMAND",
-    re.DOTALL,
+    r"|lfs\.(customtransfer\..*\.(path|args)|extension\..*\.(clean|smudge))|tig\.bind\..*|GIT_SSH|GIT_PROXY_COMMAND"
 )
 """What git-config(1), git-lfs-config(5), git-svn(1), git-annex(1) and tigrc(5) document to be run. Of what
 others name only that which can be executed is taken for a program."""
@@ -48,8 +48,8 @@ _VARIABLES = {
     "GIT_EXEC_PATH": "GIT_EXEC_PATH",
 }
 """Variables of the caller's that say what a setting says (git(1), git-var(1)), or what none does."""
-_SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
-_SHELL = re.compile(r"""[\s"'`;|&<>()=]+""")
+_SECTION = r'\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]'
+_SHELL = r"""[\s"'`;|&<>()=]+"""
 """What separates words for a shell."""
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b"}
 
@@ -84,13 +84,13 @@ def _obeyed(
 ) -> Iterator[tuple[str, str]]:
     """What one setting names, each with the key; `todo` gets further files of settings. Paths are relative to
     `base` in the settings themselves, and to `top` for what they name."""
-    if _INCLUDES.fullmatch(key):
+    if re.fullmatch(_INCLUDES, key, re.DOTALL):
         path = _path(value, base, home)
         todo.append(path)
         yield path, key
     elif key in _DIRECTORIES:
         yield _path(value, top, home), key
-    elif _PROGRAMS.fullmatch(key):
+    elif re.fullmatch(_PROGRAMS, key, re.DOTALL):
         if value.startswith("!") or not key.startswith("alias."):
             yield from ((path, key) for path in _files(value, top, home))
     elif "/" in value:
@@ -146,7 +146,7 @@ def _files(command: str, top: str, home: str) -> Iterator[str]:
         words = shlex.split(command.removeprefix("!"))
     except ValueError:
         words = command.removeprefix("!").split()
-    parts = [part for part in _SHELL.split(command) if part]
+    parts = [part for part in re.split(_SHELL, command) if part]
     parts += [part.partition("/")[2] for part in parts if part[0] in "$/"]
     for word in dict.fromkeys((*words, *parts)):
         path = _path(word, top, home)
@@ -193,11 +193,11 @@ class SettingsReader:
 
 def settings(text: str) -> Iterator[tuple[str, str]]:
     """Keys (`section.name` or `section.subsection.name`) and values of a file of git's."""
-    section = ""
+    section, header = "", re.compile(_SECTION)
     for line in _lines(text.removeprefix("\ufeff").replace("\r\n", "\n")):
         rest = line.strip()
         at = 0
-        while found := _SECTION.match(rest, at):
+        while found := header.match(rest, at):
             section = found[1].lower()
             if found[2] is not None:
                 section += "." + re.sub(r"\\(.)", r"\1", found[2])

@@ -44,7 +44,7 @@ POINTERS = (".git", ".jj")
 """Names of those that may be, or have in them, a file that says where the directory is."""
 
 _GIT = ".git/"
-_IGNORED = re.compile(
+_IGNORED = (
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff]"
@@ -58,7 +58,7 @@ def folded(name: str) -> str:
     ext4's casefold ignore, final dots and spaces, streams and short names of NTFS (git's `core.protectHFS`
     and `core.protectNTFS`, git-config(1))."""
     if not name.isascii():
-        name = _IGNORED.sub("", name)
+        name = re.sub(_IGNORED, "", name)  # Compiled for those who have such a name.
     name = name.casefold()
     if name[-1:] in (".", " ") or ":" in name:
         name = name.partition(":")[0].rstrip(" .")
