@@ -105,7 +105,15 @@ def _key(program: Program) -> str:
         raise IsolationError(f"bwrap at {program.path}: {error.strerror}") from None
     about = (program.path, found.st_ino, found.st_size, found.st_mtime_ns, os.uname().release)
     namespaces = [os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("user", "mnt")]
-    return " ".join(map(repr, (*about, *namespaces, os.getuid())))
+    return " ".join(map(repr, (*about, *namespaces, _proc_mounts(), os.getuid())))
+
+
+def _proc_mounts() -> list[bytes]:
+    """What is mounted at /proc and below: with a part of it covered, the kernel refuses a new one
+    (mount_namespaces(7)). The number of a namespace alone says little, since it is given out again."""
+    with open("/proc/self/mountinfo", "rb") as table:
+        fields = (line.split() for line in table if b" /proc" in line)
+        return [b" ".join(words[3:6]) for words in fields if (words[4] + b"/").startswith(b"/proc/")]
 
 
 def _cache_file(cache_dir: str) -> str:

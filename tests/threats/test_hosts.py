@@ -121,6 +121,14 @@ def test_in_a_container_the_sandbox_still_starts_and_says_what_shows(anybody: At
     assert line.startswith("warning") and "read-only" in line
 
 
+def test_a_host_that_covers_a_part_of_proc_later_keeps_nobody_from_starting(anybody: Attacker) -> None:
+    """What was found out about the host is asked again: the number of its mount namespace did not change."""
+    cache = {"XDG_CACHE_HOME": str(anybody.workspace.parent / "cache")}
+    attacker = Attacker(anybody.caller, anybody.workspace, anybody.options, {**anybody.variables, **cache})
+    done = on_host(attacker, "", "echo", "started", script=f'"$@"\n{CONTAINER}\n"$@"')
+    assert (done.returncode, done.stdout) == (0, b"started\nstarted\n"), done.stderr
+
+
 def test_a_file_system_of_another_user_keeps_nobody_from_starting(anybody: Attacker) -> None:
     """One that only its owner may look at (fuse(8)): even asking what is at its place fails."""
     parent = anybody.workspace.parent

@@ -182,7 +182,8 @@ def test_what_another_store_would_bind_is_opened_through_no_link(installed: Inst
     """The core believes no store: the workspace of a home is a descriptor before anything is planned."""
     source = """
 import errno
-from art_core.host.stage import HOME, PrivateNamespace
+from art_core.host.stage import HOME
+from art_core.launch.namespace import PrivateNamespace
 namespace = PrivateNamespace((0, 0))
 made = "mkdir -p good a/b && ln -s / link && ln -s good near && : > file && ln -s /proc/self/root magic"
 assert namespace.run(["/bin/sh", "-c", f"mkdir {HOME} && cd {HOME} && {made}"]) == 0
