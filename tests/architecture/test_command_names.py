@@ -1,15 +1,3 @@
 """`art NAME` runs a program called NAME, so ART's own commands take no name of a program that all have."""
 
 from __future__ import annotations
-
-import subprocess
-from pathlib import PurePath
-
-EVERYWHERE = ["coreutils", "util-linux", "diffutils", "procps", "findutils"]
-
-
-def programs() -> set[str]:
-    """The programs in Debian's packages that every machine has."""
-    listed = subprocess.run(["dpkg", "-L", *EVERYWHERE], capture_output=True, text=True, check=True)
-    paths = (PurePath(line) for line in listed.stdout.splitlines())
-    return {path.name for path in paths if path.parent.name in {"bin", "sbin"}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from art_core.contracts import CONTRACT_VERSIONS
-from tests.architecture.sources import ROOT
+from tests.support.places import ROOT
 
 SPECS = [ROOT / "core/art_core/hookspecs.py", ROOT / "art_cli/plugin_commands/hookspecs.py"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import CONTRIB, PARTS, PLUGINS, ROOT, Import, imports, modules
+from tests.support.places import ROOT
+from tests.support.sources import CONTRIB, PARTS, PLUGINS, Import, imports, modules
 
 CORE_MAY = {"pluggy"}
 KIT_MAY = {"pytest", "hypothesis"}

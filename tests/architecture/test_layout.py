@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from tests.architecture.sources import CONTRIB, PARTS, ROOT, graph, loops
+from tests.support.places import ROOT
+from tests.support.sources import CONTRIB, PARTS, graph, loops
 
 ORDER = {
     "art_core": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.architecture.sources import graph, loops
+from tests.support.sources import graph, loops
 
 
 def test_no_group_of_modules_imports_each_other_in_a_loop() -> None:

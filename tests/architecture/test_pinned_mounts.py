@@ -12,7 +12,8 @@ from art_core.config.settings import Settings
 from art_core.contracts import Mount, Origin
 from art_core.errors import IsolationError
 from art_core.plan.preparation import Preparation
-from tests.architecture.sources import PARTS, ROOT, modules
+from tests.support.places import ROOT
+from tests.support.sources import PARTS, modules
 
 
 def test_only_the_planning_makes_runs() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from art_cowfs import library
-from tests.architecture.sources import CONTRIB, PARTS, PLUGINS, ROOT, graph
+from tests.support.places import ROOT
+from tests.support.sources import CONTRIB, PARTS, PLUGINS, graph
 
 PAGE = (ROOT / "docs/plugin-api.md").read_text()
 TABLED = set(re.findall(r"^\| `([\w.]+)` \|", PAGE, re.MULTILINE))

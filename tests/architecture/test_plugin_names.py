@@ -11,7 +11,8 @@ import pytest
 
 from art_cli.syntax.options import BY_DEST
 from art_core.config.settings import READ_BY, Settings
-from tests.architecture.sources import PARTS, PLUGINS, ROOT, modules
+from tests.support.places import ROOT
+from tests.support.sources import PARTS, PLUGINS, modules
 
 SETTINGS = ROOT / "core/art_core/config/settings.py"
 ENTRY_POINTS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["art"])

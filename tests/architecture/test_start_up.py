@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, Installed
+from tests.support.callers import Caller
+from tests.support.installed_copies import Installed
 
 NEVER = {"trio", "h11", "apsw", "ptrace", "rich"}
 """Libraries of the optional parts, which neither a run nor the help needs."""

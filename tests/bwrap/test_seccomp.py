@@ -7,9 +7,7 @@ import pytest
 from art_bwrap import set_ids
 from art_bwrap.seccomp import IO_URING, REFUSED, SOCKET_FAMILIES, filter_for
 from art_core.host import bpf
-from tests.deciding import ALLOW, decide
-
-X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
+from tests.support.filter_decisions import AARCH64, ALLOW, I386, X86_64, decide
 
 
 def base(machine: str = "x86_64", *, foreign: bool = False, namespaces: bool = True) -> bytes:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from conftest import Caller
-
-MakePlugin = Callable[[str, str, str], dict[str, str]]
+from tests.support.callers import Caller
+from tests.support.made_plugins import MakePlugin
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from art_core.trees import Entry
 from art_core.view.workspace import open_workspace
 from art_cowfs.history import points
 from art_cowfs.opening.database import connect
-from tests.cowfs.conftest import Bench, clean, store
+from tests.support.bench import Bench, clean, store
 
 HUGE = 15 << 40
 DEPTH = 1100

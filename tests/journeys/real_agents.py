@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import pytest
 
-from conftest import Caller, Places, checked, locked, make_venv
 from tests.journeys.agents.model_apis import SAYS, model_apis
-from tests.journeys.test_inside import own
+from tests.support.callers import Caller, own
+from tests.support.installed_copies import checked, make_venv
+from tests.support.places import Places, locked
 
 PACKAGES = ("@anthropic-ai/claude-code", "@openai/codex", "@google/gemini-cli", "opencode-ai")
 CODEX = "model_providers.x={name='x',base_url='{url}/v1',wire_api='responses',env_key='CODEX_API_KEY'}"

@@ -19,9 +19,9 @@ import pytest
 
 from art_core.agents.presets import find
 from art_core.config.settings import Settings
-from conftest import SYSTEM_PYTHON, Caller
 from tests.journeys.agents.model_server import model_server
-from tests.journeys.test_inside import own
+from tests.support.callers import Caller, own
+from tests.support.prerequisites import SYSTEM_PYTHON
 
 AGENT = Path(__file__).parent / "agents/agent.py"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Caller, Installed
+from tests.support.callers import Caller
+from tests.support.installed_copies import Installed
 
 
 def test_in_a_nested_sandbox_of_its_own(caller: Caller, workspace: Path, installed: Installed) -> None:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from conftest import ROOT, Caller
+from tests.support.callers import Caller
+from tests.support.places import ROOT
 
 
 @pytest.mark.slow

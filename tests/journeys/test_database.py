@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from art_core.host.fuse_mount import is_mounted
-from conftest import Caller, fresh_directory
-from tests.journeys.test_overlay import Kept
+from tests.support.callers import Caller, fresh_directory
+from tests.support.kept_homes import Kept
 
 BYTES = bytes(range(256)) * 1000
 

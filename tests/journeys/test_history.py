@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.journeys.test_overlay import Kept
+from tests.support.callers import Caller, fresh_directory
+from tests.support.kept_homes import Kept
 
 
 @pytest.fixture

@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, checked, fresh_directory, locked
-
-
-def own(caller: Caller, *tops: Path) -> None:
-    for top in tops:
-        for path in (top, *top.rglob("*")):
-            os.chown(path, caller.uid, caller.gid, follow_symlinks=False)
+from tests.support.callers import Caller, fresh_directory, own
+from tests.support.installed_copies import checked
+from tests.support.places import locked
 
 
 def environment_inside(caller: Caller, workspace: Path, *options: str, **more: str) -> dict[str, str]:

@@ -14,35 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.journeys.test_inside import own
-
-
-class Kept:
-    """A workspace with a database beside it."""
-
-    def __init__(self, caller: Caller, workspace: Path) -> None:
-        self.caller = caller
-        self.workspace = workspace
-        self.database = workspace.parent / "workspace.db"
-        (workspace / "src").mkdir()
-        (workspace / "main.py").write_bytes(b"x" * 1234)
-        (workspace / "src/deep.py").write_text("deep\n")
-        (workspace / "link").symlink_to("main.py")
-        own(caller, workspace)
-
-    def art(self, *words: str | Path, command: str = "run") -> subprocess.CompletedProcess[bytes]:
-        sides: list[str | Path] = ["-m", "workspace/", "-d", "workspace.db"]
-        return self.caller.art(command, *sides, *words, cwd=self.workspace.parent)
-
-    def shell(self, script: str) -> subprocess.CompletedProcess[bytes]:
-        return self.art("-i=false", "--", "sh", "-c", script)
-
-    def push(self, *options: str) -> subprocess.CompletedProcess[bytes]:
-        return self.art(*options, command="push")
-
-    def pull(self, *options: str) -> subprocess.CompletedProcess[bytes]:
-        return self.art(*options, command="pull")
+from tests.support.callers import Caller, fresh_directory, own
+from tests.support.kept_homes import Kept
 
 
 @pytest.fixture

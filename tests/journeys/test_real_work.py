@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, Places, checked, fresh_directory, locked, make_venv
-from tests.journeys.test_inside import own
+from tests.support.callers import Caller, fresh_directory, own
+from tests.support.installed_copies import checked, make_venv
+from tests.support.places import Places, locked
 
 SCRIPTS = Path(__file__).parent / "real_work"
 ONLINE = ("networkx", "docutils", "rich", "setuptools")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 
 def test_input_comes_out_again(caller: Caller, workspace: Path) -> None:

@@ -13,31 +13,14 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from conftest import Caller
-
-PROMPT = "inside> "
-
-
-@contextmanager
-def terminal(caller: Caller, *argv: str | Path, env: dict[str, str] | None = None) -> Iterator[pexpect.spawn]:
-    """A program of the caller's on a new terminal."""
-    words = caller.command(argv, {"TERM": "xterm", "PS1": PROMPT, **(env or {})})
-    with pexpect.spawn(words[0], words[1:], cwd=caller.place, timeout=20, dimensions=(24, 80)) as child:
-        child.delaybeforesend = None
-        yield child
+from tests.support.callers import Caller
+from tests.support.terminals import PROMPT, ended, terminal
 
 
 @contextmanager
 def art(caller: Caller, workspace: Path, *words: str) -> Iterator[pexpect.spawn]:
     with terminal(caller, caller.art_program, "-m", workspace, *words) as child:
         yield child
-
-
-def ended(child: pexpect.spawn) -> int:
-    child.expect(pexpect.EOF)
-    child.close()
-    status: int = child.exitstatus if child.exitstatus is not None else 128 + child.signalstatus
-    return status
 
 
 def test_a_shell_has_a_prompt_line_editing_and_a_status(caller: Caller, workspace: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, checked, fresh_directory
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import checked
 
 IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@b")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, build, checked
+from tests.support.installed_copies import build, checked
+from tests.support.places import ROOT
 
 
 @pytest.fixture(scope="session")

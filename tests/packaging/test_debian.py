@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Account, Caller, Places, checked, locked
 from contrib.packaging.split import declared
 from tests.packaging.scratch import Root, scratch_root
+from tests.support.accounts import Account
+from tests.support.callers import Caller
+from tests.support.installed_copies import checked
+from tests.support.places import ROOT, Places, locked
 
 PARTS = declared()
 WHOLE = "art-runtime"

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from art_core.loader.channel import cure
-from conftest import ROOT, Caller, Installed, checked, fresh_directory, make_venv
 from contrib.packaging.split import SplitError, declared, placed, read, split
-from tests.architecture.sources import imports, modules
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import Installed, checked, make_venv
+from tests.support.places import ROOT
+from tests.support.sources import imports, modules
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PARTS = declared()

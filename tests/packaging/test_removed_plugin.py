@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, Installed, fresh_directory, make_venv
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import Installed, make_venv
 
 PLUGINS = ["binds", "bwrap"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Installed, build, checked, make_venv
+from tests.support.installed_copies import Installed, build, checked, make_venv
+from tests.support.places import ROOT
 
 
 def contents(wheel: Path) -> dict[str, tuple[bytes, int]]:
@@ -82,7 +83,7 @@ def test_a_wheel_from_the_sdist_is_the_wheel_from_the_tree(
 
 
 def test_the_sdist_carries_the_tests_and_what_they_need(unpacked_sdist: Path) -> None:
-    for name in ("conftest.py", "Makefile", ".ci/run", "LICENSE", "CHANGELOG.md", "docs/hooks.md"):
+    for name in ("tests/conftest.py", "Makefile", ".ci/run", "LICENSE", "CHANGELOG.md", "docs/hooks.md"):
         assert (unpacked_sdist / name).is_file(), name
     for name in ("tests/packaging", "benchmarks", "contrib"):
         assert (unpacked_sdist / name).is_dir(), name

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller
-from tests.ptrace.conftest import Tracing
+from tests.support.callers import Caller
+from tests.support.traced_runs import Tracing
 
 PROGRAMS = ("files", "failing", "forks", "threads", "network", "system_wide", "signals", "thread_exec")
 AGREE = ("openat", "unlink", "rename", "mkdir", "execve", "connect", "clone", "exit", "exit_group")

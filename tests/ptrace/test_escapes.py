@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ptrace.conftest import Tracing
+from tests.support.traced_runs import PEAK, Tracing
 
 MODES = {"all": (), "chosen": ("--trace-syscalls", "mkdir,clone")}
 
@@ -91,28 +91,6 @@ for attempt in range(20000):
     except OSError:
         pass
 """
-PEAK = """
-import pathlib, subprocess, sys, time
-
-def below(pid):
-    try:
-        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        children = []
-    return [int(child) for child in children]
-
-process, peak = subprocess.Popen(sys.argv[1:]), 0
-while process.poll() is None:
-    for tracer in [tracer for launcher in below(process.pid) for tracer in below(launcher)]:
-        try:
-            status = pathlib.Path(f"/proc/{tracer}/status").read_text()
-        except OSError:
-            continue
-        peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line), 0)
-    time.sleep(0.05)
-print(peak)
-"""
-"""Runs ART, and prints the most memory, in KiB, that its tracer ever had."""
 
 
 @pytest.mark.slow

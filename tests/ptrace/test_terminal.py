@@ -11,8 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from conftest import Caller
-from tests.journeys.test_terminal import PROMPT, ended, terminal
+from tests.support.callers import Caller
+from tests.support.terminals import PROMPT, ended, terminal
 
 SHELL = ("-e", f"PS1={PROMPT}", "--", "bash", "--norc")
 

@@ -2,60 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from conftest import Caller, Installed, fresh_directory
-
-INTERPRETER = ("/usr/bin/python3", "-I", "-S", "-c")
-
-
-@dataclass(frozen=True)
-class Attacker:
-    """Runs commands inside, over `workspace`, with `options` and `variables` of ART."""
-
-    caller: Caller
-    workspace: Path
-    options: Sequence[str | Path] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
-
-    def argv(self, *command: str | Path, options: Sequence[str | Path] = ()) -> list[str | bytes | Path]:
-        """The command line of `art` that runs `command`."""
-        return [self.caller.art_program, "-m", self.workspace, *self.options, *options, "--", *command]
-
-    def run(
-        self,
-        *command: str | Path,
-        options: Sequence[str | Path] = (),
-        env: Mapping[str, str] | None = None,
-        **kwargs: Any,
-    ) -> subprocess.CompletedProcess[bytes]:
-        variables = {**self.variables, **(env or {})}
-        return self.caller.run(self.argv(*command, options=options), env=variables, **kwargs)
-
-    def shell(self, script: str, *arguments: str | Path, **kwargs: Any) -> subprocess.CompletedProcess[bytes]:
-        return self.run("/bin/sh", "-c", script, "sh", *arguments, **kwargs)
-
-    def learn(self, source: str, *arguments: str | Path, **kwargs: Any) -> Any:
-        """Run Python source inside that has to succeed and prints the `ascii` of one value; return that."""
-        done = self.run(*INTERPRETER, source, *arguments, **kwargs)
-        assert done.returncode == 0, done.stderr.decode()
-        return ast.literal_eval(done.stdout.decode("ascii"))
-
-    def start(self, *command: str | Path, **kwargs: Any) -> subprocess.Popen[bytes]:
-        """Start a command and return when it printed a line; its streams are pipes."""
-        options = kwargs.pop("options", ())
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
-        process = self.caller.popen(self.argv(*command, options=options), env=self.variables, **pipes)
-        assert process.stdout is not None
-        assert process.stdout.readline(), "it ended before it was ready"
-        return process
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import Installed
 
 
 @pytest.fixture(params=["system", pytest.param("bundled", marks=pytest.mark.slow)])

@@ -15,7 +15,7 @@ from art_cowfs.db.file_header import APPLICATION_ID
 from art_cowfs.db.schema import DatabaseError
 from art_cowfs.opening.database import connect
 from art_cowfs.opening.migrations import TABLES_1
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 NUMBERS = ("1e999980", "-1e999980", "1e999999", "1e-999999", "9" * 5000, "inf", "nan", "x")
 

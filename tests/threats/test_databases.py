@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 SECRET = "a-secret-of-the-agent"
 KEEPS = f"umask 077; echo {SECRET} > ~/.creds; sync ~/.creds; echo kept; read line || true"

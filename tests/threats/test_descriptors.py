@@ -10,8 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from conftest import Caller
-from tests.threats.conftest import INTERPRETER, Attacker
+from tests.support.attackers import INTERPRETER, Attacker
+from tests.support.callers import Caller
 
 REOPEN = "cat; for n in 0 1 2; do echo overwritten >/proc/self/fd/$n; echo more >>/proc/$$/fd/$n; done; true"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import INTERPRETER, Attacker
+from tests.support.attackers import INTERPRETER, Attacker
+from tests.support.callers import Caller, fresh_directory
 
 STOPPING = """
 import ctypes, os

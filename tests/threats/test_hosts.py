@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
 
 
 def on_host(

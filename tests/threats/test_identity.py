@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
 
 
 def test_what_is_made_inside_belongs_to_the_caller(anybody: Attacker) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Installed
-from tests.sessions.programs import program
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.installed_copies import Installed
+from tests.support.sandbox_programs import program
 
 RENAME_EXCHANGE = {"x86_64": 316, "aarch64": 276}
 """renameat2(2), by machine."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.threats.conftest import INTERPRETER, Attacker
+from tests.support.attackers import INTERPRETER, Attacker
 
 PATIENCE_S = 10
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Installed
-from tests.sessions.programs import program
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.installed_copies import Installed
+from tests.support.sandbox_programs import program
 
 LINKS = """
 for name in data file; do ln -s /oldroot$1 ~/$name; done

@@ -12,9 +12,10 @@ import pytest
 from art_core.autorun.finder import Listing
 from art_core.autorun.finder_cache import Before, Remembered, is_known
 from art_core.contracts import Workspace
-from conftest import Caller, Installed, fresh_directory
-from tests.threats.conftest import Attacker
-from tests.threats.test_repositories import git, own
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import Installed
+from tests.support.repositories import git, own
 
 MAKE = """
     make() {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 PLACES = {"XDG_CONFIG_HOME": "settings", "XDG_STATE_HOME": "state", "XDG_CACHE_HOME": "cache"}
 

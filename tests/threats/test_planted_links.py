@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 PLANT = """
 ln -s {0}/profile t.log; ln -s {0}/profile deep.db; ln -s {0} out; ln -s {0}/new dangling

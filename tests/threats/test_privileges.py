@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
 
 PRIVILEGED = """
 import ctypes, os, stat

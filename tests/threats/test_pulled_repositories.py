@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.journeys.test_inside import own
-from tests.journeys.test_overlay import Kept
-from tests.overlayfs.conftest import with_overlayfs  # noqa: F401
+from tests.support.callers import Caller, fresh_directory, own
+from tests.support.kept_homes import Kept
 
 MAKE = """
     canaries=$1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
+from tests.support.callers import Caller, fresh_directory
 
 READERS = (("status",), ("log",), ("fs", "ls"), ("snapshot", "--list"), ("db", "check"))
 WRITERS = (("snapshot", "one"), ("push",), ("db", "gc"))

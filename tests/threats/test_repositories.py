@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.threats.conftest import Attacker
-
-OWNER = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"]
-
-
-def git(attacker: Attacker, *words: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """git on the host, as the caller."""
-    done = attacker.caller.run(["git", "-C", attacker.workspace, *OWNER, *words])
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def own(attacker: Attacker) -> None:
-    """Give the workspace to the caller."""
-    for path in (attacker.workspace, *attacker.workspace.rglob("*")):
-        os.chown(path, attacker.caller.uid, attacker.caller.gid, follow_symlinks=False)
+from tests.support.attackers import Attacker
+from tests.support.repositories import git, own
 
 
 @pytest.fixture

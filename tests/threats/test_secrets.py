@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import INTERPRETER, Attacker
+from tests.support.attackers import CONNECT, INTERPRETER, Attacker
+from tests.support.callers import Caller, fresh_directory
 
 READABLE = """
 import os, sys
@@ -186,19 +186,6 @@ def test_the_state_of_art_is_hidden(attacker: Attacker) -> None:
 
 
 # --- services ----------------------------------------------------------------------------------
-
-CONNECT = """
-import errno, socket, sys
-answers = []
-for address in sys.argv[1:]:
-    client = socket.socket(socket.AF_UNIX)
-    try:
-        client.connect("\\0" + address[1:] if address.startswith("@") else address)
-        answers.append("connected")
-    except OSError as error:
-        answers.append(errno.errorcode[error.errno])
-print(ascii(answers))
-"""
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
 
 TRIED = """
 import ctypes, errno, os, stat, struct, sys

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.threats.conftest import Attacker
-from tests.threats.test_secrets import CONNECT
+from tests.support.attackers import CONNECT, Attacker
+from tests.support.callers import Caller, fresh_directory
 
 SERVE = """
 import os, socket, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
 
 PROGRAM = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 DIRECTORY = os.path.dirname(PROGRAM)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, Installed, fresh_directory
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
+from tests.support.installed_copies import Installed
 
 PROTECTED = (".git/hooks/x", ".git/config", ".envrc", ".vscode/x", ".art/x")
 ATTACK = """

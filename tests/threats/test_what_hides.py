@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Caller, fresh_directory
-from tests.journeys.test_overlay import Kept
-from tests.threats.conftest import Attacker
-from tests.threats.test_repositories import git, own
+from tests.support.attackers import Attacker
+from tests.support.callers import Caller, fresh_directory
+from tests.support.kept_homes import Kept
+from tests.support.repositories import git, own
 
 PLANT = """
     plant() { mkdir -p "$1"; echo planted >"$1/.envrc"; }

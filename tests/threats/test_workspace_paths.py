@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import locked
-from tests.threats.conftest import Attacker
+from tests.support.attackers import Attacker
+from tests.support.places import locked
 
 
 @pytest.fixture
