@@ -20,6 +20,7 @@ from art_core.host.descent import Trail
 from art_core.store import bounds
 from art_core.store.blocks import of_file
 from art_core.store.companions import UNFINISHED, Databases, told
+from art_core.store.walk_order import names_in_order
 from art_core.trees import Agreed, Entry, Kind
 
 WRITABLE = 0o700
@@ -106,11 +107,6 @@ def _state(entry: Entry) -> tuple[object, ...]:
     return entry.size, entry.mtime_ns, entry.mode, entry.target
 
 
-def _listed(fd: int) -> Iterator[bytes]:
-    """The names in a directory, in byte order. Raises OSError."""
-    return iter(sorted(os.fsencode(name) for name in os.listdir(fd)))
-
-
 class Unreadable:
     """Something of the host that cannot be carried: a device, a pipe, a socket, a directory that may not
     be read."""
@@ -160,7 +156,7 @@ class HostTree:
         top = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._pinned(path))
         trail = Trail(top)
         try:
-            waiting = [(path, _listed(top))]
+            waiting = [(path, names_in_order(top))]
             while waiting:
                 above, names = waiting[-1]
                 for name in names:
@@ -173,7 +169,7 @@ class HostTree:
                             yield where, Unreadable()
                             continue
                         yield where, found
-                        waiting.append((where, _listed(trail.fd)))
+                        waiting.append((where, names_in_order(trail.fd)))
                         break
                     if found is not None:
                         yield where, found

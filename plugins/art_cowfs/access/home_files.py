@@ -146,7 +146,7 @@ class Home:
 
     def _listed(self, directory: CowNode, path: bytes) -> Iterator[tuple[File, CowNode]]:
         tree = self._at(path)
-        for number, name in enumerate(sorted(tree.names(directory))):
+        for number, (name, _) in enumerate(tree.in_order(directory)):
             where = joined(path, name)
             inside = self._at(where)
             node = inside.lookup(directory if inside is tree else inside.node(ROOT), name)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import apsw
@@ -152,38 +153,43 @@ class Reader:
     def _listed(
         self, directory: CowNode, path: bytes, shown: bool
     ) -> Iterator[tuple[CowNode, Entry | None, bytes]]:
-        names = sorted(self._tree.names(directory))
-        covers = self._covers(directory.ino) if directory.origin == path else {}
-        for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
+        names = self._tree.in_order(directory)
+        while some := list(islice(names, _AT_ONCE)):
+            at_home = directory.origin == path
+            covers = self._covers(directory.ino, some[0][0], some[-1][0]) if at_home else {}
             yield from self._looked_up(directory, path, some, covers, shown)
             self._tree.settle()
 
-    def _covers(self, directory: int) -> Mapping[bytes, Seen]:
-        """What the host had at names of a directory that shows it."""
+    def _covers(self, directory: int, first: bytes, last: bytes) -> Mapping[bytes, Seen]:
+        """What the host had at names of a directory that shows it, from one to another."""
         if not self._covering:
             return {}
-        seen = ((name, unpacked(value)) for name, value in self._chain.marks(directory, MARK).items())
+        marks = self._chain.marks(directory, MARK, first, last)
+        seen = ((name, unpacked(value)) for name, value in marks.items())
         return {name: what for name, what in seen if what is not None}
 
     def _looked_up(
         self,
         directory: CowNode,
         path: bytes,
-        names: Sequence[bytes],
+        names: Iterable[tuple[bytes, int | None]],
         covers: Mapping[bytes, Seen],
         shown: bool,
     ) -> list[tuple[CowNode, Entry | None, bytes]]:
         """What the store has at some names, read in one short transaction."""
         found = []
         with self._tree.reading():
-            for name in names:
-                node, where = self._tree.lookup(directory, name), joined(path, name)
+            for name, ino in names:
+                where = joined(path, name)
+                if ino is None:
+                    node = self._tree.lookup(directory, name)
+                else:
+                    node = self._tree.numbered(directory, name, ino)
                 # What the host has at its own place, also as a further name of a file, is not the store's.
                 only_shown = node is not None and not node.held and directory.origin == path
                 if node is not None and (shown or not only_shown):
                     kind = kind_of(node.mode)
-                    how = _How(directory.origin == path, name not in directory.names, covers.get(name))
+                    how = _How(directory.origin == path, ino is None, covers.get(name))
                     entry = None if kind is None else self._entry(node, where, kind, how)
                     found.append((node, entry, where))
         return found
@@ -254,13 +260,15 @@ class Reader:
     ) -> Iterator[tuple[Removed, int | None, bool]]:
         """What is not to be seen any more in a directory, and its directories that show the host's, with
         whether that is the one of the same path."""
-        covers = self._covers(directory) if at_home else {}
-        for name, ino, kept in self._tree.whiteouts(directory):
-            where = joined(path, name)
-            size, time_ns = covers.get(name, (0, 0))
-            agreed = ino is None and absent.at(where) == directory
-            gone = Removed(where, time_ns if size == DIRECTORY else 0, agreed)
-            yield gone, ino, self._chain.origins.shown(kept) == where
+        whiteouts = self._tree.whiteouts(directory)
+        while some := list(islice(whiteouts, _AT_ONCE)):
+            covers = self._covers(directory, some[0][0], some[-1][0]) if at_home else {}
+            for name, ino, kept in some:
+                where = joined(path, name)
+                size, time_ns = covers.get(name, (0, 0))
+                agreed = ino is None and absent.at(where) == directory
+                gone = Removed(where, time_ns if size == DIRECTORY else 0, agreed)
+                yield gone, ino, self._chain.origins.shown(kept) == where
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         node = self._node_at(entry.path) if entry.loose else self._tree.node(entry.ino)

@@ -13,6 +13,8 @@ from art_cowfs.db.lookup import chain_of, layers_from
 from art_cowfs.db.origins import Origins
 from art_cowfs.db.schema import CHUNK, HOST_NUMBERS
 
+_PAGE = 1000
+
 
 class Inode(NamedTuple):
     """A row of `inode`."""
@@ -91,21 +93,39 @@ class Chain:
             (parent, limit),
         )
 
-    def gone(self, parent: int) -> list[tuple[bytes, int | None, bytes | None]]:
+    def names_in_order(self, parent: int) -> Iterator[tuple[bytes, int | None]]:
+        """The same in byte order."""
+        for name, ino, _ in self._in_pages(
+            "SELECT name, ino, max(layer) FROM dentry "
+            f"WHERE parent = ? AND name > ? AND {self.chosen} GROUP BY name ORDER BY name LIMIT ?",
+            parent,
+        ):
+            if ino != 0:
+                yield name, ino
+
+    def gone(self, parent: int) -> Iterator[tuple[bytes, int | None, bytes | None]]:
         """The whiteouts of a directory, and its directories that show one of the host, with the path of
         that; names in order."""
         origin = (
             f"SELECT CASE WHEN (mode & {stat.S_IFDIR | stat.S_IFREG}) = {stat.S_IFDIR} THEN origin END "
             f"FROM inode WHERE inode.ino = d.ino {self._newest}"
         )
-        rows = self.connection.execute(
-            f"SELECT name, ino, ({origin}) AS shown FROM (SELECT name, ino, max(layer) FROM dentry "
-            f"WHERE parent = ? AND {self.chosen} GROUP BY name) d WHERE ino IS NULL OR shown IS NOT NULL "
+        for name, ino, shown in self._in_pages(
+            f"SELECT name, ino, ({origin}) FROM (SELECT name, ino, max(layer) FROM dentry "
+            f"WHERE parent = ? AND name > ? AND {self.chosen} GROUP BY name ORDER BY name LIMIT ?) d "
             "ORDER BY name",
-            (parent,),
-        )
-        found: list[Any] = rows.fetchall()
-        return found
+            parent,
+        ):
+            if ino is None or shown is not None:
+                yield name, ino, shown
+
+    def _in_pages(self, statement: str, parent: int) -> Iterator[Any]:
+        """The rows of a statement that takes a directory, the last name that is known, and how many. None
+        stays open between two pages."""
+        last: Any = 0  # A number is less than any name (sqlite.org/datatype3.html), also than an empty one.
+        while rows := self.connection.execute(statement, (parent, last, _PAGE)).fetchall():
+            yield from rows
+            last = rows[-1][0]
 
     def chunk(self, ino: int, idx: int) -> tuple[int, bytes | None] | None:
         """The newest chunk at a place, with the size at which the layers above cut the file (-1 for
@@ -163,15 +183,14 @@ class Chain:
             self._one("SELECT 1 FROM xattr WHERE substr(name, 1, ?) = ? LIMIT 1", (len(first), first))
         )
 
-    def marks(self, ino: int, first: bytes) -> dict[bytes, bytes]:
-        """The attributes whose names begin so, by the rest of their names."""
-        after = first[:-1] + bytes([first[-1] + 1])
+    def marks(self, ino: int, kind: bytes, first: bytes, last: bytes) -> dict[bytes, bytes]:
+        """The attributes whose names begin with a kind, by the rest of their names; from one to another."""
         rows = self.connection.execute(
             "SELECT name, value FROM (SELECT name, value, max(layer) FROM xattr "
-            f"WHERE ino = ? AND name >= ? AND name < ? AND {self.chosen} GROUP BY name)",
-            (ino, first, after),
+            f"WHERE ino = ? AND name >= ? AND name <= ? AND {self.chosen} GROUP BY name)",
+            (ino, kind + first, kind + last),
         )
-        return {name[len(first) :]: value for name, value in rows if value is not None}
+        return {name[len(kind) :]: value for name, value in rows if value is not None}
 
     def comes_from(self, origin: bytes) -> bool:
         """Whether a layer has anything that shows what is at or below a path of the host."""

@@ -14,10 +14,11 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from art_core.host import openat
 from art_core.store import bounds
+from art_core.store.walk_order import names_in_order
 from art_cowfs.db.origins import OF_WORKSPACE
 from art_cowfs.db.schema import SEEDS
 from art_cowfs.lower.seeds import MORE, Seeds, apart
@@ -119,6 +120,21 @@ class Lower:
             return [os.fsencode(name) for name in os.listdir(fd)]
         except OSError:
             return []
+        finally:
+            os.close(fd)
+
+    def names_in_order(self, path: bytes) -> Iterator[bytes]:
+        """The same in byte order; a file holds them where they are many."""
+        if path.startswith(SEEDS) and (shown := self._seeds.names(path)) is not None:
+            return iter(sorted(shown))
+        try:
+            fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return iter(())
+        try:
+            return names_in_order(fd)
+        except OSError:
+            return iter(())
         finally:
             os.close(fd)
 

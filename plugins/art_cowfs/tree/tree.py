@@ -7,11 +7,13 @@ does not hold comes from the host. Every change goes into the present `Batch`.
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 
 from art_cowfs.db.schema import HOST_NUMBERS
 from art_cowfs.layers.chain import Chain
@@ -218,20 +220,31 @@ class Tree:
             return (directory.names[name],)
         if directory.complete:
             return None
-        rows = [] if directory.many else list(self._chain.names(directory.ino, _LIST_AT_ONCE + 1))
-        directory.many = directory.many or len(rows) > _LIST_AT_ONCE
+        if self._is_known(directory):
+            return (directory.names[name],) if name in directory.names else None
+        return self._chain.name(directory.ino, name)
+
+    def _is_known(self, directory: CowNode) -> bool:
+        """Whether all names of a directory are in memory by now: where they are not too many."""
+        if directory.complete or directory.many:
+            return directory.complete
+        rows = list(self._chain.names(directory.ino, _LIST_AT_ONCE + 1))
+        directory.many = len(rows) > _LIST_AT_ONCE
         if not directory.many:
             for known, ino in rows:
                 directory.names.setdefault(known, ino)
             directory.complete = True
             self._resident.named(directory, len(rows))
-            return self._held_name(directory, name)
-        return self._chain.name(directory.ino, name)
+        return directory.complete
 
     def held(self, directory: CowNode, name: bytes) -> CowNode | None:
         """What the database has at a name; None also for what only the host has."""
         held = self._held_name(directory, name)
-        node = None if held is None or held[0] is None else self._load(held[0])
+        return None if held is None or held[0] is None else self.numbered(directory, name, held[0])
+
+    def numbered(self, directory: CowNode, name: bytes, ino: int) -> CowNode | None:
+        """What a name leads to of which the number in the database is known."""
+        node = self._load(ino)
         if node is not None:
             node.parent, node.name = directory, name
         return node
@@ -251,6 +264,29 @@ class Tree:
         found = {name for name, ino in directory.names.items() if ino is not None}
         found.update(name for name in self.below.entries(directory) if name not in directory.names)
         return found
+
+    def in_order(self, directory: CowNode) -> Iterator[tuple[bytes, int | None]]:
+        """Its names in byte order, for one who goes through them once: with their numbers, None for those
+        that only the host has. Where they are many none is kept in memory."""
+        if self.pending.writes:
+            for name in sorted(self.names(directory)):
+                held = self._held_name(directory, name)
+                yield name, None if held is None else held[0]
+            return
+        known = self._is_known(directory)
+        kept = sorted(directory.names.items()) if known else self._chain.names_in_order(directory.ino)
+        of_host: Iterable[bytes] = ()
+        if directory.origin is not None and self._lower is not None:
+            of_host = self._lower.names_in_order(directory.origin)
+        last = None
+        for name, ino, visible in heapq.merge(
+            ((name, ino, ino is not None) for name, ino in kept),
+            ((name, None, True) for name in of_host),
+            key=itemgetter(0),
+        ):
+            if name != last and visible:
+                yield name, ino
+            last = name
 
     def hides(self, directory: CowNode, name: bytes) -> bool:
         """Whether nothing is to be seen at a name, whatever the host has there."""
@@ -288,7 +324,7 @@ class Tree:
         self.pending.batch.xattrs[node.ino, name] = value
         self.pending.grew(len(name) + len(value) + 64)
 
-    def whiteouts(self, directory: int) -> list[tuple[bytes, int | None, bytes | None]]:
+    def whiteouts(self, directory: int) -> Iterator[tuple[bytes, int | None, bytes | None]]:
         """See `Chain.gone`; as the database has it."""
         return self._chain.gone(directory)
 

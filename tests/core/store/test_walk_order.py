@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from art_core.store.walk_order import Backwards, place, together
+from art_core.store.walk_order import Backwards, Sorted, Spooled, place, together
 from art_core.transfer.host_files import HostTree
 
 NAMES = st.binary(min_size=1, max_size=3).filter(lambda name: b"/" not in name and b"\0" not in name)
@@ -44,3 +44,19 @@ def test_records_are_read_last_one_first_however_many() -> None:
         for record in records:
             kept.put(record)
         assert list(kept) == records[::-1]
+
+
+def test_records_are_read_in_the_order_of_a_key_however_many() -> None:
+    records = [(number * 7919 % 1000, number) for number in range(20_000)]
+    with Sorted[tuple[int, int]](key=lambda record: record[0]) as kept:
+        assert list(kept) == []
+        for record in records:
+            kept.put(record)
+        assert list(kept) == list(kept) == sorted(records) and len(kept) == len(records)
+
+
+def test_records_are_read_again_as_often_as_one_likes() -> None:
+    with Spooled[int]() as kept:
+        for number in range(12_345):
+            kept.put(number)
+        assert list(kept) == list(kept) == list(range(12_345)) and len(kept) == 12_345

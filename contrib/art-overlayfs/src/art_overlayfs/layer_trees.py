@@ -83,7 +83,7 @@ class Filling:
             for name, ino, _ in self._tree.whiteouts(node.ino):
                 if ino is None:
                     os.mknod(name, stat.S_IFCHR, 0, dir_fd=fd)
-        for name in sorted(self._tree.names(node)):
+        for name, _ in self._tree.in_order(node):
             if of_home and not directory.path and name == self._name:
                 continue
             child = self._tree.lookup(node, name)
