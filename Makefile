@@ -74,6 +74,7 @@ bench: $(READY)
 
 docs: $(READY)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --editable ".[docs]"
+	$(VENV)/bin/python contrib/site/settings_page.py
 	$(VENV)/bin/python -m mkdocs build --strict
 
 deb: $(READY)

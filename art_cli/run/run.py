@@ -10,45 +10,12 @@ from typing import Any
 from art_cli.output import console
 from art_cli.syntax.argv import Split, Value
 from art_core.config import settings as settings_module
+from art_core.config.options import Options
 from art_core.config.settings import Settings
 from art_core.launch.client import Launcher
 from art_core.sandbox.attachment import wants_terminal
 from art_core.sandbox.sandbox import Sandbox
 from art_core.view.workspace import absolute
-
-_AS_THEY_ARE = (
-    *(
-        "name",
-        "database",
-        "branch",
-        "snapshot",
-        "moved",
-        "store",
-        "isolation",
-        "tracer",
-        "binds",
-        "expose",
-        "path",
-        "masks",
-    ),
-    *(
-        "env",
-        "env_files",
-        "nested",
-        "alias",
-        "workdir",
-        "network",
-        "allow_domains",
-        "gateway",
-        *("memory", "pids", "cpus", "timeout", "disk"),
-        "agent",
-        *("seeds", "shares", "git", "ssh_agent", "gpg_agent", "devices"),
-        "unprotected",
-        "allow_home",
-        "no_plugins",
-        "overrides",
-    ),
-)
 
 
 def run(chosen: Split, launcher: Launcher) -> int:
@@ -110,7 +77,6 @@ def _with_implied(chosen: Split, settings: Settings) -> Mapping[str, Value]:
 
 def _explain(options: Mapping[str, Value], settings: Settings, words: Sequence[str]) -> int:
     from art_cli.run.explanation import explained
-    from art_core.config.options import Options
     from art_core.plan.preparation import Preparation
 
     asked = {**sandbox_options(options), "trace": False}
@@ -126,12 +92,9 @@ def _explain(options: Mapping[str, Value], settings: Settings, words: Sequence[s
 
 def sandbox_options(options: Mapping[str, Value]) -> dict[str, Any]:
     """The options of a command line as `Sandbox` takes them."""
-    asked: dict[str, Any] = {dest: options[dest] for dest in _AS_THEY_ARE if dest in options}
+    asked: dict[str, Any] = {dest: options[dest] for dest in Options._fields if dest in options}
     if "mount" in options:
         asked["workspace"] = options["mount"]
-    for dest in ("trace_log", "trace_format", "trace_summary"):
-        if dest in options:
-            asked[dest] = options[dest]
     calls = str(options.get("trace_syscalls", ""))
     asked["trace_syscalls"] = [name for part in calls.split(",") if (name := part.strip())]
     asked["trace"] = Split(options, ()).traced

@@ -162,12 +162,7 @@ def _parameters(command: click.Command, context: click.Context) -> list[tuple[st
 
 
 def _variables() -> list[tuple[str, str]]:
-    rows = [(name, f"as the setting {key}") for name, key in settings.VARIABLES.items()]
-    rows += [
-        ("ART_DISABLE_PLUGINS", "names of plugins that are left out, with commas between them"),
-        ("ART_DEBUG", "1 adds a traceback to what is told of a failure"),
-    ]
-    return rows
+    return [(name, variable.help) for name, variable in settings_keys.VARIABLES.items()]
 
 
 # --- the files ---------------------------------------------------------------------------------

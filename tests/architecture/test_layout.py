@@ -6,20 +6,8 @@ import re
 from collections import Counter
 
 from tests.support.places import ROOT
-from tests.support.sources import CONTRIB, PARTS, graph, loops
+from tests.support.sources import CONTRIB, ORDER, PARTS, graph, loops
 
-ORDER = {
-    "art_core": (
-        *("", "store", "config", "loader", "host", "autorun", "view", "transfer", "lending", "network"),
-        *("launch", "agents", "plan", "sandbox", "inside", "testing"),
-    ),
-    "art_cowfs": (
-        *("db", "integrity", "opening", "layers", "lower", "tree", "access", "history", "care", "serve", ""),
-    ),
-    "art_ptrace": ("values", "structures", "syscalls", "process", "record", ""),
-    "art_cli": ("syntax", "output", "stores", "diff", "run", "plugin_commands", "commands", ""),
-}
-"""The folders of each part, each with those before it alone below it. The empty one is the part's own."""
 SMALL = ("", "store", "config", "loader")
 """The folders of the core that know nothing else of it."""
 MOST = 14

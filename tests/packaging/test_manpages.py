@@ -13,8 +13,8 @@ import click
 import pytest
 
 from art_cli.syntax.options import BY_NAME, RUN, SUBCOMMANDS
-from art_core.config.keys import KEYS
-from art_core.config.settings import VARIABLES, load
+from art_core.config.keys import KEYS, VARIABLES
+from art_core.config.settings import load
 from art_core.errors import SettingsError
 from contrib.packaging.manpages import main
 

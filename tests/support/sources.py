@@ -18,6 +18,18 @@ PARTS = {
 CONTRIB = {path.name: path for path in sorted((ROOT / "contrib").glob("*/src/art_*"))}
 """The same for plugins that are distributions of their own."""
 PLUGINS = set(PARTS) - {"art_core", "art_cli"}
+ORDER = {
+    "art_core": (
+        *("", "store", "config", "loader", "host", "autorun", "view", "transfer", "lending", "network"),
+        *("launch", "agents", "plan", "sandbox", "inside", "testing"),
+    ),
+    "art_cowfs": (
+        *("db", "integrity", "opening", "layers", "lower", "tree", "access", "history", "care", "serve", ""),
+    ),
+    "art_ptrace": ("values", "structures", "syscalls", "process", "record", ""),
+    "art_cli": ("syntax", "output", "stores", "diff", "run", "plugin_commands", "commands", ""),
+}
+"""The folders of each part, each with those before it alone below it. The empty one is the part's own."""
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,47 @@
-"""What each key of config.toml means, for the manual page art-config.toml(5).
+"""The table of all keys of config.toml and of all ART_* variables.
 
-`art_core.config.settings` reads the file and refuses what is not here; a test holds the two together.
+`art_core.config.settings` reads by it, and the manual page art-config.toml(5) and docs/settings.md are made
+from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """A key: what its `value` looks like, and the field of `Settings` that has its default."""
+    """A key: what its `value` looks like, and the field of `Settings` that it sets, which has its default."""
 
     value: str
     help: str
     field: str = ""
+
+    @property
+    def is_list(self) -> bool:
+        return self.value.startswith("[")
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """The only values that there are; empty for any."""
+        return _choices(self.value)
+
+
+class Variable(NamedTuple):
+    """A variable of the caller: what its `value` looks like, and the field of `Settings` that it sets; none
+    where it is read elsewhere."""
+
+    value: str
+    help: str
+    field: str = ""
+
+    @property
+    def choices(self) -> Sequence[str]:
+        return _choices(self.value)
+
+
+def _choices(value: str) -> Sequence[str]:
+    return value.split("|") if "|" in value else ()
 
 
 KEYS: Mapping[str, Mapping[str, Key]] = {
@@ -89,3 +116,21 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
 }
 """Table -> key. `workspace` has one table for each workspace, named by its absolute path; `plugins`
 one for each plugin besides, whose keys are the plugin's own, and `agents` one for each preset."""
+
+VARIABLES: Mapping[str, Variable] = {
+    "ART_DB": Variable("FILE", "the database, as --db", "database"),
+    "ART_MOUNT": Variable("DIR", "the host directory to work in, as --mount", "mount"),
+    "ART_STORE": Variable("NAME", "as sandbox.store", "store"),
+    "ART_ISOLATION": Variable("NAME", "as sandbox.isolation", "isolation"),
+    "ART_TRACER": Variable("NAME", "as sandbox.tracer", "tracer"),
+    "ART_NETWORK": Variable("host|none|filtered", "as sandbox.network", "network"),
+    "ART_GATEWAY": Variable("NAME", "as sandbox.gateway", "gateway"),
+    "ART_TOOLCHAINS": Variable("hint|auto|off", "as sandbox.toolchains", "toolchains"),
+    "ART_ROOT_AS": Variable("mapped|root", "as sandbox.root_as", "root_as"),
+    "ART_WORKDIR": Variable("home|host", "as sandbox.workdir", "workdir"),
+    "ART_DISABLE_PLUGINS": Variable(
+        "NAME,...", "plugins that are left out, besides those of plugins.disabled"
+    ),
+    "ART_DEBUG": Variable("1", "adds a traceback to what is told of a failure"),
+}
+"""Variable -> what it sets. One that is empty is as one that is not there."""

@@ -40,6 +40,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from art_core.config import dirs, regular_file
+from art_core.config.keys import KEYS, VARIABLES, Key
 from art_core.config.obeyed_files import PROTECT
 from art_core.errors import SettingsError
 
@@ -62,28 +63,7 @@ ENV_PASS = (
 READ_BY: Mapping[str, str] = {".art/config/binds.json": "binds"}
 """Files of a workspace and the mount source that reads each: where it is missing, that is told."""
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "network": ("host", "none", "filtered"),
-    "toolchains": ("hint", "auto", "off"),
-    "root_as": ("mapped", "root"),
-    "workdir": ("home", "host"),
-}
-VARIABLES = {
-    "ART_DB": "database",
-    "ART_MOUNT": "mount",
-    "ART_STORE": "store",
-    "ART_ISOLATION": "isolation",
-    "ART_TRACER": "tracer",
-    "ART_NETWORK": "network",
-    "ART_GATEWAY": "gateway",
-    "ART_TOOLCHAINS": "toolchains",
-    "ART_ROOT_AS": "root_as",
-    "ART_WORKDIR": "workdir",
-}
-_TEXTS = ("store", "isolation", "tracer", "gateway", "network", "toolchains", "root_as", "workdir")
-_LISTS = ("protect", "masks")
-_OF_WORKSPACE = ("db", "name", "agent", "seed")
-LIMITS = ("memory", "pids", "cpus", "timeout", "disk")
+LIMITS = tuple(KEYS["limits"])
 
 
 class WorkspaceDefaults(NamedTuple):
@@ -137,9 +117,9 @@ def load(env: Mapping[str, str], files: Sequence[str] | None = None) -> Settings
         content = read_toml(file)
         if content is not None:
             collected.take_file(file, content)
-    for variable, key in VARIABLES.items():
-        if env.get(variable):
-            collected.put(key, _choice(key, env[variable], variable), variable)
+    for name, variable in VARIABLES.items():
+        if variable.field and env.get(name):
+            collected.put(variable.field, _chosen(variable.choices, env[name], name), name)
     return collected.settings()
 
 
@@ -193,9 +173,8 @@ def read_toml(file: str) -> Mapping[str, Any] | None:
             raise SettingsError(f"{file}: it cannot be read: {error.strerror}") from None
 
 
-def _choice(key: str, value: str, where: str) -> str:
-    choices = _CHOICES.get(key)
-    if choices is not None and value not in choices:
+def _chosen(choices: Sequence[str], value: str, where: str) -> str:
+    if choices and value not in choices:
         raise SettingsError(f"{where}: {value!r} is none of {', '.join(choices)}")
     return value
 
@@ -235,47 +214,27 @@ class _Collected:
 
     def take_file(self, file: str, content: Mapping[str, Any]) -> None:
         takers = {
-            "sandbox": self._take_sandbox,
-            "env": self._take_env,
-            "network": self._take_network,
             "limits": self._take_limits,
             "plugins": self._take_plugins,
             "workspace": self._take_workspaces,
             "agents": self._take_agents,
         }
         for table, entries in content.items():
-            if table not in takers:
-                raise SettingsError(f"{file}: unknown table {table!r}{nearest(table, list(takers))}")
-            takers[table](file, _table(file, table, entries))
-
-    def _take_sandbox(self, file: str, entries: Mapping[str, Any]) -> None:
-        for key, value in entries.items():
-            where = f"{file}: sandbox.{key}"
-            if key in _TEXTS:
-                self.put(key, _choice(key, _text(where, value), where), file)
-            elif key in _LISTS:
-                self.put(key, _texts(where, value), file)
-            else:
-                raise SettingsError(f"{where}: unknown key{nearest(key, [*_TEXTS, *_LISTS])}")
-
-    def _take_env(self, file: str, entries: Mapping[str, Any]) -> None:
-        for key, value in entries.items():
-            if key != "pass":
-                raise SettingsError(f"{file}: env.{key}: unknown key{nearest(key, ['pass'])}")
-            self.put("env_pass", _texts(f"{file}: env.pass", value), file)
-
-    def _take_network(self, file: str, entries: Mapping[str, Any]) -> None:
-        for key, value in entries.items():
-            where = f"{file}: network.{key}"
-            if key != "allow":
-                raise SettingsError(f"{where}: unknown key{nearest(key, ['allow'])}")
-            self.put("network_allow", _texts(where, value), file)
+            if table not in KEYS:
+                raise SettingsError(f"{file}: unknown table {table!r}{nearest(table, list(KEYS))}")
+            found = _table(file, table, entries)
+            if table in takers:
+                takers[table](file, found)
+                continue
+            for key, value in found.items():
+                where = f"{file}: {table}.{key}"
+                known = _known(table, key, where)
+                self.put(known.field, _value(known, value, where), file)
 
     def _take_limits(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():
             where = f"{file}: limits.{key}"
-            if key not in LIMITS:
-                raise SettingsError(f"{where}: unknown key{nearest(key, LIMITS)}")
+            _known("limits", key, where)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             self.limits[key] = str(value) if number else _text(where, value)
             self.sources["limits"] = file
@@ -283,11 +242,10 @@ class _Collected:
     def _take_plugins(self, file: str, entries: Mapping[str, Any]) -> None:
         for key, value in entries.items():
             where = f"{file}: plugins.{key}"
-            if key in ("disabled", "only"):
-                self.put(f"plugins_{key}", _texts(where, value), file)
+            if key in KEYS["plugins"] or not isinstance(value, dict):
+                known = _known("plugins", key, where)
+                self.put(known.field, _value(known, value, where), file)
                 continue
-            if not isinstance(value, dict):
-                raise SettingsError(f"{where}: unknown key{nearest(key, ['disabled', 'only'])}")
             self.plugins.setdefault(key, {}).update(value)
             self.sources.update({f"plugins.{key}.{option}": file for option in value})
 
@@ -298,8 +256,7 @@ class _Collected:
                 raise SettingsError(f"{where}: a workspace is named by its absolute path")
             table = _table(file, f'workspace."{path}"', value)
             for key in table:
-                if key not in _OF_WORKSPACE:
-                    raise SettingsError(f"{where}.{key}: unknown key{nearest(key, _OF_WORKSPACE)}")
+                _known("workspace", key, f"{where}.{key}")
             texts = {key: _text(f"{where}.{key}", value) for key, value in table.items() if key != "seed"}
             seeds = _texts(f"{where}.seed", table.get("seed", []))
             top = os.path.normpath(path)
@@ -323,6 +280,17 @@ def _table(file: str, name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise SettingsError(f"{file}: {name} must be a table")
     return cast(Mapping[str, Any], value)
+
+
+def _known(table: str, key: str, where: str) -> Key:
+    known = KEYS[table].get(key)
+    if known is None:
+        raise SettingsError(f"{where}: unknown key{nearest(key, list(KEYS[table]))}")
+    return known
+
+
+def _value(key: Key, value: object, where: str) -> object:
+    return _texts(where, value) if key.is_list else _chosen(key.choices, _text(where, value), where)
 
 
 def _text(where: str, value: object) -> str:
