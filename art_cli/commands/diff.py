@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -16,7 +16,8 @@ from art_cli.output.console import complain, note
 from art_cli.output.pager import Page, paged
 from art_cli.output.quotes import quoted
 from art_cli.syntax.shared_options import CONTEXT, Command, shared
-from art_core.transfer.changes import Change, Compared
+from art_core.store.walk_order import Spooled
+from art_core.transfer.changes import Change, Sides
 
 _GREEN, _RED = "\x1b[32m", "\x1b[31m"
 
@@ -55,17 +56,17 @@ def command(
     """
     unread: list[str] = []
     with opened(options, words, since) as found, paged(wanted=not as_json) as page:
-        compared, left_out = _without_git(found.compared, words)
+        sides, shown = found.compared.sides, _Shown(found.compared.changes, words)
         if name_only:
-            for change in compared.changes:
-                if pairs(change, compared.sides):
+            for change in shown:
+                if pairs(change, sides):
                     page.line(quoted(change.path).encode())
         elif as_json or stat:
-            counts = _counted(compared, unread)
-            _write_objects(page, counts) if as_json else _write_stat(page, list(counts))
+            counts = _counted(shown, sides, unread)
+            _write_objects(page, counts) if as_json else _write_stat(page, counts)
         else:
             patches = Patches(page, binary=binary, around=unified)
-            for change, pair in in_order(compared):
+            for change, pair in in_order(shown, sides):
                 try:
                     text = text_of(pair, unified) if pair.differ else None
                 except OSError as error:
@@ -76,34 +77,44 @@ def command(
                         unread.append(f"{os.fsdecode(change.path)}: it is too large for a patch")
     for line in unread:
         complain(line)
-    if left_out:
-        note(f"{left_out} changes in .git are left out: git applies no such patch; name .git to see them")
+    if shown.left_out:
+        note(
+            f"{shown.left_out} changes in .git are left out: git applies no such patch; name .git to see them"
+        )
     return 1 if unread else 0
 
 
-def _without_git(found: Compared, words: Sequence[str]) -> tuple[Compared, int]:
-    """What git itself would show, and how much that is less: not its own files, unless they are named."""
-    if any(".git" in word.split("/") for word in words):
-        return found, 0
-    shown = [change for change in found.changes if b".git" not in change.path.split(b"/")]
-    return found._replace(changes=shown), len(found.changes) - len(shown)
+class _Shown:
+    """What git itself would show: not its own files, unless they are named."""
+
+    def __init__(self, changes: Iterable[Change], words: Sequence[str]) -> None:
+        self._changes = changes
+        self._all = any(".git" in word.split("/") for word in words)
+        self.left_out = 0
+
+    def __iter__(self) -> Iterator[Change]:
+        for change in self._changes:
+            if self._all or b".git" not in change.path.split(b"/"):
+                yield change
+            else:
+                self.left_out += 1
 
 
-def in_order(found: Compared) -> Iterator[tuple[Change, Pair]]:
+def in_order(changes: Iterable[Change], sides: Sides) -> Iterator[tuple[Change, Pair]]:
     """All patches; a file that takes the place of a directory comes after what was in it."""
     waiting: list[Change] = []
-    for change in found.changes:
+    for change in changes:
         while waiting and not change.path.startswith(waiting[-1].path + b"/"):
             done = waiting.pop()
-            for pair in pairs(done, found.sides):
+            for pair in pairs(done, sides):
                 yield done, pair
         if change.before is not None and change.before.kind == "dir":
             waiting.append(change)
             continue
-        for pair in pairs(change, found.sides):
+        for pair in pairs(change, sides):
             yield change, pair
     for done in reversed(waiting):
-        for pair in pairs(done, found.sides):
+        for pair in pairs(done, sides):
             yield done, pair
 
 
@@ -120,9 +131,9 @@ class Counts(NamedTuple):
     binary: bool
 
 
-def _counted(found: Compared, unread: list[str]) -> Iterator[Counts]:
-    for change in found.changes:
-        some = pairs(change, found.sides)
+def _counted(changes: Iterable[Change], sides: Sides, unread: list[str]) -> Iterator[Counts]:
+    for change in changes:
+        some = pairs(change, sides)
         try:
             texts = [text_of(pair, 0) for pair in some if pair.differ]
         except OSError as error:
@@ -143,22 +154,39 @@ def _write_objects(page: Page, counts: Iterator[Counts]) -> None:
         page.line(json.dumps(said).encode())
 
 
-def _write_stat(page: Page, counts: Sequence[Counts]) -> None:
-    names = [_stat_name(one.change) for one in counts]
-    width = min(max(map(len, names), default=0), 50)
-    most = max((one.added + one.deleted for one in counts if not one.binary), default=0)
-    digits = len(str(most)) if not any(one.binary for one in counts) else max(3, len(str(most)))
-    room = max(10, min(shutil.get_terminal_size().columns, 120) - width - digits - 5)
-    scale = min(1.0, room / (most or 1))
-    for name, one in zip(names, counts, strict=True):
-        shown = name if len(name) <= width else "..." + name[3 - width :]
-        page.line(f" {shown:<{width}} | {_stat(one, digits, scale, page.colour)}".encode())
-    added, deleted = sum(one.added for one in counts), sum(one.deleted for one in counts)
-    words = [f"{len(counts)} file{'s' * (len(counts) != 1)} changed"]
-    words += [f"{added} insertion{'s' * (added != 1)}(+)"] * bool(added)
-    words += [f"{deleted} deletion{'s' * (deleted != 1)}(-)"] * bool(deleted)
-    if counts:
-        page.line(f" {', '.join(words)}".encode())
+class _Line(NamedTuple):
+    """What is printed of one file: how many lines were added and deleted, or `sizes` before and after."""
+
+    name: str
+    added: int
+    deleted: int
+    sizes: tuple[int, int] | None
+
+
+def _write_stat(page: Page, counts: Iterator[Counts]) -> None:
+    width = most = added = deleted = 0
+    digits = 1
+    with Spooled[_Line]() as lines:
+        for one in counts:
+            line = _Line(_stat_name(one.change), one.added, one.deleted, _sizes(one))
+            lines.put(line)
+            width = max(width, len(line.name))
+            added, deleted = added + one.added, deleted + one.deleted
+            if one.binary:
+                digits = 3
+            else:
+                most = max(most, one.added + one.deleted)
+        width, digits = min(width, 50), max(digits, len(str(most)))
+        room = max(10, min(shutil.get_terminal_size().columns, 120) - width - digits - 5)
+        scale = min(1.0, room / (most or 1))
+        for line in lines:
+            shown = line.name if len(line.name) <= width else "..." + line.name[3 - width :]
+            page.line(f" {shown:<{width}} | {_stat(line, digits, scale, page.colour)}".encode())
+        words = [f"{len(lines)} file{'s' * (len(lines) != 1)} changed"]
+        words += [f"{added} insertion{'s' * (added != 1)}(+)"] * bool(added)
+        words += [f"{deleted} deletion{'s' * (deleted != 1)}(-)"] * bool(deleted)
+        if len(lines):
+            page.line(f" {', '.join(words)}".encode())
 
 
 def _stat_name(change: Change) -> str:
@@ -167,11 +195,15 @@ def _stat_name(change: Change) -> str:
     return quoted(change.path)
 
 
-def _stat(one: Counts, digits: int, scale: float, colour: bool) -> str:
-    if one.binary:
-        before, after = one.change.before, one.change.after
-        sizes = [0 if entry is None else entry.size for entry in (before, after)]
-        return f"{'Bin':>{digits}} {sizes[0]} -> {sizes[1]} bytes"
+def _sizes(one: Counts) -> tuple[int, int] | None:
+    """Of a binary file."""
+    before, after = one.change.before, one.change.after
+    return (before.size if before else 0, after.size if after else 0) if one.binary else None
+
+
+def _stat(one: _Line, digits: int, scale: float, colour: bool) -> str:
+    if one.sizes is not None:
+        return f"{'Bin':>{digits}} {one.sizes[0]} -> {one.sizes[1]} bytes"
     plus, minus = (
         "" if not number else sign * max(1, round(number * scale))
         for sign, number in (("+", one.added), ("-", one.deleted))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import click
@@ -51,11 +52,10 @@ def command(since: str | None, as_json: bool, verbose: bool, words: Sequence[str
     return 0
 
 
-def _objects(found: Opened) -> list[dict[str, object]]:
-    lines = [_object(change) for change in found.compared.changes]
-    moved_on = found.compared.moved_on
-    lines += [{"change": "host", "path": os.fsdecode(one.path), "host": one.what} for one in moved_on]
-    return lines
+def _objects(found: Opened) -> Iterator[dict[str, object]]:
+    yield from map(_object, found.compared.changes)
+    for one in found.compared.moved_on:
+        yield {"change": "host", "path": os.fsdecode(one.path), "host": one.what}
 
 
 def _object(change: Change) -> dict[str, object]:
@@ -76,21 +76,24 @@ def _object(change: Change) -> dict[str, object]:
 
 
 def _write(page: Page, found: Opened, *, verbose: bool) -> None:
-    changes, moved_on = found.compared.changes, found.compared.moved_on
+    moved_on = found.compared.moved_on
+    totals = Counter[str]()
     page.line(printable(_heading(found.range, found.workspace.path)).encode("utf-8", "backslashreplace"))
-    for change in changes:
+    for change in found.compared.changes:
+        totals["changed" if change.what[0] not in _COLOURS else change.what[0]] += 1
+        totals[change.verdict] += 1
         colour = _COLOURS.get(change.what[0], _CHANGED)
         page.line(f"  {', '.join(change.what):<10} {_described(change)}".encode(), colour)
         if change.verdict in _LEFT_ALONE:
             page.line(f"             {_LEFT_ALONE[change.verdict]}: {change.why}".encode(), _CONFLICT)
-    if moved_on:
+    if len(moved_on):
         page.line(b"Changed on the host since both sides were the same, and not in the sandbox:")
-        for moved in moved_on if verbose else moved_on[:_SHOWN]:
+        for moved in moved_on if verbose else islice(moved_on, _SHOWN):
             page.line(f"  {moved.what:<10} {readable(moved.path)}".encode(), _CHANGED)
         if len(moved_on) > _SHOWN and not verbose:
             page.line(f"  ... and {len(moved_on) - _SHOWN} more (-v lists them)".encode())
         page.line(b"  (it is seen in the sandbox after the next `art push`)")
-    page.line(_totals(changes).encode())
+    page.line(_totals(totals).encode())
 
 
 def _heading(range: Range, host: str) -> str:
@@ -131,12 +134,9 @@ def _sized(entry: Entry | None) -> str:
     return f" -> {readable(entry.target)}" if entry.kind == "link" else f" ({entry.size} bytes)"
 
 
-def _totals(changes: Sequence[Change]) -> str:
-    if not changes:
-        return "nothing changed"
-    number = Counter("changed" if one.what[0] not in _COLOURS else one.what[0] for one in changes)
+def _totals(number: Counter[str]) -> str:
     words = [f"{number[word]} {word}" for word in ("added", "changed", "renamed", "deleted") if number[word]]
     for verdict, shown in (("conflict", "in conflict"), ("protected", "left out by a pull")):
-        if some := sum(one.verdict == verdict for one in changes):
-            words.append(f"{some} {shown}")
-    return ", ".join(words)
+        if number[verdict]:
+            words.append(f"{number[verdict]} {shown}")
+    return ", ".join(words) or "nothing changed"

@@ -58,7 +58,7 @@ class Kept:
             else between(store, since, self._branch, workspace, wishes)
         )
         with comparing as compared:
-            return compared.changes
+            return list(compared.changes)
 
     def read(self, path: Path, at: str) -> bytes:
         from art_core.store import files

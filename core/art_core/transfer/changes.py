@@ -1,25 +1,27 @@
 """What differs between the host's workspace and a point in time of a store, or between two points.
 
 Against the host this is what a pull would carry, decided by the same code. What did not change is not read,
-and only what changed is held in memory.
+and what changed is put aside in a file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
 
 from art_core.autorun.transfer_hold import Holding
 from art_core.contracts import Store, Workspace
 from art_core.store.blocks import Blocks, equal
 from art_core.store.companions import Databases, databases_beside
-from art_core.store.walk_order import place, together
+from art_core.store.walk_order import Sorted, Spooled, place, together
 from art_core.transfer.decisions import Decision, Verdict, holding
 from art_core.transfer.host_files import HostTree, checked, same
 from art_core.transfer.pull_plan import Intent
 from art_core.transfer.transfer import Wishes
-from art_core.trees import Entry, TreeReader
+from art_core.trees import Entry, Kind, TreeReader
 
 
 class Side(Protocol):
@@ -68,19 +70,23 @@ class Sides(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Changes in the order of a walk, and what they are read from."""
+    """Changes in the order of a walk, and what they are read from; good until the comparison is closed."""
 
     sides: Sides
-    changes: list[Change]
-    moved_on: list[MovedOn]
+    changes: Sorted[Change]
+    moved_on: Spooled[MovedOn]
 
 
 @contextmanager
 def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) -> Iterator[Compared]:
     """What a pull of `at` would change on the host. Raises ArtError."""
-    with store.reader(at, workspace) as tree, HostTree(workspace.fd, databases_beside(store, tree)) as host:
-        found = _Found(host_and_point(host, tree))
-        moved_on = _ask(found, tree, host, wishes, holding(host, tree, workspace, wishes))
+    with (
+        store.reader(at, workspace) as tree,
+        HostTree(workspace.fd, databases_beside(store, tree)) as host,
+        _Found(host_and_point(host, tree)) as found,
+        Spooled[MovedOn]() as moved_on,
+    ):
+        _ask(found, moved_on, tree, host, wishes, holding(host, tree, workspace, wishes))
         yield Compared(found.sides, found.sorted(), moved_on)
 
 
@@ -93,8 +99,9 @@ def between(
         store.reader(first, workspace) as one,
         store.reader(second, workspace) as other,
         HostTree(workspace.fd, Databases(store)) as host,
+        _Found(Sides(_Point(one, host), _Point(other, host))) as found,
+        Spooled[MovedOn]() as moved_on,
     ):
-        found = _Found(Sides(_Point(one, host), _Point(other, host)))
         for path, before, after, _ in together(all_of(one, host), all_of(other, host), ()):
             if before is not None and after is not None and _is_same(before, after):
                 continue
@@ -104,7 +111,7 @@ def between(
                 number = before.ino if before is not None and after is None else 0
                 lower = None if before is None else before.lower
                 found.add(before, after, number, lower)
-        yield Compared(found.sides, found.sorted(), [])
+        yield Compared(found.sides, found.sorted(), moved_on)
 
 
 def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
@@ -112,19 +119,25 @@ def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
     return Sides(_Host(host), _Point(tree, host))
 
 
-def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes, held: Holding) -> list[MovedOn]:
-    """What a pull would decide; what only the host changed is returned."""
-    moved_on = []
+def _ask(
+    found: _Found,
+    moved_on: Spooled[MovedOn],
+    tree: TreeReader,
+    host: HostTree,
+    wishes: Wishes,
+    held: Holding,
+) -> None:
+    """What a pull would decide, and what only the host changed."""
 
     def unchanged(decision: Decision) -> None:
         agreed = decision.agreed
         try:
             present = host.find(decision.path)
         except PermissionError:
-            moved_on.append(MovedOn(decision.path, "unreadable"))
+            moved_on.put(MovedOn(decision.path, "unreadable"))
             return
         if agreed is not None and not same(present, agreed):
-            moved_on.append(MovedOn(decision.path, "removed" if present is None else "changed"))
+            moved_on.put(MovedOn(decision.path, "removed" if present is None else "changed"))
 
     with Intent(tree, host, wishes, held, unchanged=unchanged) as intent:
         intent.decide(tree.agreed())
@@ -135,7 +148,6 @@ def _ask(found: _Found, tree: TreeReader, host: HostTree, wishes: Wishes, held: 
             number = 0 if decision.agreed is None else decision.agreed.ino
             if decision.present is not None:
                 found.add(decision.present, None, number, decision.path, decision)
-    return moved_on
 
 
 def all_of(tree: TreeReader, host: HostTree) -> Iterator[tuple[bytes, Entry]]:
@@ -156,15 +168,36 @@ def _is_same(before: Entry, after: Entry) -> bool:
     return (before.ino, before.version, before.mode) == (after.ino, after.version, after.mode)
 
 
+class _Half(NamedTuple):
+    """One of two changes that may be one rename: both have the `key`, and `arrives` is what was added. Of two
+    that an added one suits the lower `rank` is the better."""
+
+    key: bytes
+    arrives: bool
+    path: bytes
+    kind: Kind
+    rank: int = 0
+
+
 class _Found:
-    """Collects what changed, and brings together the two halves of a rename."""
+    """Collects what changed, and brings together the two halves of a rename. A context manager; what it gives
+    is in its files."""
 
     def __init__(self, sides: Sides) -> None:
         self.sides = sides
-        self._changes: list[Change] = []
-        self._by_number: dict[int, Change] = {}
-        self._by_lower: dict[bytes, Change] = {}
-        """What was deleted, by its number in the store and by its path on the host."""
+        self._files = ExitStack()
+        self._changes = self._sorted(_place_of)
+        self._halves = self._sorted(lambda half: (half.key, half.arrives, place(half.path)))
+        self._arrivals = 0
+
+    def __enter__(self) -> _Found:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def _sorted(self, key: Callable[[Any], Any]) -> Sorted[Any]:
+        return self._files.enter_context(Sorted[Any](key))
 
     def add(
         self,
@@ -183,37 +216,67 @@ class _Found:
         change = Change(before, after, what)
         if decision is not None:
             change = change._replace(verdict=decision.verdict, why=decision.why)
-        self._changes.append(change)
-        if after is None:
-            if number:
-                self._by_number.setdefault(number, change)
-            if lower is not None:
-                self._by_lower.setdefault(lower, change)
+        self._changes.put(change)
+        if before is None:
+            self._arrivals += 1
+        elif after is None:
+            self._put_halves(before, number, lower, arrives=False)
 
-    def sorted(self) -> list[Change]:
+    def _put_halves(self, entry: Entry, number: int, lower: bytes | None, *, arrives: bool) -> None:
+        if lower is not None:
+            self._halves.put(_Half(b"l" + lower, arrives, entry.path, entry.kind))
+        if number:
+            self._halves.put(_Half(b"n%d" % number, arrives, entry.path, entry.kind, 1))
+
+    def sorted(self) -> Sorted[Change]:
         """All changes, each renamed file as one of them."""
-        gone: set[bytes] = set()
-        changes = []
+        if not len(self._halves) or not self._arrivals:
+            return self._changes
         for change in self._changes:
-            was = self._was(change)
-            if was is None or was.before is None or was.before.path in gone:
-                changes.append(change)
-                continue
-            gone.add(was.before.path)
-            worse = was if was.verdict in ("conflict", "protected") else change
-            what = what_changed(was.before, change.after, self.sides)
-            changes.append(Change(was.before, change.after, what, worse.verdict, worse.why))
-        left = (one for one in changes if one.after is not None or one.path not in gone)
-        return sorted(left, key=lambda change: place(change.path))
+            if change.before is None:
+                self._put_halves(change.after, change.after.ino, change.after.lower, arrives=True)
+        gone, sources, changes = self._sorted(place), self._sorted(_first_place), self._sorted(_place_of)
+        for path, change, after, _ in together(self._by_path(), self._pairs(), ()):
+            if change is not None and after is not None:
+                gone.put(path)
+                sources.put((after, change))
+        for _, change, was, is_gone in together(self._by_path(), sources, ((path, True) for path in gone)):
+            if change is not None and not is_gone:
+                changes.put(change if was is None else self._renamed(was, change))
+        return changes
 
-    def _was(self, change: Change) -> Change | None:
-        """What was deleted and stands here now."""
-        after = change.after
-        if change.before is not None or after is None:
-            return None
-        was = None if after.lower is None else self._by_lower.get(after.lower)
-        was = was or self._by_number.get(after.ino)
-        return was if was is not None and was.before is not None and was.before.kind == after.kind else None
+    def _by_path(self) -> Iterator[tuple[bytes, Change]]:
+        return ((change.path, change) for change in self._changes)
+
+    def _pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Where something was, in order, and where it is now. What is at several places now became the
+        first of them."""
+        matches = self._sorted(lambda match: (place(match[0]), match[1]))
+        left: _Half | None = None
+        for half in self._halves:
+            if not half.arrives:
+                left = half if left is None or left.key != half.key else left
+            elif left is not None and left.key == half.key:
+                matches.put((half.path, half.rank, left.path, left.kind == half.kind))
+        pairs = self._sorted(lambda pair: (place(pair[0]), place(pair[1])))
+        for after, some in groupby(matches, itemgetter(0)):
+            _, _, before, suits = next(some)
+            if suits:
+                pairs.put((before, after))
+        return ((before, next(some)[1]) for before, some in groupby(pairs, itemgetter(0)))
+
+    def _renamed(self, was: Change, change: Change) -> Change:
+        worse = was if was.verdict in ("conflict", "protected") else change
+        what = what_changed(was.before, change.after, self.sides)
+        return Change(was.before, change.after, what, worse.verdict, worse.why)
+
+
+def _place_of(change: Change) -> bytes:
+    return place(change.path)
+
+
+def _first_place(pair: tuple[bytes, Any]) -> bytes:
+    return place(pair[0])
 
 
 def what_changed(before: Entry | None, after: Entry | None, sides: Sides) -> tuple[str, ...]:

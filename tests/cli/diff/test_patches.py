@@ -155,7 +155,7 @@ class Trying:
 
 def write(found: Compared, page: Page) -> None:
     patches = Patches(page, binary=True)
-    for _, pair in in_order(found):
+    for _, pair in in_order(found.changes, found.sides):
         patches.write(pair, text_of(pair) if pair.differ else None)
 
 
