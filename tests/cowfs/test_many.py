@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tracemalloc
 from collections.abc import Iterator
@@ -13,11 +14,18 @@ import apsw
 import pytest
 
 from art_core.contracts import MAIN
+from art_core.store import walk_order
+from art_core.transfer.changes import against_host
+from art_core.transfer.pull import pull
+from art_core.transfer.transfer import Wishes
+from art_core.view.workspace import open_workspace
 from art_cowfs.db.transactions import changing
 from art_cowfs.integrity.check import problems
-from art_cowfs.layers import layers
+from art_cowfs.layers import chain, layers
 from art_cowfs.layers.layers import add_layer
 from art_cowfs.opening.database import connect
+from art_cowfs.store import Database
+from art_cowfs.tree import resident, tree
 from art_fusefs.backend import ROOT
 
 FEW, MANY = 2_000, 8_000
@@ -83,6 +91,37 @@ def merged(connection: apsw.Connection) -> int:
 def test_a_merge_takes_steps_in_proportion(databases: tuple[apsw.Connection, apsw.Connection]) -> None:
     few, many = map(merged, databases)
     assert 0 < many < few * 1.2 * MANY / FEW
+
+
+def changed(files: int, place: Path) -> int:
+    """The most memory that it takes to compare and to plan a pull of so many new files, in bytes."""
+    database, host = place / f"{files}.db", place / f"{files}" / "d"
+    host.mkdir(parents=True)
+    with closing(connect(str(database), create=True)) as connection:
+        fill(connection, files)
+    workspace, store = open_workspace(str(host)), Database(str(database), str(place / "state"))
+    tracemalloc.start()
+    with against_host(store, MAIN, workspace, Wishes()) as found:
+        assert len(found.changes) == files
+        for change in found.changes:
+            assert change.what == ("added",) and change.after is not None
+            assert list(found.sides.after.blocks(change.after)) == [(0, b"content")]
+    assert pull(store, MAIN, workspace, Wishes(dry_run=True)).carried == files
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    os.close(workspace.fd)
+    return peak
+
+
+def test_what_changed_needs_no_memory_for_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a hundred are many."""
+    few = ((walk_order, "_FEW"), (resident, "_FEW_NODES"), (tree, "_LIST_AT_ONCE"), (chain, "_PAGE"))
+    for module, name in few:
+        monkeypatch.setattr(module, name, 100)
+    monkeypatch.setattr(walk_order, "_IN_MEMORY", 1)
+    changed(299, tmp_path)  # What is loaded once does not count.
+    least, most = changed(300, tmp_path), changed(1200, tmp_path)
+    assert most < least + 256 * 900
 
 
 def test_a_check_needs_no_memory_for_each_file(databases: tuple[apsw.Connection, apsw.Connection]) -> None:

@@ -271,6 +271,7 @@ class Reader:
                 yield gone, ino, self._chain.origins.shown(kept) == where
 
     def blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
+        self._tree.settle()
         node = self._node_at(entry.path) if entry.loose else self._tree.node(entry.ino)
         if entry.partial and node.held:
             node.base_size, node.base_mtime = self._partial.get(entry.ino, (node.base_size, node.base_mtime))
