@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from art_core.transfer.push import push
 from art_core.transfer.transfer import Wishes
 from art_core.view.workspace import open_workspace
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.store import Database
 
@@ -47,7 +47,7 @@ class Bench:
     def work(self) -> None:
         """One file is changed in the branch."""
         place = Place(b"ws", os.fsencode(self.workspace.real), os.dup(self.workspace.fd))
-        with Session(self.path, "main", workspace=place, uid=0, gid=0) as session:
+        with OpenBranch(self.path, "main", workspace=place, uid=0, gid=0) as session:
             tree = session.tree
             node = tree.lookup(tree.node(1), b"ws")
             for name in (b"0", b"0"):

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from art_cli.output.pager import paged
-from art_cli.stores.points import REMOVED, Naming, as_json, opened, table, when
+from art_cli.stores.points import REMOVED, NamingCommand, as_json, opened, table, when
 from art_cli.syntax.shared_options import CONTEXT, shared
 from art_core.contracts import MAIN
 from art_core.errors import StoreError
 from art_core.store.history import HistoryStore
 
 
-@click.command(cls=Naming, context_settings=CONTEXT)
+@click.command(cls=NamingCommand, context_settings=CONTEXT)
 @shared("branch")
 @click.option("--from", "at", metavar="NAME", help="the branch or snapshot to go on from; default: main")
 @click.option("--delete", "deleted", metavar="NAME", multiple=True, help="remove a branch; also: -d NAME")

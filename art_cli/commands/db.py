@@ -14,7 +14,7 @@ import click
 
 from art_cli.output.console import note, printable
 from art_cli.output.progress import sized
-from art_cli.stores.opener import Opened, opened, workspace_of, workspaces
+from art_cli.stores.opener import OpenedStore, opened, workspace_of, workspaces
 from art_cli.syntax.command_group import Group, all_given
 from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.autorun import planted_links
@@ -41,7 +41,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 @contextmanager
-def _cared_for(options: dict[str, Any]) -> Iterator[tuple[Maintenance, Opened]]:
+def _cared_for(options: dict[str, Any]) -> Iterator[tuple[Maintenance, OpenedStore]]:
     with opened(options, "maintenance") as found:
         yield found.store, found  # type: ignore[misc]
 

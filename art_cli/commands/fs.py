@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from art_cli.output.console import complain, note, printable
-from art_cli.stores.opener import Opened, opened, workspace_of
+from art_cli.stores.opener import OpenedStore, opened, workspace_of
 from art_cli.syntax.command_group import Group, all_given
 from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.autorun import planted_links
@@ -55,7 +55,7 @@ def _guest(text: str) -> bytes:
 
 
 @contextmanager
-def _home(options: dict[str, Any]) -> Iterator[tuple[HomeReader, Opened, Workspace | None]]:
+def _home(options: dict[str, Any]) -> Iterator[tuple[HomeReader, OpenedStore, Workspace | None]]:
     with opened(options, "files") as found:
         files: Files = found.store  # type: ignore[assignment]
         with (
@@ -65,7 +65,7 @@ def _home(options: dict[str, Any]) -> Iterator[tuple[HomeReader, Opened, Workspa
             yield home, found, workspace
 
 
-def _note_absence(found: Opened, workspace: Workspace | None, path: bytes) -> None:
+def _note_absence(found: OpenedStore, workspace: Workspace | None, path: bytes) -> None:
     """Say that a workspace shows only what the database has of it."""
     files: Files = found.store  # type: ignore[assignment]
     name = os.fsdecode(path.split(b"/")[0])
@@ -191,7 +191,7 @@ def cp(
     inwards = target.startswith(_PREFIX)
     if not sources or any(source.startswith(_PREFIX) is inwards for source in sources):
         raise UsageError("one side is the home's and begins with guest: (art fs cp guest:ws/a.txt .)")
-    telling = _Telling(as_json, quiet)
+    telling = _CopyPrinter(as_json, quiet)
     chosen = all_given(options)
     if not inwards:
         if len(sources) > 1 and not os.path.isdir(target):
@@ -270,7 +270,7 @@ def mount(read_only: bool, allow_other: bool, directory: str, **options: Any) ->
             )
 
 
-class _Telling:
+class _CopyPrinter:
     """Prints what is copied; `status` is 1 when something could not be."""
 
     def __init__(self, as_json: bool, quiet: bool) -> None:

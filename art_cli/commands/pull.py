@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from art_cli.diff.choice import Choosing
+from art_cli.diff.choice import ChangeChooser
 from art_cli.diff.patterns import both, chooser
 from art_cli.diff.sides import selection
-from art_cli.stores.transfer import Telling, carry
+from art_cli.stores.transfer import TransferPrinter, carry
 from art_cli.syntax.shared_options import CONTEXT, Command, settings_with, shared
 from art_core.autorun import planted_links
 from art_core.contracts import Store, Workspace
@@ -84,18 +84,18 @@ def command(
         sized = entry is not None and entry.kind == "file" and action != "SAME"
         return f"{shown} ({entry.size} bytes)" if sized and entry is not None else shown
 
-    telling = Telling("pulling", line, verbose=verbose, quiet=quiet, as_json=as_json)
+    telling = TransferPrinter("pulling", line, verbose=verbose, quiet=quiet, as_json=as_json)
     patterns = () if protected else settings_with(options["overrides"]).protect
     wishes = Wishes(
         force=force, dry_run=dry_run, keep_setuid=setuid, protect=patterns, accept_host=accept_host
     )
     matched = chooser(include, exclude)
 
-    def move(store: Store, at: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
+    def move(store: Store, at: str, opened: Workspace, wishes: Wishes, telling: TransferPrinter) -> Totals:
         named = selection(store, [at], paths, opened)
         wishes = wishes._replace(chosen=both(named, matched))
         if into is None:
-            confirm = Choosing(telling) if patch else None
+            confirm = ChangeChooser(telling) if patch else None
             return pull(store, at, opened, wishes, telling.report, telling.moved, confirm)
         planted_links.refuse("--into", into, [opened.real])
         with empty_directory(into, opened, make=not dry_run) as fd:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from art_cli.stores.transfer import Telling, carry
+from art_cli.stores.transfer import TransferPrinter, carry
 from art_cli.syntax.shared_options import CONTEXT, Command, shared
 from art_core.contracts import Store, Workspace
 from art_core.transfer.push import push
@@ -40,9 +40,11 @@ def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: boo
         number = f"ino {entry.ino}" if entry.ino else "new"
         return f"{shown} ({size}{number})"
 
-    telling = Telling("pushing", line, verbose=verbose, quiet=quiet, as_json=as_json)
+    telling = TransferPrinter("pushing", line, verbose=verbose, quiet=quiet, as_json=as_json)
 
-    def move(store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: Telling) -> Totals:
+    def move(
+        store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: TransferPrinter
+    ) -> Totals:
         nonlocal workspace
         workspace = opened.name
         return push(store, branch, opened, wishes, telling.report, telling.moved)

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from art_cli.plugin_commands.loader import Brought, commands, load_commands
+from art_cli.plugin_commands.loader import PluginCommand, commands, load_commands
 from art_cli.syntax.argv import nearest
 from art_cli.syntax.shared_options import CONTEXT, respelled, settings_with, shared
 from art_core.errors import ArtError, PluginError
 
 
-class Brings(click.Group):
+class PluginGroup(click.Group):
     """A group whose commands are found when they are asked for."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -39,15 +39,15 @@ class Brings(click.Group):
             plugin = brought.plugin if brought else "?"
             raise PluginError(f"plugin {plugin} failed: {type(error).__name__}: {error}") from error
 
-    def _brought(self, ctx: click.Context) -> dict[str, Brought]:
+    def _brought(self, ctx: click.Context) -> dict[str, PluginCommand]:
         if ctx.obj is None:
             settings = settings_with(ctx.params.get("overrides", ()))
             ctx.obj = dict(commands(load_commands(settings, disabled=ctx.params.get("no_plugins", ()))))
-        brought: dict[str, Brought] = ctx.obj
+        brought: dict[str, PluginCommand] = ctx.obj
         return brought
 
 
-@click.group(cls=Brings, context_settings=CONTEXT, no_args_is_help=False)
+@click.group(cls=PluginGroup, context_settings=CONTEXT, no_args_is_help=False)
 @shared("x")
 def command(overrides: tuple[str, ...], no_plugins: tuple[str, ...]) -> None:
     """Commands that plugins bring."""

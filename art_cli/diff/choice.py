@@ -7,7 +7,7 @@ import sys
 from art_cli.diff.patches import Patches, pairs, text_of
 from art_cli.output.pager import Page, coloured
 from art_cli.output.quotes import readable
-from art_cli.stores.transfer import Telling
+from art_cli.stores.transfer import TransferPrinter
 from art_core.transfer.changes import Change, host_and_point, what_changed
 from art_core.transfer.decisions import Decision
 from art_core.transfer.host_files import HostTree
@@ -24,10 +24,10 @@ q - end: what was chosen until now is carried
 _QUESTION, _HELPING = "1;34", "1;31"
 
 
-class Choosing:
+class ChangeChooser:
     """Asks for each change. See `pull.Confirm`."""
 
-    def __init__(self, telling: Telling) -> None:
+    def __init__(self, telling: TransferPrinter) -> None:
         self._telling = telling
         self._rest: bool | None = None
         """The answer to all questions that are left."""

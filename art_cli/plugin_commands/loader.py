@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GROUP = "art.cli"
 
 
-class Brought(NamedTuple):
+class PluginCommand(NamedTuple):
     """A command, and the plugin that brought it."""
 
     command: click.Command
@@ -29,10 +29,10 @@ def load_commands(settings: Settings, *, disabled: Sequence[str] = ()) -> Plugin
     return Plugins.load(settings, disabled=disabled, env=os.environ, group=GROUP, hookspecs=[hookspecs])
 
 
-def commands(plugins: Plugins) -> Mapping[str, Brought]:
+def commands(plugins: Plugins) -> Mapping[str, PluginCommand]:
     """All commands by name. Raises PluginError on a name that is there twice, and when a plugin
     fails to answer."""
-    found: dict[str, Brought] = {}
+    found: dict[str, PluginCommand] = {}
     for implementation in plugins.hook.art_cli_commands.get_hookimpls():
         plugin = implementation.plugin_name
         try:
@@ -46,5 +46,5 @@ def commands(plugins: Plugins) -> Mapping[str, Brought]:
                     f"two plugins bring the command {name!r}: {found[name].plugin} and {plugin}; "
                     "leave one out with --no-plugin NAME"
                 )
-            found[name] = Brought(command, plugin)
+            found[name] = PluginCommand(command, plugin)
     return found

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from art_core.agents.presets import BUILT_IN, Entry
+from art_core.agents.presets import BUILT_IN, PresetEntry
 from art_core.agents.provision import LENT, Row
 from art_core.contracts import Mount, Origin
 from art_core.plan import preparation
@@ -15,7 +15,7 @@ from art_core.plan.preparation import Preparation
 from art_core.view.environment import matching
 
 
-class Shown(NamedTuple):
+class ShownGrant(NamedTuple):
     """One grant: what it is, where it was written, and what could leak (nothing of the user's: empty)."""
 
     what: str
@@ -61,12 +61,12 @@ def of_rows(rows: Iterable[Row]) -> list[str]:
     return [*_written(shown), *_absent(rows)]
 
 
-def _of_row(row: Row) -> Iterator[Shown]:
+def _of_row(row: Row) -> Iterator[ShownGrant]:
     entry = row.entry
     words = _WORDS[entry.key]
     if row.found:
         what = words.what.format(", ".join(map(_short, row.found)), value=entry.value)
-        yield Shown(what, _place(entry.origin), entry.leaks or words.leak)
+        yield ShownGrant(what, _place(entry.origin), entry.leaks or words.leak)
 
 
 def _absent(rows: Sequence[Row]) -> list[str]:
@@ -74,7 +74,7 @@ def _absent(rows: Sequence[Row]) -> list[str]:
     return ["absent here, so left out:", *(f"  {_named(entry)}" for entry in missing)] if missing else []
 
 
-def _named(entry: Entry) -> str:
+def _named(entry: PresetEntry) -> str:
     return f"{entry.text}  ({_place(entry.origin)})"
 
 
@@ -83,7 +83,7 @@ def _place(origin: Origin) -> str:
     return str(origin).removeprefix(f"{os.path.dirname(os.path.dirname(BUILT_IN))}/")
 
 
-def _written(shown: Iterable[Shown]) -> Iterator[str]:
+def _written(shown: Iterable[ShownGrant]) -> Iterator[str]:
     for one in shown:
         yield f"  {one.what}"
         yield f"      {one.source}"
@@ -134,23 +134,23 @@ def _approvals(run: Preparation) -> Mapping[str, str]:
     return {grant.mount.guest: f" (asked for first: {grant.why})" for grant in run.grants}
 
 
-def _workspace(run: Preparation) -> Iterator[Shown]:
+def _workspace(run: Preparation) -> Iterator[ShownGrant]:
     workspace = run.workspace
     if run.database is None:
-        yield Shown(
+        yield ShownGrant(
             f"{workspace.path} at {run.guest}, read-write; changes are on the host at once",
             "the workspace" if run.options.workspace else "the current directory",
             "what stands in it",
         )
     else:
-        yield Shown(
+        yield ShownGrant(
             f"{workspace.path} at {run.guest}; changes are kept in {run.database}",
             "--db" if run.options.database else "the settings",
             "what stands in it, and in the home that is kept",
         )
 
 
-def _mounts(run: Preparation) -> Iterator[Shown]:
+def _mounts(run: Preparation) -> Iterator[ShownGrant]:
     approvals = _approvals(run)
     of_preset = {row.entry.origin: row.entry for row in _rows(run)}
     lent = set() if run.lent is None else {one.origin for one in run.lent.granted}
@@ -162,36 +162,36 @@ def _mounts(run: Preparation) -> Iterator[Shown]:
             yield _of_mount(mount, approvals.get(mount.guest, ""))
         else:
             words = _WORDS["expose"]
-            yield Shown(
+            yield ShownGrant(
                 words.what.format(_short(mount.guest)), _place(mount.origin), entry.leaks or words.leak
             )
 
 
-def _of_mount(mount: Mount, approval: str) -> Shown:
+def _of_mount(mount: Mount, approval: str) -> ShownGrant:
     at = "its own place" if mount.guest == mount.source else mount.guest
     mode = "read-write" if mount.writable else "read-only"
     leak = "what stands in it" + ("; what is written is on the host at once" if mount.writable else "")
-    return Shown(f"{_short(mount.source)} at {at}, {mode}{approval}", _place(mount.origin), leak)
+    return ShownGrant(f"{_short(mount.source)} at {at}, {mode}{approval}", _place(mount.origin), leak)
 
 
-def _lent(run: Preparation) -> Iterator[Shown]:
+def _lent(run: Preparation) -> Iterator[ShownGrant]:
     approvals = _approvals(run)
     leaks = {row.entry.origin: row.entry.leaks for row in _rows(run)}
     for one in () if run.lent is None else run.lent.granted:
         approval = approvals.get(one.guest, "")
-        yield Shown(
+        yield ShownGrant(
             f"{one.what} at {one.guest}{approval}", _place(one.origin), leaks.get(one.origin) or one.risk
         )
 
 
-def _variables(run: Preparation) -> Iterator[Shown]:
+def _variables(run: Preparation) -> Iterator[ShownGrant]:
     """The variables that the command would have of the caller's, or by a preset; of those that are asked for
     twice the last word counts, as in a run."""
-    told: dict[bytes, Shown] = {}
+    told: dict[bytes, ShownGrant] = {}
 
     def passed(pattern: str, source: str) -> None:
         for name in matching(os.environb, os.fsencode(pattern)):
-            told[name] = Shown(f"the variable {os.fsdecode(name)}", source, "its value")
+            told[name] = ShownGrant(f"the variable {os.fsdecode(name)}", source, "its value")
 
     kept = run.settings.sources.get("env_pass", "ART's own list")
     for pattern in run.settings.env_pass:
@@ -206,21 +206,23 @@ def _variables(run: Preparation) -> Iterator[Shown]:
         sources = ["--path"] if run.options.path else []
         sources += ["the setting toolchains"] if run.settings.toolchains == "auto" else []
         sources += [] if run.provision is None else [f"the preset {run.provision.preset.name}: path"]
-        told[b"PATH"] = Shown(f"the variable PATH, in front: {first}; behind: {last}", ", ".join(sources))
+        told[b"PATH"] = ShownGrant(
+            f"the variable PATH, in front: {first}; behind: {last}", ", ".join(sources)
+        )
     plain, asked = run.variables(plain=True), run.variables()
     for variable in asked:
         if plain.get(variable) != asked[variable] and variable not in told:
-            told[variable] = Shown(f"the variable {os.fsdecode(variable)}", "--env-file", "its value")
+            told[variable] = ShownGrant(f"the variable {os.fsdecode(variable)}", "--env-file", "its value")
     for text in run.options.env:
         name, given, _ = text.partition("=")
         if given:
-            told[os.fsencode(name)] = Shown(f"the variable {name}", f"-e {name}", "its value")
+            told[os.fsencode(name)] = ShownGrant(f"the variable {name}", f"-e {name}", "its value")
         else:
             passed(name, f"-e {name}")
     return (shown for name, shown in sorted(told.items()) if name in asked)
 
 
-def _network(run: Preparation) -> Iterator[Shown]:
+def _network(run: Preparation) -> Iterator[ShownGrant]:
     if run.options.network is not None:
         source = "--network"
     elif run.options.allow_domains:
@@ -230,18 +232,18 @@ def _network(run: Preparation) -> Iterator[Shown]:
     if run.egress is not None:
         for rule in run.egress.rules:
             leak = "everything that the command can read, to who serves it"
-            yield Shown(rule.text, _place(rule.origin), leak)
+            yield ShownGrant(rule.text, _place(rule.origin), leak)
     elif run.network == "host":
         leak = "everything that the command can read, to anybody; services of this machine can be reached"
         domains = [] if run.provision is None else run.provision.preset.texts("domains")
         limit = f" to {', '.join(domains)}" if domains else ""
-        yield Shown(f"the host's network; --network filtered would limit it{limit}", source, leak)
+        yield ShownGrant(f"the host's network; --network filtered would limit it{limit}", source, leak)
     else:
-        yield Shown("none", source)
+        yield ShownGrant("none", source)
 
 
-def _more(run: Preparation) -> Iterator[Shown]:
+def _more(run: Preparation) -> Iterator[ShownGrant]:
     if not run.options.masks:
-        yield Shown("no masks", "--no-masks", "homes, keys, and the sockets of the host's services")
+        yield ShownGrant("no masks", "--no-masks", "homes, keys, and the sockets of the host's services")
     if run.options.nested:
-        yield Shown("user namespaces", "--nested", "nothing; more of the kernel can be attacked")
+        yield ShownGrant("user namespaces", "--nested", "nothing; more of the kernel can be attacked")

@@ -21,7 +21,7 @@ from art_core.view import known_databases, masks
 from art_core.view.workspace import absolute, open_workspace
 
 
-class Opened(NamedTuple):
+class OpenedStore(NamedTuple):
     """A store, the name of what provides it, and what the command line says of the workspace."""
 
     store: Store
@@ -64,7 +64,7 @@ def workspaces(directory: str) -> list[str]:
 @contextmanager
 def opened(
     options: Mapping[str, Any], capability: str = "", mode: Literal["read", "write", "create"] = "write"
-) -> Iterator[Opened]:
+) -> Iterator[OpenedStore]:
     """The database that the options name. Raises UsageError without one, and PluginError when its store
     lacks the capability that is needed; what fails inside is told as the plugin's failure."""
     settings, plugins, directory, locator = sides(options)
@@ -80,7 +80,7 @@ def opened(
         for line in known_databases.remember(dirs.state_dir(os.environ), store.hidden()):
             note(line)
         try:
-            yield Opened(
+            yield OpenedStore(
                 store,
                 name,
                 plugins,
@@ -96,7 +96,9 @@ def opened(
 
 
 @contextmanager
-def workspace_of(found: Opened, files: Files, *, note_absence: bool = True) -> Iterator[Workspace | None]:
+def workspace_of(
+    found: OpenedStore, files: Files, *, note_absence: bool = True
+) -> Iterator[Workspace | None]:
     """The workspace whose host directory shows through: the one that was named, or the current directory
     where the database knows that as a workspace; None when it is not there."""
     path = absolute(found.directory)

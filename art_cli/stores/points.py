@@ -26,7 +26,7 @@ REMOVED = "what only it had stays in the database until `art db gc`"
 _BOLD = "1"
 
 
-class Naming(Command):
+class NamingCommand(Command):
     """A command where `-d` also removes a name, as git's does: the first `-d` is the database, unless that
     is known otherwise (--db, ART_DB, the settings) and no such file is there."""
 

@@ -26,10 +26,10 @@ _MOMENT_S = 1.0
 _SHOWN_OF_A_KIND = 3
 """How many paths of one directory are printed that are skipped for the same reason."""
 _SHOWN_OF_INSTRUCTIONS = 10
-Move = Callable[[Store, str, Workspace, Wishes, "Telling"], Totals]
+Move = Callable[[Store, str, Workspace, Wishes, "TransferPrinter"], Totals]
 
 
-class Telling:
+class TransferPrinter:
     """Prints what a transfer does. `line` makes an entry's line for people."""
 
     def __init__(
@@ -161,7 +161,7 @@ def carry(
     move: Move,
     options: Mapping[str, Any],
     wishes: Wishes,
-    telling: Telling,
+    telling: TransferPrinter,
     *,
     mode: Literal["write", "create"],
     make: bool,
@@ -194,7 +194,7 @@ def carry(
 
 
 @contextmanager
-def _signals(telling: Telling) -> Iterator[None]:
+def _signals(telling: TransferPrinter) -> Iterator[None]:
     """An interrupt, SIGTERM and SIGHUP end a transfer after the entry that is being carried, or a moment
     later; what was carried is remembered. A second one ends it at once."""
 

@@ -16,7 +16,7 @@ from art_bwrap.root import Layout
 from art_bwrap.seccomp import filter_for
 from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, Run
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
-from art_core.host.tree import HostTree, RealHost
+from art_core.host.tree import DirectoryReader, RealHost
 from art_core.view.mounts import writes_to_host
 
 EXECS = 2
@@ -29,7 +29,7 @@ _KEYS = "/proc/keys"
 """Lists the names of the caller's keys, also of keyrings that cannot be read (keyrings(7))."""
 
 
-class Limits(NamedTuple):
+class TmpfsSizes(NamedTuple):
     """Sizes of the tmpfs that a command can fill, in bytes."""
 
     tmp: int
@@ -42,8 +42,8 @@ class Bubblewrap(NamedTuple):
 
     program: Program
     abilities: Abilities
-    host: HostTree
-    limits: Limits
+    host: DirectoryReader
+    limits: TmpfsSizes
     machine: str
     python: str
     """The interpreter that becomes the init; it lies below `python_prefix`."""
@@ -267,7 +267,7 @@ def create(context: Context) -> Bubblewrap:
         program=program,
         abilities=abilities(program, context.cache_dir),
         host=RealHost(),
-        limits=Limits(
+        limits=TmpfsSizes(
             tmp=_size("tmp_size", settings.tmp_size, quarter),
             home=_size("home_size", settings.home_size, quarter),
             shm=quarter // 2,

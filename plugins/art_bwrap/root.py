@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from art_core.contracts import HOME
 from art_core.errors import IsolationError
-from art_core.host.tree import HostTree, resolve, within
+from art_core.host.tree import DirectoryReader, resolve, within
 
 OWN = ("/dev", "/proc", "/tmp")
 """Places of the sandbox's own: nothing of the host's is in them."""
@@ -27,7 +27,7 @@ _EMPTY_SIZE = str(1 << 20)
 class Layout:
     """Which directories are ours instead of the host's, found from masks and guest paths."""
 
-    def __init__(self, host: HostTree, masks: Sequence[str]) -> None:
+    def __init__(self, host: DirectoryReader, masks: Sequence[str]) -> None:
         self._host = host
         self._masks: dict[str, bool] = {}
         """Resolved masked path -> whether it is a directory."""

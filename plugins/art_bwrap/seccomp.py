@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 
-from art_bwrap import set_ids as setid
+from art_bwrap.set_ids import FOREIGN, SETTERS, no_attributes, refusals
 from art_core.host import bpf
 from art_core.host.bpf import Instruction
 
@@ -75,7 +75,7 @@ def filter_for(
     denied = bpf.answer(bpf.errno(errno.EPERM))
     unknown = bpf.answer(bpf.errno(errno.ENOSYS))
     elsewhere = bpf.answer(bpf.ALLOW) if foreign else unknown
-    name, architecture = setid.FOREIGN[machine]
+    name, architecture = FOREIGN[machine]
     of_foreign = _gifts(name, set_ids, attributes) if foreign else []
     other = [
         bpf.jump_if_equal(architecture, false=len(of_foreign) + 1),
@@ -123,8 +123,8 @@ def filter_for(
 
 def _gifts(machine: str, set_ids: bool, attributes: bool, mark: int = 0) -> list[Instruction]:
     """What answers calls that could give a file rights, with the call's number loaded."""
-    modes = [] if set_ids else setid.refusals(setid.SETTERS[machine], mark)
-    return modes if attributes else [*setid.no_attributes(machine, mark), *modes]
+    modes = [] if set_ids else refusals(SETTERS[machine], mark)
+    return modes if attributes else [*no_attributes(machine, mark), *modes]
 
 
 def _when(number: int, body: list[Instruction]) -> list[Instruction]:

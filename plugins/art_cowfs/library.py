@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from art_cowfs.access.branch import Session
+    from art_cowfs.access.branch import OpenBranch
     from art_cowfs.access.copy_up import secure
     from art_cowfs.access.copy_up_request import answer, wanted_of
     from art_cowfs.access.place import Place
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from art_cowfs.tree.tree import Tree
 
 _HOMES = {
-    "art_cowfs.access.branch": ("Session",),
+    "art_cowfs.access.branch": ("OpenBranch",),
     "art_cowfs.access.copy_up": ("secure",),
     "art_cowfs.access.copy_up_request": ("answer", "wanted_of"),
     "art_cowfs.access.place": ("Place",),
@@ -74,10 +74,10 @@ __all__ = [
     "Databases",
     "Lower",
     "Occupied",
+    "OpenBranch",
     "Place",
     "Placing",
     "Server",
-    "Session",
     "Tree",
     "accepted_of",
     "add_layer",

@@ -42,11 +42,11 @@ class Proxy:
 
     def open(
         self, allowed: Sequence[Destination], forwarded: Sequence[int], ids: tuple[int, int] | None
-    ) -> Process:
-        return Process(allowed, forwarded, ids)
+    ) -> ProxyProcess:
+        return ProxyProcess(allowed, forwarded, ids)
 
 
-class Process:
+class ProxyProcess:
     """The proxy of one run. See `gateways.Passage`."""
 
     def __init__(

@@ -17,7 +17,7 @@ from art_ptrace.process import stops
 from art_ptrace.process.tracees import Tracee, Tracees
 from art_ptrace.process.waits import events
 from art_ptrace.record.output import Output
-from art_ptrace.record.writers import Writer
+from art_ptrace.record.writers import RecordWriter
 from art_ptrace.syscalls import numbers
 from art_ptrace.syscalls.calls import Call, Found, call
 from art_ptrace.syscalls.selection import Selection
@@ -40,7 +40,7 @@ class Loop:
     """
 
     def __init__(
-        self, child: Child, selection: Selection, writer: Writer, output: Output, machine: str
+        self, child: Child, selection: Selection, writer: RecordWriter, output: Output, machine: str
     ) -> None:
         self._child = child
         self._selection = selection

@@ -46,6 +46,16 @@ LONGER = {
     "art_cli/commands/pull.py: command": "the options of one command, which click wants as parameters",
 }
 """Functions that are longer, and why."""
+ATTRIBUTES = 20
+"""What a class sets of its own at most; records of named fields aside."""
+WIDER = {
+    "core/art_core/launch/launcher.py: _Launched": "one process from its fork to its end",
+    "core/art_core/plan/preparation.py: Preparation": "what a run consists of",
+    "core/art_core/transfer/pull_plan.py: Intent": "what is known of all paths beforehand",
+    "plugins/art_cowfs/tree/nodes.py: CowNode": "a row, and what the host has",
+    "plugins/art_cowfs/tree/writer.py: BatchWriter": "what two threads share",
+}
+"""Classes with more, and why."""
 
 BEYOND_STANDARD = sys.stdlib_module_names | {"__future__"}
 
@@ -120,7 +130,32 @@ def longer_than_a_screen(path: Path) -> Iterator[str]:
 def test_a_function_fits_on_a_screen() -> None:
     found = {name for part in PARTS for path in modules(part) for name in longer_than_a_screen(path)}
     assert found == set(LONGER)
-    assert len(LONGER) <= 10
+
+
+def wider_than_a_look(path: Path) -> Iterator[str]:
+    """The classes of a module that set more attributes of their own than `ATTRIBUTES`."""
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.ClassDef):
+            stored = [one for one in ast.walk(node) if isinstance(one, ast.Attribute)]
+            names = {
+                one.attr
+                for one in stored
+                if isinstance(one.ctx, ast.Store) and ast.unparse(one.value) == "self"
+            }
+            if len(names) > ATTRIBUTES:
+                yield f"{path.relative_to(ROOT)}: {node.name}"
+
+
+def test_a_class_has_few_attributes() -> None:
+    found = {name for part in PARTS for path in modules(part) for name in wider_than_a_look(path)}
+    found |= {
+        name
+        for folder in CONTRIB.values()
+        for path in folder.rglob("*.py")
+        for name in wider_than_a_look(path)
+    }
+    assert found == set(WIDER)
+    assert len(LONGER) + len(WIDER) <= 10
 
 
 def test_no_module_is_a_drawer_for_everything() -> None:

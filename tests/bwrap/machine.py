@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from art_bwrap.isolation import Bubblewrap, Limits
+from art_bwrap.isolation import Bubblewrap, TmpfsSizes
 from art_bwrap.probe import Abilities, Program
 from art_core.contracts import Mount, Origin, Run
 from art_core.host.tree import DirEntry, Kind
@@ -82,7 +82,7 @@ def isolation(
         program=Program("/usr/bin/bwrap"),
         abilities=Abilities("0.11.0", frozenset(options), own_proc, forbid_userns),
         host=PaperHost(DEBIAN if tree is None else tree),
-        limits=Limits(tmp=2 * MIB, home=3 * MIB, shm=MIB),
+        limits=TmpfsSizes(tmp=2 * MIB, home=3 * MIB, shm=MIB),
         machine=machine,
         python="/usr/bin/python3.11",
         python_prefix="/usr",

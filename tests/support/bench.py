@@ -19,7 +19,7 @@ from art_core.host import service
 from art_core.launch.namespace import PrivateNamespace
 from art_core.store.files import HomeReader
 from art_core.view.workspace import open_workspace
-from art_cowfs.access.workspace_tree import Reader, reading
+from art_cowfs.access.workspace_tree import WorkspaceReader, reading
 from art_cowfs.db.lookup import chain_of
 from art_cowfs.history import points
 from art_cowfs.integrity.check import problems
@@ -168,7 +168,7 @@ def python(mount: Mount, source: str, *arguments: str) -> str:
 
 
 @contextmanager
-def reader(bench: Bench) -> Iterator[Reader]:
+def reader(bench: Bench) -> Iterator[WorkspaceReader]:
     workspace = open_workspace(str(bench.host))
     try:
         with reading(str(bench.database), "main", workspace) as tree:

@@ -19,7 +19,7 @@ from art_core.store.files import Files
 from art_core.store.maintenance import Maintenance
 from art_core.testing import StoreExample
 from art_core.testing.rules import Rule
-from art_core.testing.store.case import Kept
+from art_core.testing.store.case import KeptStore
 from art_overlayfs.hooks import art_stores
 
 NAMES = [
@@ -124,7 +124,7 @@ def picture(top: str) -> dict[str, Any]:
     return found
 
 
-def kept_picture(kept: Kept) -> dict[str, Any]:
+def kept_picture(kept: KeptStore) -> dict[str, Any]:
     """The same, of what the database has: read without any mount."""
     found: dict[str, Any] = {}
     with kept.store("write") as store, kept.workspace() as workspace:
@@ -147,12 +147,12 @@ def kept_picture(kept: Kept) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def new_store(state: str = "") -> Iterator[Kept]:
+def new_store(state: str = "") -> Iterator[KeptStore]:
     (provider,) = art_stores()
     with TemporaryDirectory(prefix="art-kit-", dir="/var/tmp") as place:
         example = StoreExample(provider=provider, locator=lambda place: f"{place}/home.db")
         os.mkdir(f"{place}/kept")
-        kept = Kept(
+        kept = KeptStore(
             example, Rule("capture", "What is captured is what was done."), f"{place}/kept", f"{place}/state"
         )
         kept.write("f", b"host" * 30_000)

@@ -14,7 +14,7 @@ from test_capture import kept_picture, new_store, picture
 
 from art_core.errors import ArtError
 from art_core.store.history import History
-from art_core.testing.store.case import Kept
+from art_core.testing.store.case import KeptStore
 from art_cowfs.store import Databases
 
 FILES = 200
@@ -31,7 +31,7 @@ def work(home: str) -> None:
         os.unlink(f"{top}/f")
 
 
-def left_behind(kept: Kept) -> dict[str, object]:
+def left_behind(kept: KeptStore) -> dict[str, object]:
     """A run whose process is killed in the middle; what it had changed by then."""
     made: dict[str, object] = {}
     with pytest.raises(ArtError, match="the next run brings it into the database"), kept.home() as home:

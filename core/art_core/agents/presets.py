@@ -46,7 +46,7 @@ _PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_*]*\Z")
 _ARTS_OWN = ("HOME", "PWD", "PATH")
 
 
-class Entry(NamedTuple):
+class PresetEntry(NamedTuple):
     """One thing that a preset grants: the key it stands under, its text, and where it was written.
 
     `value` is that of a variable to set; `leaks` says what could be learnt through it.
@@ -66,7 +66,7 @@ class Preset(NamedTuple):
     file: str
     summary: str = ""
     commands: Sequence[str] = ()
-    entries: Sequence[Entry] = ()
+    entries: Sequence[PresetEntry] = ()
     bases: Sequence[str] = ()
 
     def check(self) -> None:
@@ -215,12 +215,12 @@ def _parsed(name: str, source: _Source) -> Preset:
     for variable, value in _texts_by_name(source, "set").items():
         origin = source.origin(f"set.{variable}")
         _check_variable(origin, variable, _VARIABLE)
-        entries.append(Entry("set", variable, origin, value))
+        entries.append(PresetEntry("set", variable, origin, value))
     for key in FLAGS:
         if key in source.table:
             if not isinstance(source.table[key], bool):
                 raise SettingsError(f"{source.origin(key)}: must be true or false")
-            entries.append(Entry(key, key, source.origin(key), "on" if source.table[key] else ""))
+            entries.append(PresetEntry(key, key, source.origin(key), "on" if source.table[key] else ""))
     known = {entry.text for entry in entries}
     for text in leaks:
         if text not in known:
@@ -234,14 +234,14 @@ def _parsed(name: str, source: _Source) -> Preset:
     )
 
 
-def _listed(source: _Source, key: str, leaks: Mapping[str, str]) -> list[Entry]:
+def _listed(source: _Source, key: str, leaks: Mapping[str, str]) -> list[PresetEntry]:
     entries = []
     for text, origin in _texts(source, key):
         if key == "pass":
             _check_variable(origin, text, _PATTERN)
         elif key in _PATHS:
             _check_path(origin, text, globs=key in _GLOBS)
-        entries.append(Entry(key, text, origin, leaks=leaks.get(text, "")))
+        entries.append(PresetEntry(key, text, origin, leaks=leaks.get(text, "")))
     return entries
 
 

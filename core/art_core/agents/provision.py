@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from art_core.agents.presets import FLAGS, Entry, Preset
+from art_core.agents.presets import FLAGS, Preset, PresetEntry
 from art_core.contracts import Mount
 from art_core.errors import SettingsError
 from art_core.host.tree import within
@@ -20,7 +20,7 @@ from art_core.view.environment import matching
 
 if TYPE_CHECKING:
     from art_core.gateways import Destination
-    from art_core.lending.loans import Wish
+    from art_core.lending.loans import LoanRequest
 
 LENT: Mapping[str, Literal["seed", "share", "device", "git", "ssh-agent", "gpg-agent"]] = {
     "seeds": "seed",
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     """An entry, and what of it there is here: host paths, names of variables, or its own text; empty
     when it is absent."""
 
-    entry: Entry
+    entry: PresetEntry
     found: Sequence[str]
 
 
@@ -55,7 +55,7 @@ class Provision:
         """All entries, in the order of the preset."""
         return [Row(entry, self._found(entry)) for entry in self.preset.entries]
 
-    def _found(self, entry: Entry) -> Sequence[str]:
+    def _found(self, entry: PresetEntry) -> Sequence[str]:
         if entry.key == "pass":
             caller = {os.fsencode(name): b"" for name in self._env}
             return sorted(os.fsdecode(name) for name in matching(caller, os.fsencode(entry.text)))
@@ -140,12 +140,12 @@ class Provision:
         entries = [entry for entry in self.preset.entries if entry.key == "domains"]
         return [parse(entry.text, entry.origin, SettingsError) for entry in entries]
 
-    def wishes(self) -> list[Wish]:
+    def wishes(self) -> list[LoanRequest]:
         """What is lent of the caller's own, as far as it is there."""
-        from art_core.lending.loans import Wish
+        from art_core.lending.loans import LoanRequest
 
         return [
-            Wish(LENT[row.entry.key], "" if row.entry.key in FLAGS else text, row.entry.origin, True)
+            LoanRequest(LENT[row.entry.key], "" if row.entry.key in FLAGS else text, row.entry.origin, True)
             for row in self.rows
             if row.entry.key in LENT
             for text in row.found

@@ -43,7 +43,7 @@ _ENVIRONMENT = "pyvenv.cfg"
 """What makes a directory a virtual environment (PEP 405)."""
 
 
-class Found(NamedTuple):
+class ObeyedPath(NamedTuple):
     """One file or directory that is obeyed; `path` is relative to the workspace."""
 
     path: str
@@ -58,7 +58,7 @@ class Listing:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.found: dict[str, Found] = {}
+        self.found: dict[str, ObeyedPath] = {}
         self.repositories: list[str] = []
         """Git directories, relative to the workspace; the empty text is the workspace itself."""
         self.led: dict[str, Match] = {}
@@ -93,7 +93,7 @@ def listed(
     Git directories that were there `before` come first where not all settings can be read; unless `bounded`
     all are."""
     listing = Listing(root)
-    looking = _Looking(listing, names, known or before, bounded)
+    looking = _Search(listing, names, known or before, bounded)
     if known is None:
         looking.walk(entries)
     else:
@@ -104,7 +104,7 @@ def listed(
     return listing
 
 
-class _Looking:
+class _Search:
     def __init__(self, listing: Listing, names: Names, earlier: Listing | None, bounded: bool) -> None:
         self._listing = listing
         self._root = listing.root
@@ -114,7 +114,7 @@ class _Looking:
         self._repositories: set[str] = set()
         self._followed: set[tuple[str, bool]] = set()
         """Where links lead, and whether agents only read it."""
-        self._links: list[Found] = []
+        self._links: list[ObeyedPath] = []
         self._pointed: list[tuple[str, str]] = []
         """Git directories that a `.git` leads to, and the work tree of each."""
         self._boring: set[str] = set()
@@ -258,7 +258,7 @@ class _Looking:
             if not self._is_better(match, self._listing.found.get(path)):
                 continue
             room -= 1
-            one = Found(path, match, found.st_mode, found.st_ino, found.st_ctime_ns)
+            one = ObeyedPath(path, match, found.st_mode, found.st_ino, found.st_ctime_ns)
             self._listing.found[path] = one
             if stat.S_ISLNK(found.st_mode) and not match.leads:
                 self._links.append(one)
@@ -267,7 +267,7 @@ class _Looking:
         if todo:
             self._listing.miss(top, f"it has more than {_INNER_LIMIT} files")
 
-    def _is_better(self, match: Match, known: Found | None) -> bool:
+    def _is_better(self, match: Match, known: ObeyedPath | None) -> bool:
         """Whether it says more than what is known: what runs something does, then what stands deeper."""
         if known is None or is_read(match) != is_read(known.match):
             return known is None or is_read(known.match)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from art_core.autorun.finder import Found, Listing
+from art_core.autorun.finder import Listing, ObeyedPath
 from art_core.autorun.rules import Match
 from art_core.contracts import Workspace
 
@@ -193,7 +193,7 @@ def _keep(listing: Listing, kind: str, fields: Sequence[Any]) -> None:
     """Put a line of a record into a listing."""
     if kind == "found":
         path, match, mode, number, ctime_ns = fields
-        listing.found[str(path)] = Found(str(path), _match(match), int(mode), int(number), int(ctime_ns))
+        listing.found[str(path)] = ObeyedPath(str(path), _match(match), int(mode), int(number), int(ctime_ns))
     elif kind == "repository":
         listing.repositories += map(str, fields)
     elif kind == "led":

@@ -20,7 +20,7 @@ Led = tuple[Mapping[str, Match], Mapping[str, str]]
 """Paths, and why each is obeyed; then what could not be looked at for it, and why."""
 
 
-class Tree(Protocol):
+class BothSides(Protocol):
     """Two states of a workspace; a path is relative to its top."""
 
     def on_host(self, path: str) -> bool:
@@ -33,11 +33,11 @@ class Tree(Protocol):
         """Whether the host has a symbolic link in a directory, at any depth."""
 
 
-class Holding:
+class TransferHold:
     """Decides on paths, in any order."""
 
     def __init__(
-        self, patterns: Sequence[str], tree: Tree, led: Callable[[], Led] = lambda: ({}, {})
+        self, patterns: Sequence[str], tree: BothSides, led: Callable[[], Led] = lambda: ({}, {})
     ) -> None:
         """`led` finds what the host's own links and git's settings lead to. It is asked once, when it is
         needed."""

@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from art_core.autorun.finder import Found, Listing, listed
+from art_core.autorun.finder import Listing, ObeyedPath, listed
 from art_core.autorun.finder_cache import Before, Remembered
 from art_core.autorun.guest_paths import left
 from art_core.autorun.protection import Protected, given_up, is_given_up, protections, selected
@@ -116,14 +116,14 @@ class Watch:
     def _look_beside(self, root: str) -> Listing:
         return listed(root, self._names_beside, self._env, known=Listing(root))
 
-    def _changes_beside(self) -> Iterator[Found]:
+    def _changes_beside(self) -> Iterator[ObeyedPath]:
         for before in self._beside:
             root = before.listing.root
             for one in changes(before, self._look_beside(root)):
                 place = os.path.join(root, one.match.place)
                 yield one._replace(path=os.path.join(root, one.path), match=one.match._replace(place=place))
 
-    def _held(self, found: Sequence[Found], after: Listing, *, failed: bool) -> list[str]:
+    def _held(self, found: Sequence[ObeyedPath], after: Listing, *, failed: bool) -> list[str]:
         """What git may have failed at. When it cannot replace a file at a checkout, or add a submodule to its
         settings, it says so and ends with 0."""
         tops = [f"{self._root}/{path}" for path in after.repositories if "/" not in path]
@@ -142,7 +142,7 @@ class Watch:
         return any(_ctime_ns(file) >= self._before.since_ns for file in files)
 
 
-def changes(before: Before, after: Listing) -> list[Found]:
+def changes(before: Before, after: Listing) -> list[ObeyedPath]:
     """What is new or changed, by path. Of a directory only what is in it, unless nothing but itself changed:
     something was removed."""
     found = {one.path: one for one in after.found.values() if _is_changed(one, before, after)}
@@ -158,7 +158,7 @@ def changes(before: Before, after: Listing) -> list[Found]:
     ]
 
 
-def _is_changed(one: Found, before: Before, after: Listing) -> bool:
+def _is_changed(one: ObeyedPath, before: Before, after: Listing) -> bool:
     known = before.listing.found.get(one.path)
     if known is not None:
         return (known.ino, known.ctime_ns) != (one.ino, one.ctime_ns)
@@ -184,9 +184,9 @@ def _ctime_ns(path: str) -> int:
         return 0
 
 
-def told(found: Sequence[Found]) -> list[str]:
+def told(found: Sequence[ObeyedPath]) -> list[str]:
     """One line for a kind and directory, the upper ones first; then one for all that have none."""
-    groups: dict[tuple[str, str], list[Found]] = {}
+    groups: dict[tuple[str, str], list[ObeyedPath]] = {}
     for one in found:
         groups.setdefault((_top(one), f"{one.match.by} {one.match.does}"), []).append(one)
     ordered = sorted(groups.items(), key=lambda group: (group[0][0].count("/"), group[0]))
@@ -200,7 +200,7 @@ def told(found: Sequence[Found]) -> list[str]:
     return lines
 
 
-def _top(one: Found) -> str:
+def _top(one: ObeyedPath) -> str:
     """The directory of a kind: the git directory, `.vscode` for what is in it, else where a file stands."""
     place, part = one.match.place, one.match.pattern.removeprefix(".git/")
     if part != one.match.pattern and f"/{place}".endswith(f"/{part}"):

@@ -20,7 +20,7 @@ class DirEntry(NamedTuple):
     target: str = ""
 
 
-class HostTree(Protocol):
+class DirectoryReader(Protocol):
     """Reading directories. Nothing raises: what cannot be read is empty or None."""
 
     def entries(self, path: str) -> Sequence[DirEntry]:
@@ -85,7 +85,7 @@ def _nowhere(path: str) -> bool:
     return False
 
 
-def resolve(tree: HostTree, path: str, hidden: Callable[[str], bool] = _nowhere) -> str:
+def resolve(tree: DirectoryReader, path: str, hidden: Callable[[str], bool] = _nowhere) -> str:
     """`path` with every link on the way resolved; what does not exist is taken as written, and so
     is everything in a directory that is `hidden`."""
     todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]

@@ -15,8 +15,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from art_core.host import kernel
-from art_core.host import user_namespace as usernamespace
+from art_core.host import kernel, user_namespace
 from art_core.host.messages import Socket, receive
 from art_core.launch import mount_stage
 from art_core.launch.order import Order, Step
@@ -37,7 +36,7 @@ def become(
             kernel.join_session_keyring()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _make_preferred_oom_victim()
-        mapping = usernamespace.Mapping() if os.geteuid() == 0 else None
+        mapping = user_namespace.Mapping() if os.geteuid() == 0 else None
         received = receive(orders)
         if received is None:
             os._exit(0)
@@ -51,9 +50,9 @@ def become(
             step = "stage"
             if order.stage:
                 assert mapping is not None
-                with mapping.descriptor(uid, gid) as user_namespace:
+                with mapping.descriptor(uid, gid) as mapped:
                     sources = [descriptors[place] for place in order.stage]
-                    staged = mount_stage.stage(sources, user_namespace, enter)
+                    staged = mount_stage.stage(sources, mapped, enter)
                     for place, fd in zip(order.stage, staged, strict=True):
                         descriptors[place] = fd
             step = "become"
@@ -90,8 +89,8 @@ def _enter(namespaces: Sequence[int]) -> None:
         kernel.enter(namespaces[1], kernel.CLONE_NEWUSER)
     if namespaces:
         kernel.enter(namespaces[0], kernel.CLONE_NEWNS)
-    if not usernamespace.keeps(os.geteuid(), os.getegid()):
-        usernamespace.enter_new()
+    if not user_namespace.keeps(os.geteuid(), os.getegid()):
+        user_namespace.enter_new()
 
 
 def _reset_signals() -> None:

@@ -27,7 +27,7 @@ from art_core.launch.order import PASSED_ON, Outcome
 if TYPE_CHECKING:
     from art_core.host.cgroups import Group
     from art_core.host.messages import Socket
-    from art_core.launch.tracer_link import Tracing
+    from art_core.launch.tracer_link import TracerLink
 
 _SO_PASSCRED = 16
 GRACE_S = 5.0
@@ -133,11 +133,11 @@ class _Launched:
         os.close(failure_child)
         self.pidfd = os.pidfd_open(self.pid)
         self.launched_pid, self.launched_fd = self.pid, self.pidfd
-        self.tracing: Tracing | None = None
+        self.tracing: TracerLink | None = None
         if channel is not None:
-            from art_core.launch.tracer_link import Tracing
+            from art_core.launch.tracer_link import TracerLink
 
-            self.tracing = Tracing(channel)
+            self.tracing = TracerLink(channel)
         # Loaded while the supervisor still plans: the launch itself then costs no import.
         from art_core.launch.reports import Reports
 

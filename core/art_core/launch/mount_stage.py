@@ -13,8 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from art_core.host import kernel
-from art_core.host import user_namespace as usernamespace
+from art_core.host import kernel, user_namespace
 from art_core.host.stage import STAGE
 
 _STAGE_SIZE = 1 << 20
@@ -56,7 +55,7 @@ def seal_devices() -> None:
         kernel.unshare(kernel.CLONE_NEWNS)
     except PermissionError:
         # Root of a container, without the right to mount there.
-        usernamespace.enter_new(kernel.CLONE_NEWNS)
+        user_namespace.enter_new(kernel.CLONE_NEWNS)
     kernel.make_mounts_private()
     shared = _cloned(_SHARED)
     devices = _cloned(_DEVICES)

@@ -13,7 +13,7 @@ from typing import Any
 from art_core.host.messages import Socket, send
 
 
-class Tracing:
+class TracerLink:
     """A tracing process, at the launcher's end of the socket to it."""
 
     def __init__(self, channel: Socket) -> None:

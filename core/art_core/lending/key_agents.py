@@ -29,9 +29,9 @@ def lend_ssh(lent: Lent, env: Mapping[str, str], home: str, origin: Origin) -> N
     if not path:
         raise MountError(f"{origin}: no agent runs (SSH_AUTH_SOCK is not set); eval $(ssh-agent); ssh-add")
     os.close(_socket(path, SSH_SOCKET, origin).fd)
-    from art_core.lending.ssh_agent_relay import Relay
+    from art_core.lending.ssh_agent_relay import AgentRelay
 
-    relay = Relay(os.path.abspath(path), env)
+    relay = AgentRelay(os.path.abspath(path), env)
     lent.held.append(relay.close)
     lent.mounts.append(_socket(relay.path, SSH_SOCKET, origin))
     lent.variables[b"SSH_AUTH_SOCK"] = SSH_SOCKET.encode()

@@ -16,7 +16,7 @@ from art_core.config import dirs
 from art_core.contracts import HOME, Mount, Origin, Workspace
 from art_core.errors import MountError, SettingsError, UsageError
 from art_core.host.tree import within
-from art_core.lending.loans import Lent, Wish, overlap
+from art_core.lending.loans import Lent, LoanRequest, overlap
 from art_core.view import masks, mounts
 
 if TYPE_CHECKING:
@@ -34,21 +34,24 @@ class _Places(NamedTuple):
     state_dir: str
 
 
-def wishes_of(options: Options, settings: Settings, workspace: Workspace) -> list[Wish]:
+def wishes_of(options: Options, settings: Settings, workspace: Workspace) -> list[LoanRequest]:
     """What the options ask for, and the seeds that the settings have for the workspace."""
     where = settings.sources.get(f"workspace.{workspace.path}.seed", "")
-    found = [Wish("seed", text, Origin(f"--seed {text}")) for text in options.seeds]
+    found = [LoanRequest("seed", text, Origin(f"--seed {text}")) for text in options.seeds]
     found += [
-        Wish("seed", text, Origin(where, "seed")) for text in settings.for_workspace(workspace.path).seeds
+        LoanRequest("seed", text, Origin(where, "seed"))
+        for text in settings.for_workspace(workspace.path).seeds
     ]
-    found += [Wish("share", text, Origin(f"--share {text}")) for text in options.shares]
-    found += [Wish("device", text, Origin(f"--device {text}")) for text in options.devices]
-    found += [Wish("git", "", Origin("--git"))] if options.git else []
-    found += [Wish("ssh-agent", "", Origin("--ssh-agent"))] if options.ssh_agent else []
-    return found + ([Wish("gpg-agent", "", Origin("--gpg-agent"))] if options.gpg_agent else [])
+    found += [LoanRequest("share", text, Origin(f"--share {text}")) for text in options.shares]
+    found += [LoanRequest("device", text, Origin(f"--device {text}")) for text in options.devices]
+    found += [LoanRequest("git", "", Origin("--git"))] if options.git else []
+    found += [LoanRequest("ssh-agent", "", Origin("--ssh-agent"))] if options.ssh_agent else []
+    return found + ([LoanRequest("gpg-agent", "", Origin("--gpg-agent"))] if options.gpg_agent else [])
 
 
-def lend(wishes: Sequence[Wish], workspace: Workspace, env: Mapping[str, str], *, stand_in: bool) -> Lent:
+def lend(
+    wishes: Sequence[LoanRequest], workspace: Workspace, env: Mapping[str, str], *, stand_in: bool
+) -> Lent:
     """Open what is wished for. Raises UsageError and MountError that name the origin. `stand_in`: the
     sandbox runs as another user than the caller."""
     try:
@@ -73,7 +76,7 @@ def lend(wishes: Sequence[Wish], workspace: Workspace, env: Mapping[str, str], *
     return lent
 
 
-def _grant(lent: Lent, wish: Wish, places: _Places, env: Mapping[str, str], *, stand_in: bool) -> None:
+def _grant(lent: Lent, wish: LoanRequest, places: _Places, env: Mapping[str, str], *, stand_in: bool) -> None:
     if wish.kind in ("seed", "share"):
         mount = _located(wish, places)
         if wish.optional and not os.path.lexists(mount.source):
@@ -104,7 +107,7 @@ def _grant(lent: Lent, wish: Wish, places: _Places, env: Mapping[str, str], *, s
             key_agents.lend_gpg(lent, env, places.home, wish.origin)
 
 
-def _located(wish: Wish, places: _Places) -> Mount:
+def _located(wish: LoanRequest, places: _Places) -> Mount:
     """The host path and the guest of a wish. Raises UsageError."""
     host, guest = wish.text, ""
     before, parted, after = wish.text.rpartition(":")
@@ -131,7 +134,7 @@ def _located(wish: Wish, places: _Places) -> Mount:
     )
 
 
-def _checked_guest(wish: Wish, guest: str, workspace: Workspace) -> str:
+def _checked_guest(wish: LoanRequest, guest: str, workspace: Workspace) -> str:
     if guest.startswith("~/"):
         guest = f"{HOME}{guest[1:]}"
     parts = guest.split("/")

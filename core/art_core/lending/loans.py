@@ -17,7 +17,7 @@ SEEDS_LIMIT = 100
 """More seeds than this are a mistake; each costs a descriptor in two processes."""
 
 
-class Wish(NamedTuple):
+class LoanRequest(NamedTuple):
     """Something that is to be lent: `text` is what would be typed after the option of that name. What is
     `optional` is left out without a word where the host does not have it."""
 

@@ -28,7 +28,7 @@ _AT_ONCE = 32
 _READY_S = 10.0
 
 
-class Relay:
+class AgentRelay:
     """The process that listens, as its supervisor sees it; `path` is where."""
 
     def __init__(self, agent: str, env: Mapping[str, str]) -> None:

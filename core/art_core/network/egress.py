@@ -56,11 +56,11 @@ class Egress:
         self._name = gateway
         self._gateway: Gateway = plugins.create("gateway", gateway)
 
-    def open(self, ids: tuple[int, int] | None, tell: Callable[[str], None] | None) -> Watched:
+    def open(self, ids: tuple[int, int] | None, tell: Callable[[str], None] | None) -> WatchedPassage:
         """Start what serves one run. `tell` is called with a line for each refusal while it runs; None
         keeps them for the end."""
         with self._plugins.guard("gateway", self._name):
-            return Watched(self._gateway.open(self.rules, self.forwarded, ids), tell)
+            return WatchedPassage(self._gateway.open(self.rules, self.forwarded, ids), tell)
 
     @property
     def listen(self) -> tuple[int, ...]:
@@ -82,7 +82,7 @@ class Egress:
         return found
 
 
-class Watched:
+class WatchedPassage:
     """The passage of one run, and its refusals as they come."""
 
     def __init__(self, passage: Passage, tell: Callable[[str], None] | None) -> None:

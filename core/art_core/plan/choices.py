@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from art_core.lending.loans import Lent
     from art_core.loader.plugins import Plugins
     from art_core.network.egress import Egress
-    from art_core.plan.limits import Held
+    from art_core.plan.limits import HeldLimits
     from art_core.view.identity import Identity
 
 
-class Asking(Protocol):
+class RunPlan(Protocol):
     """Who asks: `plan.preparation.Preparation`."""
 
     options: Options
@@ -57,7 +57,7 @@ def database(options: Options, settings: Settings, defaults: WorkspaceDefaults) 
 
 
 def tools(
-    asking: Asking, workspace: Workspace, env: Mapping[str, str], hidden: Sequence[str], taken: Sequence[str]
+    asking: RunPlan, workspace: Workspace, env: Mapping[str, str], hidden: Sequence[str], taken: Sequence[str]
 ) -> tuple[list[Mount], list[str], list[str]]:
     """The caller's own toolchains: what shows them, less what is mounted at a guest path of `taken`, and what
     goes in front of PATH and behind it."""
@@ -103,11 +103,11 @@ def network(
     return chosen, Egress(plugins, gateway, options.allow_domains, settings, more)
 
 
-def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | None:
-    """How the limits of a run are held; None without any. Raises what `limits.of` and `Held` do."""
+def limits(options: Options, settings: Settings, *, overlay: bool) -> HeldLimits | None:
+    """How the limits of a run are held; None without any. Raises what `limits.of` and `HeldLimits` do."""
     if not settings.limits and all(getattr(options, name) is None for name in LIMITS):
         return None
-    from art_core.plan.limits import Held, of
+    from art_core.plan.limits import HeldLimits, of
 
     found = of(options, settings)
     if options.disk is not None and not overlay:
@@ -115,10 +115,10 @@ def limits(options: Options, settings: Settings, *, overlay: bool) -> Held | Non
             f"{found.shown('disk')}: this limits what a database grows by, and in direct mode the workspace "
             "is the host's own; add --db FILE, or leave it out"
         )
-    return Held(found)
+    return HeldLimits(found)
 
 
-def lent(asking: Asking, workspace: Workspace, env: Mapping[str, str]) -> Lent | None:
+def lent(asking: RunPlan, workspace: Workspace, env: Mapping[str, str]) -> Lent | None:
     """What of the caller's own is lent to the sandbox, opened; None for nothing. Raises what `lender.lend`
     does."""
     options, settings = asking.options, asking.settings

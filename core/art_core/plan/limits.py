@@ -112,7 +112,7 @@ def sentence(name: str, limits: Limits, count: int) -> str:
     return f"{shown}: time ran out, and the command was ended"
 
 
-class Held:
+class HeldLimits:
     """How the limits of a run are held on this host: by control groups, or by what a process may have
     (setrlimit(2)) where there are none."""
 

@@ -16,7 +16,7 @@ from art_core.launch.namespace import PrivateNamespace
 
 if TYPE_CHECKING:
     from art_core.lending.loans import Lent
-    from art_core.plan.run_log import Logged
+    from art_core.plan.run_log import LoggedRun
 
 _ANSWER_S = 10.0
 
@@ -129,13 +129,13 @@ class Overlay:
             for guest in guests
         ]
 
-    def begin(self, argv: Sequence[bytes], trace: str | None, *, snapshot: bool) -> Logged | None:
+    def begin(self, argv: Sequence[bytes], trace: str | None, *, snapshot: bool) -> LoggedRun | None:
         """Take down in the store's log that a command starts; None where there is none. Raises StoreError."""
         if not self._history or self.mounted.worker is None:
             return None
-        from art_core.plan.run_log import Logged
+        from art_core.plan.run_log import LoggedRun
 
-        return Logged(self.mounted.worker, argv, trace or "", snapshot=snapshot)
+        return LoggedRun(self.mounted.worker, argv, trace or "", snapshot=snapshot)
 
     def notes(self) -> Sequence[str]:
         """What the user should know after a run."""

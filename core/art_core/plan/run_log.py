@@ -17,7 +17,7 @@ _KEPT_NOTE = 300
 """A request is one packet: what is longer is cut."""
 
 
-class Logged:
+class LoggedRun:
     """One session. A store that cannot take it down does not keep a command from running."""
 
     def __init__(self, worker: Worker, argv: Sequence[bytes], trace: str, *, snapshot: bool) -> None:

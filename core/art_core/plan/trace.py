@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from art_core.launch.client import Launcher
 
 
-class Wanted(NamedTuple):
+class TraceOptions(NamedTuple):
     """What a caller may ask of a trace; the command line's options of the same names."""
 
     tracer: str
@@ -31,7 +31,7 @@ class Recording:
     """The trace of one sandbox's commands, and how the `launcher` of the first is to trace. `close` lets go
     of the log."""
 
-    def __init__(self, plugins: Plugins, wanted: Wanted, launcher: Launcher | None = None) -> None:
+    def __init__(self, plugins: Plugins, wanted: TraceOptions, launcher: Launcher | None = None) -> None:
         self._plugins = plugins
         self._name = wanted.tracer
         self.log = None if wanted.log is None else os.path.realpath(wanted.log)
@@ -106,9 +106,9 @@ class Recording:
             self._fd = -1
 
 
-def wanted(options: Any, tracer: str) -> Wanted:
+def wanted(options: Any, tracer: str) -> TraceOptions:
     """The part of `options.Options` that is about the trace."""
-    return Wanted(
+    return TraceOptions(
         options.tracer or tracer,
         options.trace_log,
         options.trace_syscalls,

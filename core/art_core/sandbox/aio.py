@@ -32,7 +32,7 @@ T = TypeVar("T")
 _CHUNK = 1 << 16
 
 
-class Loop(Protocol):
+class EventLoop(Protocol):
     """What is needed of an event loop."""
 
     async def ready(self, waits: Waits) -> Sequence[int]:
@@ -148,7 +148,7 @@ class _Trio:
             return await self.in_thread(function)
 
 
-def running_loop() -> Loop:
+def running_loop() -> EventLoop:
     """The loop that runs in this thread."""
     trio = sys.modules.get("trio")
     if trio is not None:

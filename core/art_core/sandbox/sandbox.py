@@ -22,7 +22,7 @@ from art_core.errors import IsolationError, UsageError
 from art_core.launch.client import Launcher, Streams, Terminal
 from art_core.plan.preparation import Preparation, Prepared
 from art_core.sandbox.attachment import Attachment, passing_signals, wants_terminal
-from art_core.sandbox.starter import Launching, not_started
+from art_core.sandbox.starter import Starter, not_started
 from art_core.sandbox.streams import DEVNULL, PIPE, Command, Path
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
     from art_core.config.settings import Settings
     from art_core.lending.loans import Granted
-    from art_core.network.egress import Watched
-    from art_core.plan.run_log import Logged
+    from art_core.network.egress import WatchedPassage
+    from art_core.plan.run_log import LoggedRun
     from art_core.sandbox.process import How, Process, Result
-    from art_core.sandbox.session import Session
-    from art_core.sandbox.stored_home import Kept
+    from art_core.sandbox.session import OpenSandbox
+    from art_core.sandbox.stored_home import StoredHome
     from art_core.store.history import Point
     from art_core.transfer.changes import Change
 
 
-class _Started(NamedTuple):
+class _RunningCommand(NamedTuple):
     """A command that runs, how to learn its end, and its way out of a filtered network."""
 
     launcher: Launcher
     exit: Callable[[], Exit]
-    passage: Watched | None
+    passage: WatchedPassage | None
 
 
 class Sandbox:
@@ -68,9 +68,9 @@ class Sandbox:
     ) -> None:
         self._pid = os.getpid()
         self._lock, self._asking = allocate_lock(), allocate_lock()
-        self._session: Session | None = None
+        self._session: OpenSandbox | None = None
         self._closed = False
-        self._logged: list[Logged] = []
+        self._logged: list[LoggedRun] = []
         try:
             directory = None if workspace is None else os.fspath(workspace)
             self._preparation = Preparation(Options(workspace=directory, **options), settings, ask, launcher)
@@ -83,7 +83,7 @@ class Sandbox:
             if launcher is not None:
                 launcher.close()
             raise
-        self._launching = Launching(self._preparation, launcher)
+        self._launching = Starter(self._preparation, launcher)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -275,17 +275,17 @@ class Sandbox:
             return kept.diff(since)
 
     @contextmanager
-    def _kept(self) -> Iterator[Kept]:
+    def _kept(self) -> Iterator[StoredHome]:
         """What the database has, for one thread at a time."""
-        from art_core.sandbox.stored_home import Kept
+        from art_core.sandbox.stored_home import StoredHome
 
         self._refuse_forked()
         with self._asking:
-            yield Kept(self._preparation)
+            yield StoredHome(self._preparation)
 
-    def _opened(self) -> Session:
+    def _opened(self) -> OpenSandbox:
         """The sandbox, launched when the first command comes."""
-        from art_core.sandbox.session import Session
+        from art_core.sandbox.session import OpenSandbox
 
         self._refuse_forked()
         with self._lock:
@@ -303,7 +303,7 @@ class Sandbox:
                         )
                 passage = self._launching.passage(None)
                 launch = partial(self._launching.launch, passage=passage, out_fd=out_fd)
-                self._session = Session(self._preparation, launch, passage)
+                self._session = OpenSandbox(self._preparation, launch, passage)
             return self._session
 
     def _refuse_forked(self) -> None:
@@ -358,7 +358,7 @@ class Sandbox:
         state: Terminal | None,
         tell: Callable[[str], None] | None,
         attachment: Attachment,
-    ) -> _Started:
+    ) -> _RunningCommand:
         """Launch one command. A trace that has no log goes to standard error, through the relay of the
         attachment."""
         passage = self._launching.passage(tell)
@@ -381,10 +381,10 @@ class Sandbox:
         except BaseException as error:
             not_started(logged, error)
             raise
-        return _Started(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
+        return _RunningCommand(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
 
     def _exit(
-        self, prepared: Prepared, ended: Launcher, passage: Watched | None, logged: Logged | None
+        self, prepared: Prepared, ended: Launcher, passage: WatchedPassage | None, logged: LoggedRun | None
     ) -> Exit:
         outcome = ended.result()
         if passage is not None:

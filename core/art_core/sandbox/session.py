@@ -25,9 +25,9 @@ from art_core.view.environment import checked_name
 
 if TYPE_CHECKING:
     from art_core.gateways import Refusal
-    from art_core.network.egress import Watched
+    from art_core.network.egress import WatchedPassage
     from art_core.plan.preparation import Preparation, Prepared
-    from art_core.plan.run_log import Logged
+    from art_core.plan.run_log import LoggedRun
 
 Launch = Callable[[Streams, int], "tuple[Prepared, Launcher]"]
 """Launches what was planned, with these streams and the socket on which commands come."""
@@ -44,10 +44,10 @@ class Command(NamedTuple):
     env: Mapping[bytes, bytes]
 
 
-class Session:
+class OpenSandbox:
     """The sandbox, from its launch to `close`. Its methods may be called from several threads."""
 
-    def __init__(self, preparation: Preparation, launch: Launch, passage: Watched | None) -> None:
+    def __init__(self, preparation: Preparation, launch: Launch, passage: WatchedPassage | None) -> None:
         self._preparation = preparation
         self._passage = passage
         self._lock = allocate_lock()
@@ -77,7 +77,7 @@ class Session:
             variables[os.fsencode(name)] = os.fsencode(value)
         return Command(argv, {**variables, b"PWD": self._directory(cwd)})
 
-    def start(self, command: Command, pipes: Pipes, logged: Logged | None, *, text: bool) -> Process[Any]:
+    def start(self, command: Command, pipes: Pipes, logged: LoggedRun | None, *, text: bool) -> Process[Any]:
         """Start a command; the pipes become the process's. Raises IsolationError when the sandbox is not
         there any more."""
         held = self._preparation.held
@@ -132,7 +132,7 @@ class Session:
     # --- ends ----------------------------------------------------------------------------------
 
     def _exit(
-        self, argv: Sequence[bytes], logged: Logged | None, reports: Sequence[Mapping[str, object]]
+        self, argv: Sequence[bytes], logged: LoggedRun | None, reports: Sequence[Mapping[str, object]]
     ) -> Exit:
         exit = self._meaning(argv, reports)
         if logged is not None:

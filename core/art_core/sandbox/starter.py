@@ -11,19 +11,19 @@ from art_core.launch.client import Launcher, LaunchFailed, Streams, Terminal
 from art_core.plan.preparation import Preparation, Prepared
 
 if TYPE_CHECKING:
-    from art_core.network.egress import Watched
-    from art_core.plan.run_log import Logged
+    from art_core.network.egress import WatchedPassage
+    from art_core.plan.run_log import LoggedRun
 
 
-class Launching:
+class Starter:
     """The launches of one sandbox. `launcher` is one that was started early, for the first of them."""
 
     def __init__(self, preparation: Preparation, launcher: Launcher | None) -> None:
         self.preparation = preparation
         self._launcher = launcher
-        self.passages: list[Watched] = []
+        self.passages: list[WatchedPassage] = []
 
-    def passage(self, tell: Callable[[str], None] | None) -> Watched | None:
+    def passage(self, tell: Callable[[str], None] | None) -> WatchedPassage | None:
         """The way out of a filtered network."""
         egress = self.preparation.egress
         if egress is None:
@@ -40,7 +40,7 @@ class Launching:
         argv: Sequence[bytes] = (),
         terminal: bool = False,
         state: Terminal | None = None,
-        passage: Watched | None = None,
+        passage: WatchedPassage | None = None,
         out_fd: int | None = None,
     ) -> tuple[Prepared, Launcher]:
         """Launch; where root's workspace cannot be staged, once more without."""
@@ -81,7 +81,7 @@ class Launching:
             launcher.trace(recording.plan)
         return launcher
 
-    def begun(self, argv: Sequence[bytes]) -> Logged | None:
+    def begun(self, argv: Sequence[bytes]) -> LoggedRun | None:
         """The command in the store's log."""
         overlay, recording = self.preparation.overlay, self.preparation.recording
         if overlay is None:
@@ -98,7 +98,7 @@ class Launching:
             passage.close()
 
 
-def not_started(logged: Logged | None, error: BaseException) -> None:
+def not_started(logged: LoggedRun | None, error: BaseException) -> None:
     """Tell the log why there was no command."""
     if logged is not None:
         logged.ended(Exit(FAILURE, "isolation", str(error)), ())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from art_core.transfer.changes import Change
 
 
-class Kept:
+class StoredHome:
     """What a program may ask of it. Only one thing is asked at a time: a store is called from one thread."""
 
     def __init__(self, preparation: Preparation) -> None:

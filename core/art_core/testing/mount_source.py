@@ -39,7 +39,7 @@ class MountSourceExample:
     beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Asking:
+class AskedWorkspace:
     """A workspace that a source is asked about."""
 
     def __init__(self, example: MountSourceExample, rule: Rule, top: str, state: str) -> None:
@@ -133,8 +133,10 @@ class MountSourceContract:
         return apply(request, lambda: mount_source_example.provider.capabilities)
 
     @pytest.fixture
-    def asking(self, mount_source_example: MountSourceExample, rule: Rule, tmp_path: Any) -> Iterator[Asking]:
-        asking = Asking(mount_source_example, rule, f"{tmp_path}/top/work", f"{tmp_path}/state")
+    def asking(
+        self, mount_source_example: MountSourceExample, rule: Rule, tmp_path: Any
+    ) -> Iterator[AskedWorkspace]:
+        asking = AskedWorkspace(mount_source_example, rule, f"{tmp_path}/top/work", f"{tmp_path}/state")
         yield asking
         asking.close()
 
@@ -152,12 +154,12 @@ class MountSourceContract:
         each with its cure: none where the kit is run."""
         providers.check_probe(rule, mount_source_example.provider, str(tmp_path))
 
-    def test_nothing_asked(self, asking: Asking, rule: Rule) -> None:
+    def test_nothing_asked(self, asking: AskedWorkspace, rule: Rule) -> None:
         """A workspace that asks for nothing gives no mount and no evidence."""
         said = asking.load()
         rule.equals((list(said.mounts), dict(said.evidence)), ([], {}))
 
-    def test_mounts(self, asking: Asking, rule: Rule) -> None:
+    def test_mounts(self, asking: AskedWorkspace, rule: Rule) -> None:
         """What is asked for becomes mounts with absolute paths and an origin that names the file and
         the entry. A descriptor that comes with one is O_PATH and pins its source."""
         asking.request(asking.example.asks)
@@ -169,7 +171,7 @@ class MountSourceContract:
             rule.holds(mount.origin.pointer, f"{mount.origin!r} names no entry")
 
     def test_deterministic(
-        self, mount_source_example: MountSourceExample, asking: Asking, rule: Rule
+        self, mount_source_example: MountSourceExample, asking: AskedWorkspace, rule: Rule
     ) -> None:
         """The same workspace gives the same answer, also from another instance."""
         asking.request(asking.example.asks)
@@ -179,7 +181,7 @@ class MountSourceContract:
         asking.source = mount_source_example.provider.create(context)
         rule.equals(asking.load(), first, "another instance's answer")
 
-    def test_evidence(self, asking: Asking, rule: Rule) -> None:
+    def test_evidence(self, asking: AskedWorkspace, rule: Rule) -> None:
         """The evidence holds the bytes of every file of the workspace that was opened, as they are
         now: approval is remembered by them, so a change must show."""
         answers = []
@@ -195,13 +197,13 @@ class MountSourceContract:
             answers.append(said)
         rule.holds(answers[0].mounts != answers[1].mounts, "two different requests gave the same mounts")
 
-    def test_malformed(self, asking: Asking, rule: Rule) -> None:
+    def test_malformed(self, asking: AskedWorkspace, rule: Rule) -> None:
         """Malformed input is an ArtError of one line that names the file; nothing of it is used."""
         for what, content in asking.example.malformed.items():
             asking.request(content)
             asking.refused(what)
 
-    def test_not_a_file(self, asking: Asking, rule: Rule) -> None:
+    def test_not_a_file(self, asking: AskedWorkspace, rule: Rule) -> None:
         """A directory or a FIFO in the place of its file is an ArtError that names it, at once: a
         workspace cannot make the start of a run hang."""
         os.makedirs(asking.file)
@@ -212,7 +214,7 @@ class MountSourceContract:
         if failure is not None:
             rule.broken(failure)
 
-    def test_links_out_of_the_workspace(self, asking: Asking, rule: Rule) -> None:
+    def test_links_out_of_the_workspace(self, asking: AskedWorkspace, rule: Rule) -> None:
         """Its file is not followed through a symlink that leads out of the workspace, neither when
         it is one itself nor when a directory of its path is."""
         outside = os.path.join(os.path.dirname(asking.top), "outside")
@@ -232,7 +234,7 @@ class MountSourceContract:
             os.unlink(link)
             shutil.rmtree(os.path.join(asking.top, parts[0]), ignore_errors=True)
 
-    def test_leaves_no_trace(self, asking: Asking, rule: Rule) -> None:
+    def test_leaves_no_trace(self, asking: AskedWorkspace, rule: Rule) -> None:
         """Loading leaves nothing open but the descriptors of its mounts, starts nothing and changes
         nothing, whether it succeeds or refuses."""
         malformed = next(iter(asking.example.malformed.values()), b"")
@@ -250,7 +252,9 @@ class MountSourceContract:
     def test_any_name(self, mount_source_example: MountSourceExample, rule: Rule, tmp_path: Any) -> None:
         """The workspace's own path may have any byte in it."""
         for name in ("with space", "-dash", os.fsdecode(b"\xff\xfe"), "new\nline"):
-            asking = Asking(mount_source_example, rule, f"{tmp_path}/{name}/{name}", f"{tmp_path}/state")
+            asking = AskedWorkspace(
+                mount_source_example, rule, f"{tmp_path}/{name}/{name}", f"{tmp_path}/state"
+            )
             try:
                 rule.equals(asking.load().mounts or (), (), "the mounts of an empty workspace")
                 asking.request(mount_source_example.asks)

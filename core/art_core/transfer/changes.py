@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from art_core.autorun.transfer_hold import Holding
+from art_core.autorun.transfer_hold import TransferHold
 from art_core.contracts import Store, Workspace
 from art_core.store.blocks import Blocks, equal
 from art_core.store.companions import Databases, databases_beside
@@ -125,7 +125,7 @@ def _ask(
     tree: TreeReader,
     host: HostTree,
     wishes: Wishes,
-    held: Holding,
+    held: TransferHold,
 ) -> None:
     """What a pull would decide, and what only the host changed."""
 

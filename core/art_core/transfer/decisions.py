@@ -6,7 +6,7 @@ import os
 from typing import Literal, NamedTuple
 
 from art_core.autorun.rules import names_of
-from art_core.autorun.transfer_hold import Holding, Led
+from art_core.autorun.transfer_hold import Led, TransferHold
 from art_core.contracts import Workspace
 from art_core.store.blocks import equal
 from art_core.store.companions import told
@@ -45,7 +45,7 @@ _LATER = "made on the host after the sandbox had removed the directory"
 class Deciding:
     """Decides for one pull: first on what the store holds, then on what was removed."""
 
-    def __init__(self, tree: TreeReader, host: HostTree, wishes: Wishes, holding: Holding) -> None:
+    def __init__(self, tree: TreeReader, host: HostTree, wishes: Wishes, holding: TransferHold) -> None:
         self._tree = tree
         self._host = host
         self._wishes = wishes
@@ -252,7 +252,7 @@ class _Both:
         )
 
 
-def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wishes) -> Holding:
+def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wishes) -> TransferHold:
     """What a transfer from a store to the host's workspace, or out of both, holds back."""
 
     def led() -> Led:
@@ -261,7 +261,7 @@ def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wish
         found = listed(workspace.real, names_of(tuple(wishes.protect)), os.environ, bounded=False)
         return found.led, found.missed
 
-    return Holding(wishes.protect, _Both(host, tree), led)
+    return TransferHold(wishes.protect, _Both(host, tree), led)
 
 
 def _has_moved_on(entry: Entry, present: Entry | None) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Literal
 
 from art_core.autorun.rules import names_of
-from art_core.autorun.transfer_hold import Holding, Led
+from art_core.autorun.transfer_hold import Led, TransferHold
 from art_core.contracts import Store
 from art_core.errors import TransferError, UsageError
 from art_core.store.companions import Contents, Databases, told
@@ -58,7 +58,7 @@ def copy_out(
         databases = Databases(store, _contents(home, top, os.fsencode(name)))
         with HostTree(fd, databases) as host, Backwards[Entry]() as directories:
             led = partial(_led, os.path.join(os.path.realpath(directory), name), protect)
-            holding = Holding(protect, _Below(home, top, host, os.fsencode(name)), led)
+            holding = TransferHold(protect, _Below(home, top, host, os.fsencode(name)), led)
             _write_all(home, top, host, os.fsencode(name), directory, report, directories, holding)
             for path, why in unseen(holding.missed):
                 report("FAIL", path, None, why)
@@ -80,7 +80,7 @@ def _write_all(
     directory: str,
     report: Report,
     directories: Backwards[Entry],
-    holding: Holding,
+    holding: TransferHold,
 ) -> None:
     linked: dict[int, bytes] = {}
     for file in _with_all(home, top):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from art_core.autorun.transfer_hold import Holding
+from art_core.autorun.transfer_hold import TransferHold
 from art_core.store.walk_order import Backwards, Spooled
 from art_core.transfer.decisions import NOT_CARRIED, Deciding, Decision
 from art_core.transfer.host_files import HostTree, same
@@ -38,7 +38,7 @@ class Intent:
         tree: TreeReader,
         host: HostTree,
         wishes: Wishes,
-        holding: Holding,
+        holding: TransferHold,
         confirm: Confirm | None = None,
         unchanged: Callable[[Decision], None] = lambda decision: None,
     ) -> None:

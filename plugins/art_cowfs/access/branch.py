@@ -32,14 +32,14 @@ from art_cowfs.opening.database import connect
 from art_cowfs.opening.wal import emptied
 from art_cowfs.tree.other_host import Accepted
 from art_cowfs.tree.tree import Tree
-from art_cowfs.tree.writer import Writer
+from art_cowfs.tree.writer import BatchWriter
 from art_fusefs.backend import Tell
 
 NUMBERS_AT_ONCE = 4096
 BALLAST = 24 << 20
 
 
-class Session:
+class OpenBranch:
     """A branch that is open for writing. Use as a context manager."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
         self._closed = False
         self._is_told = False
         """Whether the user was told of a run that was killed."""
-        self._begun: dict[int, run_log.Begun] = {}
+        self._begun: dict[int, run_log.BegunSession] = {}
         self._seed_notes: list[str] = []
         refuse_network(self.path)
         self._lock = BranchLock(self.path, branch, BRANCH_S)
@@ -83,7 +83,9 @@ class Session:
             self.chain = Chain(self._reading, branch, workspace=self.workspace_name)
             if workspace is not None:
                 self._lower = Lower(workspace.fd, [*companions(self.path), *hidden], Seeds(seeds))
-            self.writer = Writer(self._writing, self.chain.top, self.path, self._lock, self._marking.join)
+            self.writer = BatchWriter(
+                self._writing, self.chain.top, self.path, self._lock, self._marking.join
+            )
         except BaseException:
             self._lock.close(as_it_was=True)
             raise
@@ -113,7 +115,7 @@ class Session:
                 self.close()
                 raise
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> OpenBranch:
         return self
 
     def __exit__(

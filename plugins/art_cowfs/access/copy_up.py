@@ -5,23 +5,23 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from art_cowfs.access.branch import Session
-from art_cowfs.access.copy_up_request import Secured, Wanted
+from art_cowfs.access.branch import OpenBranch
+from art_cowfs.access.copy_up_request import CopiedUp, CopyUpRequest
 from art_cowfs.access.placement import BATCH_BYTES, WAITING_BYTES
 from art_cowfs.tree.nodes import CowNode
 from art_fusefs.backend import ROOT
 
 
-class Securing:
+class CopyUp:
     """Does it to a branch that is held; `found` has what became of each path, None for what has become
     something else."""
 
-    def __init__(self, session: Session, wanted: Sequence[Wanted], *, contents: bool) -> None:
+    def __init__(self, session: OpenBranch, wanted: Sequence[CopyUpRequest], *, contents: bool) -> None:
         self._session = session
         self._tree = session.tree
         self._wanted = wanted
         self._contents = contents
-        self.found: list[Secured | None] = []
+        self.found: list[CopiedUp | None] = []
 
     def steps(self) -> Iterator[None]:
         """One of a bounded size after the other."""
@@ -31,7 +31,7 @@ class Securing:
             except OSError:
                 self.found.append(None)
 
-    def _one(self, wanted: Wanted) -> Iterator[None]:
+    def _one(self, wanted: CopyUpRequest) -> Iterator[None]:
         where = self._place(wanted.path)
         if where is None:
             self.found.append(None)
@@ -47,7 +47,7 @@ class Securing:
             place = self._tree.contents.complete(node, place)
             yield from self._room()
         base = node.base_size, node.base_mtime
-        self.found.append(Secured(node.ino, node.ctime, base, not node.host_clip))
+        self.found.append(CopiedUp(node.ino, node.ctime, base, not node.host_clip))
 
     def _place(self, path: bytes) -> tuple[CowNode, bytes, CowNode] | None:
         directory = None
@@ -69,9 +69,9 @@ class Securing:
             pending.wait()
 
 
-def secure(session: Session, wanted: Sequence[Wanted], *, contents: bool) -> list[Secured | None]:
+def secure(session: OpenBranch, wanted: Sequence[CopyUpRequest], *, contents: bool) -> list[CopiedUp | None]:
     """At once, and on the disk. Raises OSError."""
-    securing = Securing(session, wanted, contents=contents)
+    securing = CopyUp(session, wanted, contents=contents)
     for _ in securing.steps():
         pass
     session.tree.pending.wait()

@@ -14,7 +14,7 @@ _ABOUT = 120
 """Bytes in a request or an answer, beside a path."""
 
 
-class Secured(NamedTuple):
+class CopiedUp(NamedTuple):
     """What a path is by then: number, version, and the size and time of the host's file of which the rest
     still comes; `complete` when nothing does."""
 
@@ -24,7 +24,7 @@ class Secured(NamedTuple):
     complete: bool
 
 
-class Wanted(NamedTuple):
+class CopyUpRequest(NamedTuple):
     """A path of the workspace, and the host's that is shown there, None for whatever is."""
 
     path: bytes
@@ -43,27 +43,27 @@ def portions(paths: Sequence[bytes]) -> Iterator[slice]:
         yield slice(start, len(paths))
 
 
-def request(wanted: Sequence[Wanted], *, contents: bool) -> dict[str, object]:
+def request(wanted: Sequence[CopyUpRequest], *, contents: bool) -> dict[str, object]:
     """For a server."""
     paths = [[one.path.hex(), None if one.lower is None else one.lower.hex()] for one in wanted]
     return {"ask": "secure", "paths": paths, "contents": contents}
 
 
-def wanted_of(request: Mapping[str, Any]) -> list[Wanted]:
+def wanted_of(request: Mapping[str, Any]) -> list[CopyUpRequest]:
     """Out of a request. Raises LookupError, TypeError or ValueError."""
     return [
-        Wanted(bytes.fromhex(path), None if lower is None else bytes.fromhex(lower))
+        CopyUpRequest(bytes.fromhex(path), None if lower is None else bytes.fromhex(lower))
         for path, lower in request["paths"]
     ]
 
 
-def answer(found: Sequence[Secured | None]) -> dict[str, object]:
+def answer(found: Sequence[CopiedUp | None]) -> dict[str, object]:
     return {"secured": found}
 
 
-def found_of(answer: Mapping[str, Any]) -> list[Secured | None]:
+def found_of(answer: Mapping[str, Any]) -> list[CopiedUp | None]:
     """Out of an answer. Raises LookupError, TypeError or ValueError."""
     return [
-        None if one is None else Secured(int(one[0]), int(one[1]), (int(one[2][0]), int(one[2][1])), one[3])
+        None if one is None else CopiedUp(int(one[0]), int(one[1]), (int(one[2][0]), int(one[2][1])), one[3])
         for one in answer["secured"]
     ]

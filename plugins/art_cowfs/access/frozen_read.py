@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import apsw
 
 from art_cowfs.access import copy_up_request
-from art_cowfs.access.copy_up_request import Secured, Wanted, found_of
+from art_cowfs.access.copy_up_request import CopiedUp, CopyUpRequest, found_of
 from art_cowfs.db import control_socket, unwritable
-from art_cowfs.db.locks import BranchLock, Held, Pin, alone
-from art_cowfs.db.lookup import Found, found
+from art_cowfs.db.locks import BranchInUse, BranchLock, Pin, alone
+from art_cowfs.db.lookup import NamedLayer, found
 from art_cowfs.db.schema import DatabaseError, UnwrittenError
 from art_cowfs.db.transactions import changing
 from art_cowfs.layers import layers
@@ -32,7 +32,7 @@ Here = Callable[[], Mapping[str, Any]]
 """Does what a server would answer to, where nobody holds the branch. Raises Held."""
 
 
-class Standing(NamedTuple):
+class FrozenLayer(NamedTuple):
     """What is read: a layer, and how to change what it was taken of."""
 
     layer: int
@@ -40,7 +40,7 @@ class Standing(NamedTuple):
     """It is a snapshot, which shows what it shows."""
     accept: Callable[[Sequence[Accepted]], None]
     """Records where something of the branch comes from by then. Raises DatabaseError."""
-    secure: Callable[[Sequence[Wanted], bool, Here], list[Secured | None]]
+    secure: Callable[[Sequence[CopyUpRequest], bool, Here], list[CopiedUp | None]]
     """Keeps what the branch shows of the host. Raises DatabaseError."""
     connect: Callable[[], apsw.Connection]
     """A connection to read it on; the one there is where nothing can be written."""
@@ -53,7 +53,7 @@ def _change(path: str, branch: str, request: Mapping[str, Any], here: Here) -> M
     while True:
         try:
             return here()
-        except Held as held:
+        except BranchInUse as held:
             if held.at and (answer := _asked(held.at, request)) is not None:
                 return answer
             if time.monotonic() > until:
@@ -64,7 +64,7 @@ def _change(path: str, branch: str, request: Mapping[str, Any], here: Here) -> M
 def _asked(at: str, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What the server answers; None when it was not there to be asked."""
     try:
-        server = control_socket.Asking(at, _ANSWER_S)
+        server = control_socket.ServerConnection(at, _ANSWER_S)
     except control_socket.Unreachable:
         return None
     try:
@@ -90,18 +90,18 @@ def _accept_frozen(path: str, layer: int, accepted: Sequence[Accepted]) -> None:
 
 
 def _secure(
-    path: str, branch: str, wanted: Sequence[Wanted], contents: bool, here: Here
-) -> list[Secured | None]:
+    path: str, branch: str, wanted: Sequence[CopyUpRequest], contents: bool, here: Here
+) -> list[CopiedUp | None]:
     return found_of(_change(path, branch, copy_up_request.request(wanted, contents=contents), here))
 
 
-def _secure_frozen(wanted: Sequence[Wanted], contents: bool, here: Here) -> list[Secured | None]:
+def _secure_frozen(wanted: Sequence[CopyUpRequest], contents: bool, here: Here) -> list[CopiedUp | None]:
     """A snapshot stays as it is."""
     return [None] * len(wanted)
 
 
 @contextmanager
-def standing(path: str, at: str) -> Iterator[Standing]:
+def standing(path: str, at: str) -> Iterator[FrozenLayer]:
     """What a name leads to, as a layer: a snapshot's, or a branch as of now. A server that has the branch
     mounted is asked for it. Raises DatabaseError when somebody holds the branch who cannot be asked.
 
@@ -123,34 +123,34 @@ def _is_unwritten(error: BaseException) -> bool:
 
 
 @contextmanager
-def _still(path: str, at: str) -> Iterator[Standing]:
+def _still(path: str, at: str) -> Iterator[FrozenLayer]:
     connected = partial(connect, path)
     with writing_to(path) as connection:
         point, pin = _pinned(connection, path, at)
     if pin is not None:
         recorded = partial(_accept_frozen, path, point.layer)
         try:
-            yield Standing(point.layer, True, recorded, _secure_frozen, connected)
+            yield FrozenLayer(point.layer, True, recorded, _secure_frozen, connected)
         finally:
             pin.close()
     else:
         with frozen_now(path, at) as layer:
-            yield Standing(layer, False, partial(_accept, path, at), partial(_secure, path, at), connected)
+            yield FrozenLayer(layer, False, partial(_accept, path, at), partial(_secure, path, at), connected)
 
 
 @contextmanager
-def _as_it_is(path: str, at: str) -> Iterator[Standing]:
+def _as_it_is(path: str, at: str) -> Iterator[FrozenLayer]:
     """On one connection, as of one moment: no lock can be had, and no layer frozen."""
     with reading_of(path) as connection, reader.of_one_moment(connection):
         layer = found(connection, at).layer
-        yield Standing(layer, True, _not_accepted, _secure_frozen, lambda: connection, writes=False)
+        yield FrozenLayer(layer, True, _not_accepted, _secure_frozen, lambda: connection, writes=False)
 
 
 def _not_accepted(accepted: Sequence[Accepted]) -> None:
     """Nothing is recorded: by then both sides are the same, which the next pull sees."""
 
 
-def _pinned(connection: apsw.Connection, path: str, at: str) -> tuple[Found, Pin | None]:
+def _pinned(connection: apsw.Connection, path: str, at: str) -> tuple[NamedLayer, Pin | None]:
     """What a name leads to; the layer of a snapshot is not merged any more. Raises DatabaseError."""
     while (point := found(connection, at)).kind == "snapshot":
         pin = Pin(path, point.layer)
@@ -175,10 +175,10 @@ def frozen_now(path: str, branch: str, named: Named | None = None) -> Iterator[i
         try:
             layer, pin, server = _frozen(path, branch, named)
             break
-        except (Held, control_socket.Unreachable) as error:
+        except (BranchInUse, control_socket.Unreachable) as error:
             if time.monotonic() < until:
                 time.sleep(0.02)
-            elif isinstance(error, Held):
+            elif isinstance(error, BranchInUse):
                 raise
             else:
                 raise DatabaseError(f"the server of {branch!r} of {path!r} does not answer") from None
@@ -189,7 +189,7 @@ def frozen_now(path: str, branch: str, named: Named | None = None) -> Iterator[i
         if server is not None:
             server.close()
         with (
-            contextlib.suppress(Held),
+            contextlib.suppress(BranchInUse),
             alone(path, branch) as lock,
             writing_to(path) as connection,
         ):
@@ -214,16 +214,18 @@ def reading_of(path: str) -> Iterator[apsw.Connection]:
         connection.close()
 
 
-def _frozen(path: str, branch: str, named: Named | None) -> tuple[int, Pin, control_socket.Asking | None]:
+def _frozen(
+    path: str, branch: str, named: Named | None
+) -> tuple[int, Pin, control_socket.ServerConnection | None]:
     try:
         with alone(path, branch) as lock:
             with writing_to(path) as connection, lock.changing(connection):
                 layer = layers.frozen(connection, branch, named)
             return layer, Pin(path, layer), None
-    except Held as held:
+    except BranchInUse as held:
         if not held.at:
             raise
-        server = control_socket.Asking(held.at, _ANSWER_S)
+        server = control_socket.ServerConnection(held.at, _ANSWER_S)
     try:
         answer, fds = server.ask({"ask": "freeze", **({} if named is None else named._asdict())})
         layer = _told(answer)["layer"]

@@ -12,7 +12,7 @@ import apsw
 from art_core.contracts import Workspace
 from art_core.store.files import File
 from art_core.trees import Entry
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.frozen_read import standing
 from art_cowfs.access.place import Place, know
 from art_cowfs.access.placement import Placing
@@ -77,7 +77,7 @@ def _tree(chain: Chain, lower: Lower | None) -> Tree:
 def writing(path: str, branch: str, workspace: Workspace | None) -> Iterator[HomeWriter]:
     """Held for writing. Raises DatabaseError, also when a run has it."""
     place = None if workspace is None else _placed(workspace)._replace(fd=os.dup(workspace.fd))
-    with telling(path), Session(path, branch, workspace=place, uid=0, gid=0) as session:
+    with telling(path), OpenBranch(path, branch, workspace=place, uid=0, gid=0) as session:
         yield HomeWriter(session, None if place is None else place.name)
 
 
@@ -165,7 +165,7 @@ class Home:
 class HomeWriter(Home):
     """See `files.HomeWriter`."""
 
-    def __init__(self, session: Session, name: bytes | None) -> None:
+    def __init__(self, session: OpenBranch, name: bytes | None) -> None:
         super().__init__(session.tree, name, session.tree)
         self._placing = Placing(session, lambda: session.tree.node(ROOT), shows=False)
         self._workspaces = session.workspaces

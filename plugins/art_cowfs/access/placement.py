@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from art_core.store import bounds
 from art_core.trees import Entry, Kind
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.db.schema import DatabaseError
 from art_cowfs.lower.lower import joined
 from art_cowfs.tree.nodes import CowNode
@@ -67,7 +67,7 @@ class Placing:
     """Paths are relative to `top`. With `shows` a directory that is made goes on to show the host's of the
     same path."""
 
-    def __init__(self, session: Session, top: Callable[[], CowNode | None], *, shows: bool) -> None:
+    def __init__(self, session: OpenBranch, top: Callable[[], CowNode | None], *, shows: bool) -> None:
         self._session = session
         self._tree = session.tree
         self._way = Way(self._tree, top)

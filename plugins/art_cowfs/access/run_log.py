@@ -14,19 +14,19 @@ from art_core.store.history import Ending, Opening, Session, State
 from art_cowfs.access.frozen_read import reading_of
 from art_cowfs.db.locks import holders
 from art_cowfs.db.transactions import changing
-from art_cowfs.tree.changed_names import Changed
+from art_cowfs.tree.changed_names import ChangedNames
 
 _COLUMNS = "id, branch, argv, started_ns, workspace, ended_ns, status, pid, files, more, trace, notes, before"
 
 
-class Begun(NamedTuple):
+class BegunSession(NamedTuple):
     """A session that runs, and what it changed so far."""
 
     id: int
-    changed: Changed
+    changed: ChangedNames
 
 
-def begin(connection: apsw.Connection, branch: str, workspace: bytes, opening: Opening) -> Begun:
+def begin(connection: apsw.Connection, branch: str, workspace: bytes, opening: Opening) -> BegunSession:
     """Record that a session begins; this process serves it."""
     row = (branch, workspace, os.getpid(), json.dumps(list(opening.argv)), time.time_ns(), opening.trace)
     with changing(connection):
@@ -34,7 +34,7 @@ def begin(connection: apsw.Connection, branch: str, workspace: bytes, opening: O
             "INSERT INTO session(branch, workspace, pid, argv, started_ns, trace) VALUES(?, ?, ?, ?, ?, ?)",
             row,
         )
-        return Begun(connection.last_insert_rowid(), Changed())
+        return BegunSession(connection.last_insert_rowid(), ChangedNames())
 
 
 def snapshotted(connection: apsw.Connection, session: int, name: str) -> None:
@@ -42,7 +42,7 @@ def snapshotted(connection: apsw.Connection, session: int, name: str) -> None:
     connection.execute("UPDATE session SET before = ? WHERE id = ?", (name, session))
 
 
-def end(connection: apsw.Connection, begun: Begun, ending: Ending | None) -> None:
+def end(connection: apsw.Connection, begun: BegunSession, ending: Ending | None) -> None:
     """Record how a session ended; None for one that was killed."""
     notes = [] if ending is None else list(ending.notes)
     status = None if ending is None else ending.status

@@ -16,13 +16,13 @@ import apsw
 from art_core.contracts import Workspace
 from art_core.store.walk_order import place
 from art_core.trees import Agreed, Entry, Kind, Removed
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.copy_up import secure
-from art_cowfs.access.copy_up_request import Secured, Wanted, answer, portions
-from art_cowfs.access.frozen_read import Standing, standing
+from art_cowfs.access.copy_up_request import CopiedUp, CopyUpRequest, answer, portions
+from art_cowfs.access.frozen_read import FrozenLayer, standing
 from art_cowfs.access.place import Place, know
 from art_cowfs.access.placement import BLOCK, Placing, Way, kind_of
-from art_cowfs.db.locks import Held
+from art_cowfs.db.locks import BranchInUse
 from art_cowfs.db.paths import companions
 from art_cowfs.db.schema import CHUNK, HOST_NUMBERS, DatabaseError, UnwrittenError
 from art_cowfs.db.transactions import changing
@@ -40,7 +40,7 @@ _AT_ONCE = 100
 
 
 @contextmanager
-def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
+def reading(path: str, at: str, workspace: Workspace) -> Iterator[WorkspaceReader]:
     """The tree as of now, also while a run has it mounted. Raises DatabaseError."""
     connect(path, write=False).close()  # What is wrong with it is told before anything beside it is made.
     with telling(path), standing(path, at) as still:
@@ -52,7 +52,7 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
                 know(remembering, _placed(workspace))
             entries.refuse_replaced(layers, [os.fsencode(workspace.name)], at)
             tree = Tree(layers, None, lower, uid=0, gid=0, numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS))
-            yield Reader(tree, layers, remembering, workspace, Later(path, at, workspace, still))
+            yield WorkspaceReader(tree, layers, remembering, workspace, Later(path, at, workspace, still))
         finally:
             lower.close()
             connection.close()
@@ -60,13 +60,13 @@ def reading(path: str, at: str, workspace: Workspace) -> Iterator[Reader]:
 
 
 @contextmanager
-def writing(path: str, branch: str, workspace: Workspace) -> Iterator[Writer]:
+def writing(path: str, branch: str, workspace: Workspace) -> Iterator[WorkspaceWriter]:
     """The tree, held for writing. Raises DatabaseError, also when a run has it."""
     here = _placed(workspace)._replace(fd=os.dup(workspace.fd))
-    with telling(path), Session(path, branch, workspace=here, uid=0, gid=0) as session:
+    with telling(path), OpenBranch(path, branch, workspace=here, uid=0, gid=0) as session:
         remembering = connect(path)
         try:
-            yield Writer(session, remembering, workspace)
+            yield WorkspaceWriter(session, remembering, workspace)
         finally:
             remembering.close()
 
@@ -81,31 +81,31 @@ class Later(NamedTuple):
     path: str
     branch: str
     workspace: Workspace
-    still: Standing
+    still: FrozenLayer
 
     def accept(self, accepted: Sequence[Accepted]) -> None:
         for part in portions([one.path for one in accepted]):
             self.still.accept(accepted[part])
 
-    def secure(self, wanted: Sequence[Wanted], *, contents: bool) -> list[Secured | None]:
-        found: list[Secured | None] = []
+    def secure(self, wanted: Sequence[CopyUpRequest], *, contents: bool) -> list[CopiedUp | None]:
+        found: list[CopiedUp | None] = []
         for part in portions([one.path + (one.lower or b"") for one in wanted]):
             some = wanted[part]
             found += self.still.secure(some, contents, partial(self._here, some, contents=contents))
         return found
 
-    def _here(self, wanted: Sequence[Wanted], *, contents: bool) -> Mapping[str, Any]:
+    def _here(self, wanted: Sequence[CopyUpRequest], *, contents: bool) -> Mapping[str, Any]:
         here = _placed(self.workspace)._replace(fd=os.dup(self.workspace.fd))
         try:
-            session = Session(self.path, self.branch, workspace=here, uid=0, gid=0)
-        except Held:
+            session = OpenBranch(self.path, self.branch, workspace=here, uid=0, gid=0)
+        except BranchInUse:
             os.close(here.fd)
             raise
         with session:
             return answer(secure(session, wanted, contents=contents))
 
 
-class Reader:
+class WorkspaceReader:
     """See `trees.TreeReader`."""
 
     def __init__(
@@ -315,7 +315,7 @@ class Reader:
         if self._later is None or self._elsewhere:
             return {}
         found: dict[bytes, Entry] = {}
-        wanted = [Wanted(entry.path, entry.lower) for entry in entries]
+        wanted = [CopyUpRequest(entry.path, entry.lower) for entry in entries]
         for entry, now in zip(entries, self._later.secure(wanted, contents=contents), strict=True):
             if now is not None:
                 if entry.kind == "file" and not now.complete:
@@ -375,10 +375,10 @@ class _Absent:
         return self._next[1] if self._next is not None and self._next[0] == here else 0
 
 
-class Writer(Reader):
+class WorkspaceWriter(WorkspaceReader):
     """See `trees.TreeWriter`."""
 
-    def __init__(self, session: Session, remembering: apsw.Connection, workspace: Workspace) -> None:
+    def __init__(self, session: OpenBranch, remembering: apsw.Connection, workspace: Workspace) -> None:
         super().__init__(session.tree, session.chain, remembering, workspace)
         self._placing = Placing(session, self._top, shows=True)
 

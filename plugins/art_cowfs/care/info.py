@@ -14,7 +14,7 @@ from art_cowfs.layers.garbage import unreached
 from art_cowfs.opening.database import connect
 
 
-def info(path: str) -> Info:
+def figures(path: str) -> Info:
     """As of now. Raises DatabaseError."""
     connection = connect(path, write=False)
     by = None

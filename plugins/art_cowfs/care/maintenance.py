@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from art_core.store.maintenance import Collected, Finding, Info, Squashed
-from art_cowfs.care import info as figures
 from art_cowfs.care import repair
 from art_cowfs.care.host_check import changed_files
+from art_cowfs.care.info import figures
 from art_cowfs.db.schema import CorruptError, DatabaseError, LogError
 from art_cowfs.integrity.check import examine
 from art_cowfs.integrity.problems import Problem
 from art_cowfs.layers import garbage
-from art_cowfs.layers import squash as squashing
+from art_cowfs.layers.squash import squash_branch
 from art_cowfs.opening import log_owner
 from art_cowfs.opening.database import connect, telling
 
 
 def info(path: str) -> Info:
     with telling(path):
-        return figures.info(path)
+        return figures(path)
 
 
 def check(path: str) -> Iterator[Finding]:
@@ -63,4 +63,4 @@ def collect(path: str) -> Collected:
 
 def squash(path: str, branch: str) -> Squashed:
     with telling(path):
-        return squashing.squash(path, branch)
+        return squash_branch(path, branch)

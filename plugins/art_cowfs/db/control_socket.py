@@ -72,7 +72,7 @@ def may_ask(connection: socket.socket) -> bool:
     return uid in (0, os.getuid())
 
 
-class Asking:
+class ServerConnection:
     """A connection to a server. While it is open the server merges nothing."""
 
     def __init__(self, at: str, timeout_s: float) -> None:

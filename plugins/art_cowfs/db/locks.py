@@ -61,7 +61,7 @@ _FIRST_S, _LONGEST_S = 0.0005, 0.01
 _AGAIN_S, _WORTH_S = 0.05, 1.0
 
 
-class Held(DatabaseError):
+class BranchInUse(DatabaseError):
     """Somebody holds the branch; `at` is the socket where that one can be asked, empty for none."""
 
     def __init__(self, said: str, at: str, by: str = "") -> None:
@@ -87,7 +87,7 @@ def _unwritten(database: str, error: OSError) -> UnwrittenError:
     return UnwrittenError(f"database {database!r}: {unwritable.why(database, error)}")
 
 
-class _File:
+class _LockFile:
     """The file beside a database, while this process is here."""
 
     def __init__(self, path: str, fd: int = -1) -> None:
@@ -257,7 +257,7 @@ class Pin:
     process, which then has the lock too."""
 
     def __init__(self, path: str, layer: int) -> None:
-        self._file = _File(path)
+        self._file = _LockFile(path)
         self._file.take(_LAYERS + layer, shared=True)
         self._file.let_go(_RECORDS)
         self.fd = self._file.fd
@@ -271,7 +271,7 @@ class Pin:
     def handed(cls, path: str, fd: int) -> Pin:
         """One that another process took."""
         pin = cls.__new__(cls)
-        pin._file = _File(path, fd)
+        pin._file = _LockFile(path, fd)
         pin.fd = fd
         return pin
 
@@ -285,7 +285,7 @@ def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
     if not os.path.exists(f"{path}-lock"):
         return {}
     try:
-        file = _File(path)
+        file = _LockFile(path)
     except UnwrittenError:
         return {}  # Who may not write it is not told who does.
     try:
@@ -296,28 +296,28 @@ def holders(path: str, branches: Sequence[str]) -> dict[str, str]:
         file.close()
 
 
-class _Kept:
+class _CurrentLockFile:
     """The file that others use: another one where somebody removed it. One commits at a time, in turn."""
 
     def __init__(
         self,
-        file: _File,
-        anew: Callable[[], _File],
+        file: _LockFile,
+        anew: Callable[[], _LockFile],
         transaction: Callable[[apsw.Connection], AbstractContextManager[None]] = changing,
     ) -> None:
         """`anew` comes into the file that is there now."""
         self.file = file
-        self.gone: list[_File] = []
+        self.gone: list[_LockFile] = []
         """Files that were removed meanwhile. Other threads may be using them."""
         self._anew = anew
         self._transaction = transaction
         self._turn = threading.Lock()
 
-    def current(self) -> _File:
+    def current(self) -> _LockFile:
         with self._turn:
             return self._current()
 
-    def _current(self) -> _File:
+    def _current(self) -> _LockFile:
         if not self.file.is_current():
             file = self._anew()
             self.gone.append(self.file)
@@ -371,15 +371,15 @@ class BranchLock:
         """For whom it was waited; empty where that was not worth a word."""
         try:
             file, self._left = self._taken(yields=yields)
-        except Held as held:
+        except BranchInUse as held:
             if not patience_s or held.lasts:
                 raise
             file, self._left = self._awaited(patience_s)
-        self._kept: _Kept | None = _Kept(file, self._taken_anew, self._numbered)
+        self._kept: _CurrentLockFile | None = _CurrentLockFile(file, self._taken_anew, self._numbered)
 
-    def _awaited(self, patience_s: float) -> tuple[_File, dict[str, str] | None]:
+    def _awaited(self, patience_s: float) -> tuple[_LockFile, dict[str, str] | None]:
         began = time.monotonic()
-        wanting = _File(self._path)
+        wanting = _LockFile(self._path)
         wanting.take(_place(self._branch, _WANTED), shared=True)
         wanting.let_go(_RECORDS)
         try:
@@ -387,7 +387,7 @@ class BranchLock:
                 time.sleep(_AGAIN_S)
                 try:
                     return self._taken()
-                except Held as held:
+                except BranchInUse as held:
                     waited = time.monotonic() - began
                     if waited >= patience_s or held.lasts:
                         raise
@@ -396,16 +396,16 @@ class BranchLock:
         finally:
             wanting.leave()
 
-    def _taken(self, *, yields: bool = False) -> tuple[_File, dict[str, str] | None]:
+    def _taken(self, *, yields: bool = False) -> tuple[_LockFile, dict[str, str] | None]:
         """The file, in which the branch is ours, and who held it last and did not let go."""
-        file = _File(self._path)
+        file = _LockFile(self._path)
         try:
             records = file.records()
             wanted = yields and not file.is_free(_place(self._branch, _WANTED))
             if wanted or not file.take(_place(self._branch)):
                 holder = records.get(self._branch, {"by": "another run", "at": ""})
                 said = f"branch {self._branch!r} of {self._path!r} is held by {holder['by']}"
-                raise Held(said, holder["at"], holder["by"])
+                raise BranchInUse(said, holder["at"], holder["by"])
             file.record({**records, self._branch: {"by": self.by, "at": self._at}})
         except BaseException:
             file.close()
@@ -429,7 +429,7 @@ class BranchLock:
         """Whether somebody reads the layer."""
         return self._held().is_read(layer)
 
-    def _held(self) -> _Kept:
+    def _held(self) -> _CurrentLockFile:
         assert self._kept is not None
         return self._kept
 
@@ -443,10 +443,10 @@ class BranchLock:
         one of them has it meanwhile."""
         self._held().current()
 
-    def _taken_anew(self) -> _File:
+    def _taken_anew(self) -> _LockFile:
         try:
             return self._taken()[0]
-        except Held as held:
+        except BranchInUse as held:
             raise self._lost(f"the branch is now held by {held.by}") from None
 
     def _lost(self, why: str) -> BranchLost:
@@ -524,10 +524,10 @@ class Bystander:
     def __init__(self, path: str) -> None:
         """Raises Occupied."""
         self._path = path
-        self._kept = _Kept(self._come(), self._come)
+        self._kept = _CurrentLockFile(self._come(), self._come)
 
-    def _come(self) -> _File:
-        file = _File(self._path)
+    def _come(self) -> _LockFile:
+        file = _LockFile(self._path)
         file.let_go(_RECORDS)
         return file
 

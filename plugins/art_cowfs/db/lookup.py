@@ -9,7 +9,7 @@ import apsw
 from art_cowfs.db.schema import CorruptError, DatabaseError
 
 
-class Found(NamedTuple):
+class NamedLayer(NamedTuple):
     """What a name leads to: a layer, which is the top of a branch or a snapshot's."""
 
     kind: Literal["branch", "snapshot"]
@@ -17,7 +17,7 @@ class Found(NamedTuple):
     branch: str
 
 
-def found(connection: apsw.Connection, name: str) -> Found:
+def found(connection: apsw.Connection, name: str) -> NamedLayer:
     """The point of a name. Raises DatabaseError when there is none."""
     point = _found(connection, name)
     if point is None:
@@ -28,9 +28,9 @@ def found(connection: apsw.Connection, name: str) -> Found:
     return point
 
 
-def _found(connection: apsw.Connection, name: str) -> Found | None:
+def _found(connection: apsw.Connection, name: str) -> NamedLayer | None:
     row = connection.execute("SELECT kind, layer, branch FROM point WHERE name = ?", (name,)).fetchone()
-    return None if row is None else Found(*row)
+    return None if row is None else NamedLayer(*row)
 
 
 def chain_of(connection: apsw.Connection, branch: str) -> list[int]:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 
 from art_core.contracts import Workspace
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
-from art_cowfs.db.locks import Held
+from art_cowfs.db.locks import BranchInUse
 from art_cowfs.layers import sync_base
 from art_cowfs.lower.lower import joined
 from art_cowfs.tree.nodes import CowNode
@@ -32,14 +32,14 @@ def hide(path: str, branch: str, workspace: Workspace, below: Sequence[bytes], l
     while True:
         place = Place(name, os.fsencode(workspace.real), os.dup(workspace.fd), workspace.moved)
         try:
-            with Session(path, branch, workspace=place, uid=0, gid=0) as session:
+            with OpenBranch(path, branch, workspace=place, uid=0, gid=0) as session:
                 places = sync_base.places(session.chain, name, layer if not below else 0)
                 for one in reversed(places):
                     shown = one.replace(b"\0", b"/")
                     if not below or _is_below(joined(name, shown), below):
                         _hide(session.tree, name, shown)
             return
-        except Held:
+        except BranchInUse:
             os.close(place.fd)
             if time.monotonic() > until:
                 raise

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 import apsw
 
 from art_cowfs.db.schema import CHUNK, HOST_NUMBERS, DatabaseError
-from art_cowfs.history.shown_paths import NOTHING, Seen, Shown, View
+from art_cowfs.history.shown_paths import NOTHING, ChainView, Seen, ShownPaths
 from art_cowfs.layers.chain import Chain, Inode
 from art_cowfs.lower.lower import Lower, joined
 from art_cowfs.tree.contents import WHOLE
@@ -43,9 +43,9 @@ class Restoring:
     ) -> None:
         """`wrote` is called after each row with its size, where others may have a turn."""
         self._connection = connection
-        self._there = View(there, lower)
-        self._wanted = View(wanted, lower)
-        self._shown = Shown(self._there, lower, (self._there, self._wanted))
+        self._there = ChainView(there, lower)
+        self._wanted = ChainView(wanted, lower)
+        self._shown = ShownPaths(self._there, lower, (self._there, self._wanted))
         self._lower = lower
         self._top = there.top
         self._now = time.time_ns()

@@ -25,7 +25,7 @@ class Seen(NamedTuple):
 NOTHING = Seen()
 
 
-class View:
+class ChainView:
     """One chain over the host's directory."""
 
     def __init__(self, chain: Chain, lower: Lower) -> None:
@@ -91,11 +91,11 @@ class View:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
 
-class Shown:
+class ShownPaths:
     """Where a branch shows what is the host's; `links` are the views whose files of several names on the
     host are looked for."""
 
-    def __init__(self, branch: View, lower: Lower, links: tuple[View, ...]) -> None:
+    def __init__(self, branch: ChainView, lower: Lower, links: tuple[ChainView, ...]) -> None:
         self._branch = branch
         self._lower = lower
         self._views = links

@@ -14,7 +14,7 @@ from itertools import pairwise
 import apsw
 
 from art_core.store.maintenance import Squashed
-from art_cowfs.db.locks import BranchLock, Bystander, Held
+from art_cowfs.db.locks import BranchInUse, BranchLock, Bystander
 from art_cowfs.db.lookup import chain_of
 from art_cowfs.layers import layers
 from art_cowfs.opening.database import connect
@@ -40,7 +40,7 @@ def when_long(path: str, connection: apsw.Connection, branch: str) -> None:
         by.close()
 
 
-def squash(path: str, branch: str) -> Squashed:
+def squash_branch(path: str, branch: str) -> Squashed:
     """Merge what can be of a branch's chain."""
     connection = connect(path)
     by = Bystander(path)
@@ -140,5 +140,5 @@ def _merge_pair(
                     if not layers.move(connection, upper, lower, small, INODES_AT_ONCE, dead=alone):
                         layers.join(connection, upper, lower, large)
                         return True
-        except Held:
+        except BranchInUse:
             return False

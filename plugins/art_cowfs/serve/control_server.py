@@ -14,8 +14,8 @@ import apsw
 import trio
 
 from art_core.errors import ArtError
-from art_cowfs.access.branch import Session
-from art_cowfs.access.copy_up import Securing
+from art_cowfs.access.branch import OpenBranch
+from art_cowfs.access.copy_up import CopyUp
 from art_cowfs.access.copy_up_request import answer, wanted_of
 from art_cowfs.db import control_socket
 from art_cowfs.layers.layers import Named
@@ -26,10 +26,10 @@ Answer = tuple[dict[str, object], int]
 """What is said, and a descriptor that goes with it, -1 for none."""
 
 
-class Others:
+class ControlServer:
     """The socket on which a session can be asked. Where none can be made nobody can ask."""
 
-    def __init__(self, session: Session, durable: Callable[[], Awaitable[None]], directory: str) -> None:
+    def __init__(self, session: OpenBranch, durable: Callable[[], Awaitable[None]], directory: str) -> None:
         self._session = session
         self._durable = durable
         self._open = 0
@@ -97,7 +97,7 @@ class Others:
 
     async def _secure(self, request: Mapping[str, Any]) -> dict[str, object]:
         """A little at a time, as the file system is answered by the same thread."""
-        securing = Securing(self._session, wanted_of(request), contents=bool(request["contents"]))
+        securing = CopyUp(self._session, wanted_of(request), contents=bool(request["contents"]))
         for _ in securing.steps():
             await trio.sleep(0)
         return answer(securing.found)

@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Collection
 
-from art_cowfs.serve.shares import Sharing
+from art_cowfs.serve.shares import SharedTree
 from art_cowfs.tree.nodes import CowNode
 from art_fusefs.backend import ROOT, InodeChanged, NameChanged, Tell
 from art_fusefs.names import RENAME_EXCHANGE, RENAME_NOREPLACE
@@ -25,7 +25,7 @@ class HomeOperations(Operations[CowNode]):
 
     def __init__(
         self,
-        backend: Sharing,
+        backend: SharedTree,
         room: Callable[[], object] | None,
         fixed: Collection[bytes],
         workspace: bytes,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from art_cowfs.tree.lower_view import Below
+from art_cowfs.tree.lower_view import LowerView
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +28,7 @@ def say(control: socket.socket, message: dict[str, Any]) -> None:
         control.send(json.dumps(message).encode())
 
 
-async def watch(below: Below, watching: trio.Event) -> None:
+async def watch(below: LowerView, watching: trio.Event) -> None:
     """Take in what happens on the host, from the first watch on."""
     await watching.wait()
     assert below.watches is not None
@@ -38,7 +38,7 @@ async def watch(below: Below, watching: trio.Event) -> None:
         await trio.sleep(EVENTS_S)
 
 
-async def look_after(below: Below) -> None:
+async def look_after(below: LowerView) -> None:
     """Look at open files of the host that are not watched, while there are any."""
     while below.unwatched:
         await trio.sleep(LOOK_S)

@@ -24,13 +24,13 @@ import trio
 from art_core.errors import ArtError
 from art_core.host.service import detach
 from art_core.store.history import Ending, Opening
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.db import unwritable
 from art_cowfs.db.locks import BranchLost, Occupied
 from art_cowfs.db.schema import UnwrittenError
 from art_cowfs.lower.seeds import Seed
-from art_cowfs.serve.control_server import Others
+from art_cowfs.serve.control_server import ControlServer
 from art_cowfs.serve.home_service import ENDING_S, look_after, say, watch
 from art_cowfs.serve.shares import Share
 from art_cowfs.tree.tree import Tree
@@ -59,7 +59,7 @@ class Committer:
 
     def __init__(self) -> None:
         self.tree: Tree | None = None
-        self.session: Session | None = None
+        self.session: OpenBranch | None = None
         self._dirty = trio.Event()
         self._room = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
@@ -163,7 +163,7 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
     with opened as session:
         committer.tree, committer.session = session.tree, session
         operations = _operations(session, shares, committer.room, invalidation.tell)
-        others = Others(
+        others = ControlServer(
             session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
         )
         try:
@@ -194,7 +194,7 @@ def _opened(
     wake: Callable[[], None],
     tell: Tell,
     watching: Callable[[], None],
-) -> Session:
+) -> OpenBranch:
     """The branch that is wished for. Raises OSError, DatabaseError and apsw.Error."""
     seeds = [
         Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
@@ -204,7 +204,7 @@ def _opened(
     if len(fds) > 1:
         name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
         workspace = Place(name, path, os.dup(fds[1]), wish["moved"])
-    return Session(
+    return OpenBranch(
         _database(wish),
         wish["branch"],
         workspace=workspace,
@@ -232,7 +232,7 @@ async def _serve_full(
 
 
 def _operations(
-    session: Session,
+    session: OpenBranch,
     shares: Sequence[Share],
     room: Callable[[], trio.Event | None],
     tell: Tell,
@@ -241,13 +241,13 @@ def _operations(
     if not shares and session.tree.node(ROOT).origin is None:
         return Operations(session.tree, room, session.workspaces)
     from art_cowfs.serve.home_operations import HomeOperations
-    from art_cowfs.serve.shares import Sharing
+    from art_cowfs.serve.shares import SharedTree
 
-    backend = Sharing(session.tree, shares, time.time_ns())
+    backend = SharedTree(session.tree, shares, time.time_ns())
     return HomeOperations(backend, room, session.workspaces, session.workspace_name, tell)
 
 
-async def hold(session: Session) -> None:
+async def hold(session: OpenBranch) -> None:
     """Hold the branch anew when somebody removed the file of locks, before another run comes."""
     while True:
         await trio.sleep(HOLD_S)
@@ -257,7 +257,7 @@ async def hold(session: Session) -> None:
                 await trio.to_thread.run_sync(session.hold)
 
 
-def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
+def _logged(session: OpenBranch, request: Mapping[str, Any]) -> dict[str, Any]:
     """Take down what a command does. A log that cannot be written is no reason to end it."""
     about = {name: value for name, value in request.items() if name not in ("ask", "id")}
     try:
@@ -271,7 +271,7 @@ def _logged(session: Session, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _answer(
-    control: socket.socket, session: Session, operations: Operations[Any], running: trio.CancelScope
+    control: socket.socket, session: OpenBranch, operations: Operations[Any], running: trio.CancelScope
 ) -> None:
     """Do what the supervisor asks; end with it."""
     control.setblocking(False)

@@ -39,7 +39,7 @@ class Share(NamedTuple):
     name: bytes
 
 
-class _Live:
+class _LiveShare:
     """A share in use, with the node that stands for it now."""
 
     def __init__(self, share: Share, node: CowNode) -> None:
@@ -85,16 +85,16 @@ class _Live:
             raise
 
 
-class Sharing:
+class SharedTree:
     """A tree with shares in it. See `art_fusefs.backend.Backend`."""
 
     def __init__(self, tree: Tree, shares: Sequence[Share], now: int) -> None:
         """Directories above a share that are not there are made. Raises DatabaseError and OSError."""
         self._tree = tree
         self.uid, self.gid = tree.uid, tree.gid
-        self._at: dict[tuple[int, bytes], _Live] = {}
+        self._at: dict[tuple[int, bytes], _LiveShare] = {}
         """The shares by the number of the directory and the name in it."""
-        self._live: dict[int, _Live] = {}
+        self._live: dict[int, _LiveShare] = {}
         """The same by the numbers that the kernel may know of each."""
         self._nodes: dict[int, CowNode] = {}
         for share in shares:
@@ -102,7 +102,7 @@ class Sharing:
             directory = tree.node(ROOT)
             for part in above:
                 directory = self._directory(directory, part, now)
-            live = _Live(share, tree.new(stat.S_IFREG | 0o600, now))
+            live = _LiveShare(share, tree.new(stat.S_IFREG | 0o600, now))
             self._at[directory.ino, name] = live
             self._become(live, live.node)
 
@@ -123,7 +123,7 @@ class Sharing:
         node.names_changing = True
         return node
 
-    def _become(self, live: _Live, node: CowNode) -> None:
+    def _become(self, live: _LiveShare, node: CowNode) -> None:
         """From now on the node stands for the share."""
         live.node.nlink, node.nlink = 0, 1
         live.node = node
@@ -181,7 +181,7 @@ class Sharing:
         elif not self._show(live, node):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    def _show(self, live: _Live, node: CowNode) -> bool:
+    def _show(self, live: _LiveShare, node: CowNode) -> bool:
         found = live.stat()
         if found is None:
             return False
@@ -248,7 +248,7 @@ class Sharing:
             del self._live[node.ino], self._nodes[node.ino]
 
     @contextmanager
-    def _file(self, live: _Live, node: CowNode) -> Iterator[int]:
+    def _file(self, live: _LiveShare, node: CowNode) -> Iterator[int]:
         """A descriptor of the host's file."""
         if node.fd >= 0:
             yield node.fd
@@ -259,7 +259,7 @@ class Sharing:
         finally:
             os.close(fd)
 
-    def _open(self, live: _Live) -> int:
+    def _open(self, live: _LiveShare) -> int:
         try:
             return live.open(os.O_RDWR)
         except PermissionError:

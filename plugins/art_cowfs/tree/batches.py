@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 from art_cowfs.db.origins import OF_NONE, Origins
-from art_cowfs.tree.changed_names import Changed
+from art_cowfs.tree.changed_names import ChangedNames
 from art_cowfs.tree.nodes import CowNode, row_of
-from art_cowfs.tree.writer import Batch, Writer
+from art_cowfs.tree.writer import Batch, BatchWriter
 
 
 class Pending:
@@ -20,7 +20,7 @@ class Pending:
 
     def __init__(
         self,
-        writer: Writer | None,
+        writer: BatchWriter | None,
         wake: Callable[[], None],
         free: Callable[[], int] = lambda: sys.maxsize,
         origins: Origins = OF_NONE,
@@ -35,7 +35,7 @@ class Pending:
         self._room = free()
         self.denied = 0
         """How often there was no room."""
-        self.noticing: list[Changed] = []
+        self.noticing: list[ChangedNames] = []
         """Those who want to know what changes."""
 
     @property

@@ -12,7 +12,7 @@ MOST = 1 << 16
 """How many names are told apart; it takes some 15 MiB."""
 
 
-class Changed:
+class ChangedNames:
     """The names that were made, removed or written to since it began."""
 
     def __init__(self) -> None:

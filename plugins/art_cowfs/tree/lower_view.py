@@ -28,7 +28,7 @@ AGAIN_S = 1.0
 """How long after a directory could not be watched it is tried again."""
 
 
-class Below:
+class LowerView:
     """The host's side of a tree. `number` gives the inode number of what stands at a path."""
 
     def __init__(

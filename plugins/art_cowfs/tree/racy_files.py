@@ -15,7 +15,7 @@ YOUNG_NS = 1_000_000_000
 """The coarsest time stamps of the file systems that are in use."""
 
 
-class Young:
+class RacyFiles:
     """The files that are still to be copied."""
 
     def __init__(self, node: Callable[[int], CowNode], complete: Callable[[CowNode, int], int]) -> None:

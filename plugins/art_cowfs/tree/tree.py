@@ -21,12 +21,12 @@ from art_cowfs.lower.lower import Lower, joined
 from art_cowfs.tree.batches import Pending
 from art_cowfs.tree.contents import Contents
 from art_cowfs.tree.covers import Covers
-from art_cowfs.tree.lower_view import Below
+from art_cowfs.tree.lower_view import LowerView
 from art_cowfs.tree.nodes import CowNode, derived, from_row
 from art_cowfs.tree.other_host import Accepted
-from art_cowfs.tree.racy_files import Young
+from art_cowfs.tree.racy_files import RacyFiles
 from art_cowfs.tree.resident import Resident
-from art_cowfs.tree.writer import Writer
+from art_cowfs.tree.writer import BatchWriter
 from art_fusefs.backend import ROOT, Space, Tell
 
 _LIST_AT_ONCE = 10_000
@@ -38,7 +38,7 @@ class Tree:
     def __init__(
         self,
         chain: Chain,
-        writer: Writer | None,
+        writer: BatchWriter | None,
         lower: Lower | None,
         *,
         uid: int,
@@ -51,7 +51,7 @@ class Tree:
         watching: Callable[[], None] = lambda: None,
     ) -> None:
         """Host directories are watched where the kernel can be told by `tell` of what changes there;
-        `watching` is called when there is something to wait for: see `Below`."""
+        `watching` is called when there is something to wait for: see `LowerView`."""
         self.uid, self.gid = uid, gid
         self._chain = chain
         self._lower = lower
@@ -67,9 +67,9 @@ class Tree:
         of several links by device and number."""
         self.pending = Pending(writer, wake, free, chain.origins)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
-        self.below = Below(lower, self._resident, self._shown_number, tell, watching)
+        self.below = LowerView(lower, self._resident, self._shown_number, tell, watching)
         self.covers = Covers(self._mark)
-        self.young = Young(self.node, self.contents.complete)
+        self.young = RacyFiles(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
         root.parent = root

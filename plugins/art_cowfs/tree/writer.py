@@ -74,7 +74,7 @@ class Batch:
         )
 
 
-class Files:
+class DatabaseFiles:
     """Sees when the database or its log is taken away under its connections: SQLite would go on
     writing to what nobody can reach any more. While a branch is held nobody makes the database
     shorter."""
@@ -120,7 +120,7 @@ class Turns(Protocol):
     def check(self, connection: apsw.Connection) -> None: ...
 
 
-class Writer:
+class BatchWriter:
     """Writes batches to one layer, one at a time, in a thread of its own."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Writer:
         self._ready = ready
         self.layer = layer
         """Changed only while nothing waits to be written."""
-        self._files = Files(path, connection.pragma("page_count") * PAGE)
+        self._files = DatabaseFiles(path, connection.pragma("page_count") * PAGE)
         self._files.check()
         self.log = Log(connection, path)
         self._slow = 0.0

@@ -13,7 +13,7 @@ Attempt = tuple[Call, Sequence[int], Found | None, int, int]
 """A call that ended: what it was, its values, what was fetched, its result, and when it began."""
 
 
-class Process:
+class TracedProcess:
     """What the threads of a process share: its memory and its name."""
 
     __slots__ = ("_memory", "comm", "inside", "pid", "threads")
@@ -47,7 +47,7 @@ class Process:
             self._memory = -1
 
 
-_open: set[Process] = set()
+_open: set[TracedProcess] = set()
 
 
 def _open_memory(pid: int) -> int:
@@ -83,7 +83,7 @@ class Tracee:
         "values",
     )
 
-    def __init__(self, tid: int, inside: int, process: Process, *, recorded: bool, parent: int) -> None:
+    def __init__(self, tid: int, inside: int, process: TracedProcess, *, recorded: bool, parent: int) -> None:
         self.tid = tid
         self.inside = inside
         self.process = process
@@ -114,7 +114,7 @@ class Tracees:
 
     def __init__(self) -> None:
         self.by_tid: dict[int, Tracee] = {}
-        self._processes: dict[int, Process] = {}
+        self._processes: dict[int, TracedProcess] = {}
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else soft, hard))
@@ -125,7 +125,7 @@ class Tracees:
         pid = int(status.get("Tgid", tid))
         process = self._processes.get(pid)
         if process is None:
-            process = self._processes[pid] = Process(
+            process = self._processes[pid] = TracedProcess(
                 pid, int(status.get("NStgid", str(pid)).split()[-1]), status.get("Name", "")
             )
         process.threads += 1

@@ -38,7 +38,7 @@ TITLES = {
 
 
 class Summary:
-    """Counts; see `writers.Writer`."""
+    """Counts; see `writers.RecordWriter`."""
 
     timed = looks = True
 

@@ -16,7 +16,7 @@ _COLUMN = 39
 
 
 class Lines:
-    """See `writers.Writer`."""
+    """See `writers.RecordWriter`."""
 
     timed = looks = False
 

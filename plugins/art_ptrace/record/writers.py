@@ -12,7 +12,7 @@ from art_ptrace.record.output import Output
 from art_ptrace.syscalls.calls import Call, Found
 
 
-class Writer(Protocol):
+class RecordWriter(Protocol):
     """Takes what happened, in the order in which it ended."""
 
     timed: bool
@@ -44,7 +44,7 @@ class Writer(Protocol):
         """All has ended."""
 
 
-def load(request: TraceRequest) -> Callable[[Output], Writer]:
+def load(request: TraceRequest) -> Callable[[Output], RecordWriter]:
     """The kind of writer that a request asks for."""
     as_json = request.format == "jsonl"
     if request.summary:

@@ -9,7 +9,7 @@ import pytest
 
 from art_core.autorun.finder import listed
 from art_core.autorun.rules import Match, Names, folded, is_instruction, names_of
-from art_core.autorun.transfer_hold import Holding
+from art_core.autorun.transfer_hold import TransferHold
 from art_core.config.obeyed_files import INSTRUCTIONS, PROTECT, RULES
 from tests.support.places import ROOT
 
@@ -37,7 +37,7 @@ class Two:
 
 
 def held(path: str, kind: str = "file", tree: Two | None = None, protect: tuple[str, ...] = PROTECT) -> bool:
-    return Holding(protect, tree or Two()).on(path, kind) is not None
+    return TransferHold(protect, tree or Two()).on(path, kind) is not None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_no_piece_makes_a_git_directory_of_settings_that_are_there(piece: str) -
 
 def test_where_the_hosts_own_links_and_settings_lead_is_held_back() -> None:
     led = {"tools/hooks": Match("tools/hooks", "core.hookspath", "git", "finds it by core.hookspath")}
-    holding = Holding(PROTECT, Two(), lambda: (led, {}))
+    holding = TransferHold(PROTECT, Two(), lambda: (led, {}))
     assert holding.on("tools/hooks/pre-commit", "file") and holding.on("tools/hooks", "dir")
     assert holding.on("tools", "link") and not holding.on("tools", "dir")
     assert not holding.on("tools/hooks2", "file")

@@ -13,7 +13,7 @@ import pytest
 from art_core.contracts import Mount, MountSet, Origin, Provider, Workspace
 from art_core.errors import MountError, StoreError
 from art_core.lending import lender
-from art_core.lending.loans import Lent, Wish
+from art_core.lending.loans import Lent, LoanRequest
 from art_core.lending.seed_archive import Archive
 from art_core.view import mounts
 from art_core.view.workspace import open_workspace
@@ -45,8 +45,11 @@ def lent(tmp_path: Path, workspace: Workspace) -> Iterator[Lent]:
     elsewhere.mkdir()
     for name in ("file", "inside"):
         (elsewhere / name).write_bytes(SECRET)
-    wishes = [Wish("seed", f"~/{name}", Origin("--seed")) for name in ("file", "folder")]
-    wishes += [Wish("share", "~/share", Origin("--share")), Wish("seed", "~/absent", Origin("preset"), True)]
+    wishes = [LoanRequest("seed", f"~/{name}", Origin("--seed")) for name in ("file", "folder")]
+    wishes += [
+        LoanRequest("share", "~/share", Origin("--share")),
+        LoanRequest("seed", "~/absent", Origin("preset"), True),
+    ]
     found = lender.lend(wishes, workspace, {"HOME": str(home)}, stand_in=False)
     (home / "folder").rename(home / "moved")
     (home / "folder").symlink_to(elsewhere)

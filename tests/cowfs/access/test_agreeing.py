@@ -15,7 +15,7 @@ from art_core.transfer.pull import pull
 from art_core.transfer.push import push
 from art_core.transfer.transfer import Totals, Wishes
 from art_core.view.workspace import open_workspace
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.integrity.check import problems
 from art_cowfs.opening.database import connect
@@ -41,7 +41,7 @@ class Desk:
     def work(self, branch: str, **texts: str | None) -> None:
         """Write the files, or remove those that get None; `src_c` is src/c."""
         place = Place(b"ws", os.fsencode(self.workspace.real), os.dup(self.workspace.fd))
-        with Session(self.database, branch, workspace=place, uid=0, gid=0) as session:
+        with OpenBranch(self.database, branch, workspace=place, uid=0, gid=0) as session:
             tree = session.tree
             for key, text in texts.items():
                 directory = tree.lookup(tree.node(1), b"ws")

@@ -13,8 +13,8 @@ import pytest
 
 from art_core.errors import StoreError
 from art_cowfs.access.frozen_read import standing
-from art_cowfs.access.workspace_tree import Reader
-from art_cowfs.db.control_socket import Asking, Unreachable, listen
+from art_cowfs.access.workspace_tree import WorkspaceReader
+from art_cowfs.db.control_socket import ServerConnection, Unreachable, listen
 from art_cowfs.db.locks import BranchLock
 from art_cowfs.db.lookup import chain_of
 from art_cowfs.db.schema import DatabaseError
@@ -27,7 +27,7 @@ from tests.support.bench import Bench, Mount, reader
 MIB = 1 << 20
 
 
-def contents(tree: Reader) -> dict[bytes, bytes]:
+def contents(tree: WorkspaceReader) -> dict[bytes, bytes]:
     return {
         entry.path: b"".join(data for _, data in tree.blocks(entry))
         for entry in tree.walk()
@@ -83,7 +83,7 @@ def settled(bench: Bench, mount: Mount) -> int:
     at = lock.read_text().split('"at": "')[1].split('"')[0]
     # A connection that ends makes the server merge; the next one is answered when it has ended.
     for _ in range(2):
-        asking = Asking(at, 30.0)
+        asking = ServerConnection(at, 30.0)
         asking.ask({"ask": "commit"})
         asking.close()
     connection.close()
@@ -218,11 +218,11 @@ def test_a_read_leaves_it_to_a_run_to_tell_of_one_that_was_killed(bench: Bench) 
 def test_a_socket_may_lie_deep(tmp_path: Path) -> None:
     directory = str(tmp_path / ("d" * 200) / ("e" * 200))
     listening, at = listen(directory)
-    asking = Asking(at, 5.0)
+    asking = ServerConnection(at, 5.0)
     asking.close()
     listening.close()
     with pytest.raises(Unreachable):
-        Asking(at, 5.0)
+        ServerConnection(at, 5.0)
     second, again = listen(directory)
     assert os.listdir(directory) == [os.path.basename(again)]
     second.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.care import maintenance
 from art_cowfs.db.schema import PAGE
 from art_cowfs.opening.database import connect
@@ -21,7 +21,7 @@ FILES = 2000
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "t.db"
-    with Session(str(path), "main", uid=0, gid=0) as session:
+    with OpenBranch(str(path), "main", uid=0, gid=0) as session:
         top = session.tree.node(1)
         for number in range(FILES):
             node = session.tree.new(stat.S_IFREG | 0o644, 0)
@@ -79,5 +79,5 @@ def test_a_file_that_is_short_is_read_as_far_as_it_goes(sound: Path, tmp_path: P
     assert found[0].kind == "short"
     assert list(maintenance.check(str(path))) == []
     assert os.path.getsize(f"{path}-backup") == len(data)
-    with Session(str(path), "main", uid=0, gid=0) as session:
+    with OpenBranch(str(path), "main", uid=0, gid=0) as session:
         assert len(list(session.tree.names(session.tree.node(1)))) > FILES // 4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk of its own")
 FULL = """
@@ -38,8 +38,8 @@ import resource, sys
 database = sys.argv[1]
 sys.path[:] = sys.argv[2:]
 import os, stat
-from art_cowfs.access.branch import Session
-with Session(database, "main", uid=0, gid=0) as session:
+from art_cowfs.access.branch import OpenBranch
+with OpenBranch(database, "main", uid=0, gid=0) as session:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     node = session.tree.new(stat.S_IFREG | 0o644, 0)
     node.nlink = 1
@@ -87,10 +87,10 @@ import os, sys
 database, workspace, how = sys.argv[1:4]
 sys.path[:] = sys.argv[4:]
 import stat
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 place = Place(b"w", os.fsencode(workspace), os.open(workspace, os.O_RDONLY))
-session = Session(database, "main", workspace=place, uid=0, gid=0)
+session = OpenBranch(database, "main", workspace=place, uid=0, gid=0)
 tree = session.tree
 node = tree.new(stat.S_IFREG | 0o644, 0)
 node.nlink = 1
@@ -118,7 +118,7 @@ def _ran(program: str, *argv: str, own: bool) -> str:
 @pytest.fixture
 def database(tmp_path: Path) -> str:
     path = str(tmp_path / "t.db")
-    Session(path, "main", uid=0, gid=0).close()
+    OpenBranch(path, "main", uid=0, gid=0).close()
     return path
 
 

@@ -18,7 +18,7 @@ import pytest
 from art_core.errors import StoreError
 from art_cowfs.db import apsw_compat
 from art_cowfs.db.apsw_compat import Connection
-from art_cowfs.db.locks import BranchLock, Held
+from art_cowfs.db.locks import BranchInUse, BranchLock
 from art_cowfs.db.transactions import changing
 from art_cowfs.opening.database import connect
 from art_cowfs.tree import writer
@@ -136,7 +136,7 @@ def test_a_run_keeps_its_branch_when_somebody_removes_the_file_of_locks(bench: B
     until = time.monotonic() + 30
     while not os.path.exists(f"{bench.database}-lock") and time.monotonic() < until:
         time.sleep(0.1)
-    with pytest.raises(Held, match="is held by process"):
+    with pytest.raises(BranchInUse, match="is held by process"):
         BranchLock(str(bench.database), "main")
     (mount.path / "file").write_text("kept")
     bench.unmount(mount)
@@ -154,7 +154,7 @@ def test_a_run_that_lost_its_branch_that_way_writes_nothing_more(bench: Bench) -
         mount.server.ask({"ask": "commit"}, 30.0)
     with pytest.raises(StoreError, match="not everything that was answered"):
         bench.unmount(mount)
-    with pytest.raises(Held):
+    with pytest.raises(BranchInUse):
         BranchLock(str(bench.database), "main")
     other.close()
     mount = bench.mount()

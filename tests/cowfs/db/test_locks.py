@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from art_cowfs.db import locks
-from art_cowfs.db.locks import BranchLock, BranchLost, Bystander, Held, Occupied, Pin
+from art_cowfs.db.locks import BranchInUse, BranchLock, BranchLost, Bystander, Occupied, Pin
 from art_cowfs.opening.database import connect
 
 WORKER = """
 import os, random, sys, time
 from contextlib import suppress
-from art_cowfs.db.locks import BranchLock, BranchLost, Bystander, Held, Pin
+from art_cowfs.db.locks import BranchLock, BranchLost, Bystander, BranchInUse, Pin
 from art_cowfs.opening.database import connect
 
 path, seed, seconds, removing = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4] == "removing"
@@ -36,7 +36,7 @@ def generation(branch):
 def write(branch):
     try:
         lock = BranchLock(path, branch, rng.choice([0, 0.2]), yields=rng.random() < 0.2)
-    except Held:
+    except BranchInUse:
         return
     marker = f"{path}.{branch}.held"
     try:
@@ -153,7 +153,7 @@ def test_one_who_was_there_before_does_not_remove_what_others_hold(path: str) ->
     second = BranchLock(path, "main")
     assert list(by.holders()) == ["main"], "it sees who came later"
     by.close()
-    with pytest.raises(Held):
+    with pytest.raises(BranchInUse):
         BranchLock(path, "main")
     second.close()
     assert not os.path.exists(f"{path}-lock")
@@ -172,7 +172,7 @@ def test_a_file_that_is_removed_is_made_again_by_the_holder(path: str) -> None:
     os.unlink(f"{path}-lock")
     with lock.committing():
         pass
-    with pytest.raises(Held, match=f"process {os.getpid()}"):
+    with pytest.raises(BranchInUse, match=f"process {os.getpid()}"):
         BranchLock(path, "main")
     lock.close()
     assert not os.path.exists(f"{path}-lock")
@@ -204,7 +204,7 @@ def test_who_lost_the_branch_with_the_file_writes_nothing_any_more(path: str) ->
     with pytest.raises(BranchLost, match="-lock was removed while"), lock.committing():
         raise AssertionError
     lock.close()
-    with pytest.raises(Held):
+    with pytest.raises(BranchInUse):
         BranchLock(path, "main")
     other.close()
 
@@ -261,7 +261,7 @@ def test_a_branch_that_a_command_has_for_a_moment_is_waited_for(path: str) -> No
     )
     with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"held\n"
-        with pytest.raises(Held):
+        with pytest.raises(BranchInUse):
             BranchLock(path, "main")
         lock = BranchLock(path, "main", 30)
         assert lock.waited.startswith(f"waited for branch 'main', which process {process.pid}, since")
@@ -274,7 +274,7 @@ def test_a_run_that_goes_on_is_not_waited_for(path: str, tmp_path: Path) -> None
     (tmp_path / "socket").touch()
     lock.reachable(str(tmp_path / "socket"))
     began = time.monotonic()
-    with pytest.raises(Held):
+    with pytest.raises(BranchInUse):
         BranchLock(path, "main", 60)
     assert time.monotonic() - began < 30
     lock.close()
@@ -291,7 +291,7 @@ def test_who_takes_a_branch_again_and_again_leaves_it_to_one_who_waits(path: str
             lock.close()
             try:
                 lock = BranchLock(path, "main", yields=True)
-            except Held:
+            except BranchInUse:
                 continue
             time.sleep(0.02)
         assert process.returncode == 0

@@ -22,7 +22,7 @@ from art_cowfs.history import points
 from art_cowfs.integrity.check import problems
 from art_cowfs.opening.database import connect
 from art_cowfs.opening.migrations import TABLES_1
-from art_cowfs.tree.changed_names import Changed
+from art_cowfs.tree.changed_names import ChangedNames
 from tests.support.bench import Bench, Mount
 
 STEPS = """
@@ -418,7 +418,7 @@ def test_a_session_of_a_killed_server_is_one_that_was_killed(bench: Bench) -> No
 
 def test_counting_ends_where_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("art_cowfs.tree.changed_names.MOST", 3)
-    changed = Changed()
+    changed = ChangedNames()
     for number in range(5):
         changed.named(1, b"%d" % number, True)
     assert (changed.count(), changed.more) == (3, True)

@@ -20,14 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from art_core.contracts import Workspace
 from art_core.errors import StoreError
 from art_core.view.workspace import open_workspace
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.access.workspace_tree import reading
 from art_cowfs.history import points
 from art_cowfs.integrity.check import problems
 from art_cowfs.layers.garbage import collect
 from art_cowfs.layers.layers import Named
-from art_cowfs.layers.squash import squash
+from art_cowfs.layers.squash import squash_branch
 from art_cowfs.opening.database import connect
 from art_cowfs.tree.nodes import CowNode
 from art_cowfs.tree.tree import Tree
@@ -122,7 +122,7 @@ class Work(RuleBasedStateMachine):
         self.states: dict[str, State] = {"main": host.copy()}
         self.kinds = {"main": "branch"}
         self.branch = "main"
-        self.session: Session | None = None
+        self.session: OpenBranch | None = None
         self.number = 0
         self._open()
 
@@ -136,7 +136,7 @@ class Work(RuleBasedStateMachine):
     def _open(self) -> None:
         fd = os.dup(self.workspace.fd)
         place = Place(b"ws", os.fsencode(self.workspace.real), fd)
-        self.session = Session(self.database, self.branch, workspace=place, uid=0, gid=0)
+        self.session = OpenBranch(self.database, self.branch, workspace=place, uid=0, gid=0)
 
     def _close(self) -> None:
         if self.session is not None:
@@ -377,7 +377,7 @@ class Work(RuleBasedStateMachine):
     @rule()
     def squash(self) -> None:
         with self.let_go():
-            squash(self.database, self.branch)
+            squash_branch(self.database, self.branch)
 
     @rule(let_go=st.booleans())
     def collect(self, let_go: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from art_core.errors import StoreError
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.care import maintenance
 from art_cowfs.db.transactions import changing
 from art_cowfs.opening import log_owner, wal
@@ -34,9 +34,9 @@ with used(Path(database)):
 
 
 @contextmanager
-def used(path: Path, names: int = 20) -> Iterator[Session]:
+def used(path: Path, names: int = 20) -> Iterator[OpenBranch]:
     """A database with so many files, while a session has it."""
-    with Session(str(path), "main", uid=0, gid=0) as session:
+    with OpenBranch(str(path), "main", uid=0, gid=0) as session:
         top = session.tree.node(1)
         for number in range(names):
             _file(session, top, b"n%d" % number)
@@ -44,7 +44,7 @@ def used(path: Path, names: int = 20) -> Iterator[Session]:
         yield session
 
 
-def _file(session: Session, top: CowNode, name: bytes, data: bytes = b"data") -> None:
+def _file(session: OpenBranch, top: CowNode, name: bytes, data: bytes = b"data") -> None:
     node = session.tree.new(stat.S_IFREG | 0o644, 0)
     node.nlink = 1
     session.tree.enter(top, name, node)
@@ -53,7 +53,7 @@ def _file(session: Session, top: CowNode, name: bytes, data: bytes = b"data") ->
 
 
 def names(path: Path) -> int:
-    with Session(str(path), "main", uid=0, gid=0) as session:
+    with OpenBranch(str(path), "main", uid=0, gid=0) as session:
         return len(list(session.tree.names(session.tree.node(1))))
 
 
@@ -160,7 +160,7 @@ def test_who_ends_while_another_has_it_leaves_the_mark(tmp_path: Path) -> None:
     connection.execute("INSERT INTO layer(id, parent, created_ns) VALUES(9, 1, 0)")
     connection.execute("INSERT INTO point VALUES('other', 'branch', 9, 'other', 'main', 0, '')")
     with used(path):
-        Session(str(path), "other", uid=0, gid=0).close()
+        OpenBranch(str(path), "other", uid=0, gid=0).close()
         assert log_owner.is_marked(connection)
     assert not log_owner.is_marked(connection)
     connection.close()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.tree.tree import Tree
 from art_fusefs.testing import BackendContract, BackendExample
@@ -18,7 +18,7 @@ from tests.support.bench import crowd
 @contextmanager
 def tree(host: str, place: str) -> Iterator[Tree]:
     workspace = Place(b"ws", os.fsencode(host), os.open(host, os.O_RDONLY))
-    with Session(f"{place}/t.db", "main", workspace=workspace, uid=0, gid=0) as session:
+    with OpenBranch(f"{place}/t.db", "main", workspace=workspace, uid=0, gid=0) as session:
         yield session.tree
 
 

@@ -30,7 +30,7 @@ from art_core.transfer.transfer import Wishes
 from art_core.view.workspace import open_workspace
 from art_cowfs.opening.database import connect
 from art_cowfs.store import Database
-from art_cowfs.tree.writer import Batch, Writer
+from art_cowfs.tree.writer import Batch, BatchWriter
 from tests.cowfs.tree import strange_host
 from tests.support.bench import Bench, Mount, clean, store
 
@@ -192,7 +192,7 @@ class Alone:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_nobody_waits_for_a_writer_that_failed(bench: Bench, how: str) -> None:
     connection = connect(str(bench.database), create=True)
-    broken = Writer(connection, 1, str(bench.database), Alone(broken=how == "the thread"))
+    broken = BatchWriter(connection, 1, str(bench.database), Alone(broken=how == "the thread"))
     told = []
     batch = Batch()
     batch.origins[0, 1 << 70] = 1  # No row can have that.
@@ -213,12 +213,12 @@ def test_nobody_waits_for_a_writer_that_failed(bench: Bench, how: str) -> None:
 
 
 def test_a_failed_writer_makes_the_branch_read_only_and_is_told(bench: Bench, monkeypatch: Any) -> None:
-    def bad(self: Writer, batch: Batch) -> None:
+    def bad(self: BatchWriter, batch: Batch) -> None:
         raise OverflowError("a number that is too large")
 
     bench.unmount(bench.mount())
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_write", bad)
+        patch.setattr(BatchWriter, "_write", bad)
         mount = bench.mount()
         file = mount.workspace / "file"
         file.write_bytes(b"kept in memory")

@@ -20,7 +20,7 @@ import pytest
 from art_core.errors import StoreError
 from art_cowfs.integrity.check import problems
 from art_cowfs.opening.database import connect
-from art_cowfs.tree.writer import Batch, Writer
+from art_cowfs.tree.writer import Batch, BatchWriter
 from tests.cowfs.tree.faulty import Disk, faulty
 from tests.support.bench import Bench, Mount
 
@@ -210,7 +210,7 @@ def test_a_sync_covers_what_came_while_another_ran(tmp_path: Path, monkeypatch: 
             pass
 
     monkeypatch.setattr("art_cowfs.tree.writer.os.fdatasync", lambda fd: order.append("sync"))
-    writer = Writer(connection, 1, str(tmp_path / "t.db"), Turn())
+    writer = BatchWriter(connection, 1, str(tmp_path / "t.db"), Turn())
     batches = [Batch(), Batch()]
     for number, batch in enumerate(batches):
         batch.origins[0, number] = 1

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from art_cowfs.access.workspace_tree import Reader
+from art_cowfs.access.workspace_tree import WorkspaceReader
 from tests.support.bench import Bench, Mount, crowd, reader
 
 NAMES = ["a", "b", "c", "d"]
@@ -99,7 +99,7 @@ class Work(RuleBasedStateMachine):
         self.mounted: Mount | None = None
         self.seed = 0
         self.reads = ExitStack()
-        self.read: tuple[dict[str, Any], Reader] | None = None
+        self.read: tuple[dict[str, Any], WorkspaceReader] | None = None
 
     @initialize(large=st.booleans())
     def begin(self, large: bool) -> None:

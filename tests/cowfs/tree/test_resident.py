@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from art_cowfs.access.branch import Session
+from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
 from art_cowfs.layers.chain import Chain
 from art_cowfs.tree import resident, tree
@@ -31,7 +31,7 @@ def test_few_of_many_files_stay_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
         (host / f"host{number}").touch()
     before = nodes()
     workspace = Place(b"ws", os.fsencode(host), os.open(host, os.O_RDONLY))
-    with Session(str(tmp_path / "t.db"), "main", workspace=workspace, uid=0, gid=0) as session:
+    with OpenBranch(str(tmp_path / "t.db"), "main", workspace=workspace, uid=0, gid=0) as session:
         branch = session.tree
         root = branch.node(ROOT)
         for number in range(2000):
@@ -79,7 +79,7 @@ def test_a_name_of_a_large_directory_is_asked_for_alone(
         asked.append(limit)
         return names(self, parent, limit)
 
-    with Session(str(tmp_path / "t.db"), "main", workspace=None, uid=0, gid=0) as session:
+    with OpenBranch(str(tmp_path / "t.db"), "main", workspace=None, uid=0, gid=0) as session:
         root = session.tree.node(ROOT)
         for number in range(300):
             session.tree.enter(root, b"file%d" % number, session.tree.new(0o100644, 0))

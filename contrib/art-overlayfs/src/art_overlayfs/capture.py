@@ -30,9 +30,9 @@ from art_cowfs.library import (
     Bystander,
     CowNode,
     Lower,
+    OpenBranch,
     Place,
     Placing,
-    Session,
     add_layer,
     add_point,
     chain_of,
@@ -62,7 +62,7 @@ class _Directory(NamedTuple):
 class Capture:
     """Puts what is in the upper directories of a session into a tree that is held for writing."""
 
-    def __init__(self, into: Session, upper: Upper, lower: Lower | None) -> None:
+    def __init__(self, into: OpenBranch, upper: Upper, lower: Lower | None) -> None:
         self._tree = into.tree
         self._workspaces = into.workspaces
         """Names in the home that are directories, whatever the session left there."""
@@ -322,7 +322,7 @@ def _opened_file(path: str, found: os.stat_result) -> Iterator[int]:
             os.chmod(path, stat.S_IMODE(found.st_mode))
 
 
-def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: str = "") -> list[str]:
+def capture(session: OpenBranch, upper: Upper, place: Place, *, branch: str, onto: str = "") -> list[str]:
     """Bring what is in an upper directory into the branch that `session` holds; or into a new branch `onto`,
     which goes on from that one. Returns what the user should know. Raises StoreError and OSError; the branch
     is as it was then."""
@@ -360,12 +360,12 @@ def capture(session: Session, upper: Upper, place: Place, *, branch: str, onto: 
         os.close(pin)
 
 
-def _bring(session: Session, underway: str, upper: Upper, place: Place) -> list[str]:
+def _bring(session: OpenBranch, underway: str, upper: Upper, place: Place) -> list[str]:
     lower = Lower(os.dup(place.fd))
     uid, gid = upper.about.owner
     held = place._replace(fd=os.dup(place.fd))
     try:
-        with Session(session.path, underway, workspace=held, uid=uid, gid=gid) as into:
+        with OpenBranch(session.path, underway, workspace=held, uid=uid, gid=gid) as into:
             into.tree.pending.noticing.extend(session.tree.pending.noticing)
             capture = Capture(into, upper, lower)
             capture.run()

@@ -22,7 +22,7 @@ from art_core.store.history import Ending, Opening
 from art_cowfs.library import (
     BranchLost,
     Occupied,
-    Session,
+    OpenBranch,
     accepted_of,
     answer,
     listen,
@@ -30,7 +30,7 @@ from art_cowfs.library import (
     secure,
     wanted_of,
 )
-from art_overlayfs.run import Running
+from art_overlayfs.run import OverlayRun
 
 _LIMIT = 1 << 16
 _HOLD_MS = 3000
@@ -45,7 +45,9 @@ def say(control: socket.socket, message: Mapping[str, Any]) -> None:
 class Answers:
     """`control` leads to the supervisor; others find a socket in `directory`."""
 
-    def __init__(self, control: socket.socket, session: Session, running: Running, directory: str) -> None:
+    def __init__(
+        self, control: socket.socket, session: OpenBranch, running: OverlayRun, directory: str
+    ) -> None:
         self._control = control
         self._session = session
         self._running = running

@@ -12,7 +12,7 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.store.history import dated
-from art_cowfs.library import Place, Session, connect, telling
+from art_cowfs.library import OpenBranch, Place, connect, telling
 from art_overlayfs import states, uppers
 from art_overlayfs.capture import capture
 from art_overlayfs.uppers import Upper
@@ -69,7 +69,7 @@ def _brought(database: str, connection: apsw.Connection, upper: Upper) -> list[s
     with _placed(upper) as place:
         branches = connection.execute("SELECT name FROM point WHERE kind = 'branch'").fetchall()
         branch = about.branch if (about.branch,) in branches else "main"
-        with Session(
+        with OpenBranch(
             database, branch, workspace=place._replace(fd=os.dup(place.fd)), uid=0, gid=0
         ) as session:
             frozen, pin = session.freeze()

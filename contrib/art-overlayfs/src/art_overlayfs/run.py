@@ -12,7 +12,17 @@ import apsw
 
 from art_core.errors import ArtError, StoreError
 from art_core.store.history import Ending, Opening
-from art_cowfs.library import HOST_NUMBERS, Chain, CowNode, Lower, Place, Session, Tree, companions, connect
+from art_cowfs.library import (
+    HOST_NUMBERS,
+    Chain,
+    CowNode,
+    Lower,
+    OpenBranch,
+    Place,
+    Tree,
+    companions,
+    connect,
+)
 from art_fusefs.backend import ROOT
 from art_overlayfs import database_covers, leftovers, states, uppers
 from art_overlayfs.cache import Cache
@@ -22,7 +32,7 @@ from art_overlayfs.mounts import Overlay
 from art_overlayfs.uppers import HOME, WORKSPACE, About, Upper
 
 
-class Wish(NamedTuple):
+class RunRequest(NamedTuple):
     """What is asked for. Paths are fit for JSON (`os.fsdecode`)."""
 
     database: str
@@ -39,14 +49,14 @@ class Wish(NamedTuple):
     """Files of other databases, which a workspace that holds them does not show."""
 
 
-class Running:
+class OverlayRun:
     """One that goes on. Use as a context manager."""
 
     def __init__(
         self,
-        wish: Wish,
+        wish: RunRequest,
         place: Place,
-        session: Session,
+        session: OpenBranch,
         connection: apsw.Connection,
         cache: Cache,
         sessions: str,
@@ -166,7 +176,7 @@ class Running:
         while self._pins:
             os.close(self._pins.pop())
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> OverlayRun:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,12 +15,12 @@ from typing import NoReturn
 
 from art_core.errors import ArtError
 from art_core.host.service import detach
-from art_cowfs.library import Place, Session, connect, telling
+from art_cowfs.library import OpenBranch, Place, connect, telling
 from art_overlayfs import leftovers, states
 from art_overlayfs.cache import Cache, tidy
 from art_overlayfs.control_server import Answers, say
 from art_overlayfs.mounts import Host, Mounter, mapped
-from art_overlayfs.run import Running, Wish
+from art_overlayfs.run import OverlayRun, RunRequest
 
 _LIMIT = 1 << 16
 _FDS = 3
@@ -36,7 +36,7 @@ def serve(control_fd: int) -> NoReturn:
         data, fds, _, _ = socket.recv_fds(control, _LIMIT, _FDS)
         if data:
             wished = json.loads(data)
-            _serve(control, Wish(**{**wished, "owner": tuple(wished["owner"])}), fds)
+            _serve(control, RunRequest(**{**wished, "owner": tuple(wished["owner"])}), fds)
         status = 0
     except ArtError as error:
         say(control, {"error": str(error)})
@@ -53,7 +53,7 @@ def serve(control_fd: int) -> NoReturn:
         os._exit(status)
 
 
-def _serve(control: socket.socket, wish: Wish, fds: Sequence[int]) -> None:
+def _serve(control: socket.socket, wish: RunRequest, fds: Sequence[int]) -> None:
     workspace_fd, *namespaces = fds
     there = os.fstat(workspace_fd)
     tree = mapped(workspace_fd, wish.owner) if os.geteuid() == 0 and wish.owner != (0, os.getegid()) else -1
@@ -69,7 +69,7 @@ def _serve(control: socket.socket, wish: Wish, fds: Sequence[int]) -> None:
     say(control, {"closed": True})
 
 
-def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> None:
+def _run(control: socket.socket, wish: RunRequest, place: Place, mounter: Mounter) -> None:
     with closing(connect(wish.database, create=True)) as connection:
         own = states.identity(connection)
         sessions = f"{wish.sessions}/{own}"
@@ -78,10 +78,10 @@ def _run(control: socket.socket, wish: Wish, place: Place, mounter: Mounter) -> 
         notes = leftovers.settle(wish.database, sessions)
         uid, gid = wish.owner
         held = place._replace(fd=os.dup(place.fd))
-        with Session(wish.database, wish.branch, workspace=held, uid=uid, gid=gid) as session:
+        with OpenBranch(wish.database, wish.branch, workspace=held, uid=uid, gid=gid) as session:
             killed = bool(notes)
             notes += [line for line in session.greetings() if not (killed and line.startswith(_RECOVERING))]
-            with Running(wish, place, session, connection, cache, sessions) as running:
+            with OverlayRun(wish, place, session, connection, cache, sessions) as running:
                 overlays = running.prepare(notes)
                 mounter.mount(running.upper.name, overlays, sorted(session.workspaces - {place.name}))
                 running.mounted = True

@@ -80,7 +80,7 @@ class Home:
             kernel.enter(namespace.mnt_fd, kernel.CLONE_NEWNS)
 
 
-class Kept:
+class KeptStore:
     """A store that the kit makes, and a workspace of the host."""
 
     def __init__(self, example: StoreExample, rule: Rule, place: str, state: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from art_core.testing import providers
 from art_core.testing.rules import Rule, apply
 from art_core.testing.store import history, home, loans, maintenance, trees
-from art_core.testing.store.case import Kept, StoreExample
+from art_core.testing.store.case import KeptStore, StoreExample
 
 
 class StoreContract(
@@ -47,8 +47,8 @@ class StoreContract(
         shutil.rmtree(directory)
 
     @pytest.fixture
-    def kept(self, store_example: StoreExample, rule: Rule, place: str, tmp_path: object) -> Kept:
-        return Kept(store_example, rule, place, str(tmp_path))
+    def kept(self, store_example: StoreExample, rule: Rule, place: str, tmp_path: object) -> KeptStore:
+        return KeptStore(store_example, rule, place, str(tmp_path))
 
     def test_record(self, rule: Rule, store_example: StoreExample) -> None:
         """The provider's record has a plain name, a summary of one line, this core's contract version,
@@ -64,20 +64,20 @@ class StoreContract(
         with its cure: none where the kit is run."""
         providers.check_probe(rule, store_example.provider, str(tmp_path))
 
-    def test_claims(self, rule: Rule, kept: Kept) -> None:
+    def test_claims(self, rule: Rule, kept: KeptStore) -> None:
         """A store claims its own locators, and makes nothing when it is asked."""
         before = sorted(os.listdir(kept.place))
         rule.holds(kept.stores.claims(kept.locator), f"{kept.locator!r} is not claimed")
         rule.equals(sorted(os.listdir(kept.place)), before, "the directory")
 
-    def test_missing_store(self, rule: Rule, kept: Kept) -> None:
+    def test_missing_store(self, rule: Rule, kept: KeptStore) -> None:
         """A store that does not exist is refused in one line that names it, unless it may be made."""
         modes: Sequence[Literal["read", "write"]] = ("read", "write")
         for mode in modes:
             said = kept.refused(lambda mode=mode: kept.stores.open(kept.locator, mode))  # type: ignore[misc]
             rule.holds(kept.locator in said, f"the refusal is {said!r}")
 
-    def test_hidden(self, rule: Rule, kept: Kept) -> None:
+    def test_hidden(self, rule: Rule, kept: KeptStore) -> None:
         """All that a store keeps on the host while a home is mounted is among its hidden paths."""
         with kept.home(), kept.store("write") as store:
             hidden = set(store.hidden())

@@ -10,10 +10,10 @@ from art_core.testing.rules import Rule, requires
 from art_core.testing.store.trees import contents, file
 
 if TYPE_CHECKING:
-    from art_core.testing.store.case import Kept
+    from art_core.testing.store.case import KeptStore
 
 
-def _put(kept: Kept, branch: str = "main", **files: bytes) -> None:
+def _put(kept: KeptStore, branch: str = "main", **files: bytes) -> None:
     with kept.writer(branch) as tree:
         for name, content in files.items():
             entry, blocks = file(name.encode(), content)
@@ -21,7 +21,7 @@ def _put(kept: Kept, branch: str = "main", **files: bytes) -> None:
         tree.commit()
 
 
-def _shown(kept: Kept, at: str) -> dict[bytes, bytes]:
+def _shown(kept: KeptStore, at: str) -> dict[bytes, bytes]:
     """What a point has of the workspace."""
     with kept.reader(at) as tree:
         return {entry.path: contents(tree, entry) for entry in tree.walk()}
@@ -29,7 +29,7 @@ def _shown(kept: Kept, at: str) -> dict[bytes, bytes]:
 
 class PointRules:
     @requires("history")
-    def test_points(self, rule: Rule, kept: Kept) -> None:
+    def test_points(self, rule: Rule, kept: KeptStore) -> None:
         """A snapshot stays as it was, and a branch that goes on from a point changes nothing there. Both are
         told, the oldest first, with their kind, their branch and where they are from; a name that was taken
         away is told no more, and can be had again."""
@@ -59,7 +59,7 @@ class PointRules:
         rule.equals(_shown(kept, "kept"), {b"one": b"2", b"two": b"2"}, "the new snapshot")
 
     @requires("history")
-    def test_names_of_points(self, rule: Rule, kept: Kept) -> None:
+    def test_names_of_points(self, rule: Rule, kept: KeptStore) -> None:
         """A name that is taken, by a branch or a snapshot, is refused as taken, one that is not there by its
         name, and so is the last branch's removal."""
         _put(kept, one=b"1")
@@ -90,7 +90,7 @@ class PointRules:
             rule.equals([point.name for point in store.points()], ["main", "kept"], "the points then")
 
     @requires("history")
-    def test_restore(self, rule: Rule, kept: Kept) -> None:
+    def test_restore(self, rule: Rule, kept: KeptStore) -> None:
         """A branch that is put back has what the point has and nothing else; with paths only those are put
         back. What it had before is in the snapshot that is returned. A branch that somebody has open is
         refused."""
@@ -112,7 +112,7 @@ class PointRules:
             kept.refused(lambda: store.restore("main", "kept", [], workspace))
 
     @requires("history", "live")
-    def test_snapshot_of_a_run(self, rule: Rule, kept: Kept) -> None:
+    def test_snapshot_of_a_run(self, rule: Rule, kept: KeptStore) -> None:
         """A snapshot that is taken while a home is mounted has what was done until then, and nothing that is
         done afterwards, though the home goes on."""
         _put(kept)
@@ -125,7 +125,7 @@ class PointRules:
         rule.equals(sorted(_shown(kept, "main")), [b"early", b"late"], "the branch")
 
     @requires("history", "live")
-    def test_log_of_a_run(self, rule: Rule, kept: Kept) -> None:
+    def test_log_of_a_run(self, rule: Rule, kept: KeptStore) -> None:
         """The log tells which commands run and which have ended while the home is still mounted, and how many
         names each changed."""
         with kept.home() as home:
@@ -138,7 +138,7 @@ class PointRules:
         rule.equals(found, [("ended", 1), ("running", None)], "the states and numbers")
 
     @requires("history")
-    def test_log(self, rule: Rule, kept: Kept) -> None:
+    def test_log(self, rule: Rule, kept: KeptStore) -> None:
         """The worker of a home takes down which commands ran, and how each ended; one whose end was never
         told was killed. A snapshot that is asked for is taken before."""
         argv = ["sh", "-c", "ünd so weiter"]

@@ -15,7 +15,7 @@ from art_core.testing.rules import Rule, requires
 from art_core.testing.store.trees import contents, file
 
 if TYPE_CHECKING:
-    from art_core.testing.store.case import Kept
+    from art_core.testing.store.case import KeptStore
 
 
 def picture(top: str) -> dict[str, tuple[object, ...]]:
@@ -59,7 +59,7 @@ def write(path: str, content: bytes, *, sync: bool = False) -> None:
 
 
 class HomeRules:
-    def test_host_shows_through(self, rule: Rule, kept: Kept) -> None:
+    def test_host_shows_through(self, rule: Rule, kept: KeptStore) -> None:
         """The workspace stands in the home under its name, with the host's files as they are."""
         os.symlink("file", f"{kept.host}/link")
         path = kept.write("below/file", b"contents")
@@ -78,7 +78,7 @@ class HomeRules:
         with kept.home() as home:
             rule.equals(home.do(look), [["workspace"], ["below", "link"], b"contents", shape(path), "file"])
 
-    def test_host_is_never_written(self, rule: Rule, kept: Kept) -> None:
+    def test_host_is_never_written(self, rule: Rule, kept: KeptStore) -> None:
         """Whatever is done inside, the host's files stay as they were, metadata included."""
         for name in ("write", "append", "truncate", "chmod", "remove", "rename", "d/one", "d/two", "utime"):
             kept.write(name, b"host" * 1000)
@@ -102,7 +102,7 @@ class HomeRules:
             home.do(work)
         rule.equals(picture(kept.host), before)
 
-    def test_changes_last(self, rule: Rule, kept: Kept) -> None:
+    def test_changes_last(self, rule: Rule, kept: KeptStore) -> None:
         """What was changed is there the next time, in the workspace and beside it: contents, removals,
         renames, modes, links, and times."""
         kept.write("changed", b"host" * 50_000)
@@ -150,7 +150,7 @@ class HomeRules:
             rule.holds(found[what] == value, f"{what}: {str(found[what])[:200]} instead of {value!s:.200}")
 
     @requires("renames")
-    def test_directory_renames(self, rule: Rule, kept: Kept) -> None:
+    def test_directory_renames(self, rule: Rule, kept: KeptStore) -> None:
         """A directory of the host is renamed in one step (rename(2)), with all that shows in it; the host's
         stays where it was."""
         kept.write("d/moved", b"moved")
@@ -166,7 +166,7 @@ class HomeRules:
         rule.equals((os.listdir(kept.host), os.listdir(f"{kept.host}/d")), (["d"], ["moved"]), "the host")
 
     @requires("numbers")
-    def test_numbers_last(self, rule: Rule, kept: Kept) -> None:
+    def test_numbers_last(self, rule: Rule, kept: KeptStore) -> None:
         """A file has the same inode number the next time: one of the host that was changed, a new one, and
         one that a push put, which has the number that it was told."""
         kept.write("changed")
@@ -190,7 +190,7 @@ class HomeRules:
         with kept.home() as home:
             rule.equals(home.do(numbers), before)
 
-    def test_pushed_stays_as_pushed(self, rule: Rule, kept: Kept) -> None:
+    def test_pushed_stays_as_pushed(self, rule: Rule, kept: KeptStore) -> None:
         """What a push put is seen inside, also when the host changes afterwards."""
         kept.write("pushed", b"first")
         with kept.writer() as tree:
@@ -201,7 +201,7 @@ class HomeRules:
         with kept.home() as home:
             rule.equals(home.do(lambda path: read(f"{path}/workspace/pushed")), b"first")
 
-    def test_pull_sees_what_was_done(self, rule: Rule, kept: Kept) -> None:
+    def test_pull_sees_what_was_done(self, rule: Rule, kept: KeptStore) -> None:
         """A reader gets what was changed inside and nothing that only shows through, with what the
         host's file was when it was changed; and what was removed."""
         status = os.stat(kept.write("changed", b"host"))
@@ -224,7 +224,7 @@ class HomeRules:
             rule.equals([gone.path for gone in tree.removed()], [b"removed"], "what is removed")
 
     @requires("live")
-    def test_commit(self, rule: Rule, kept: Kept) -> None:
+    def test_commit(self, rule: Rule, kept: KeptStore) -> None:
         """A mounted home's worker answers {"ask": "commit"}, after which a reader sees everything."""
         with kept.home() as home:
             home.do(lambda path: write(f"{path}/workspace/new", b"new"))
@@ -233,20 +233,20 @@ class HomeRules:
             with kept.reader() as tree:
                 rule.equals([entry.path for entry in tree.walk()], [b"new"])
 
-    def test_one_writer(self, rule: Rule, kept: Kept) -> None:
+    def test_one_writer(self, rule: Rule, kept: KeptStore) -> None:
         """A branch is held by one at a time: a second home and a writer are refused meanwhile."""
         with kept.home():
             kept.refused(lambda: entered(kept.home()))
             kept.refused(lambda: entered(kept.writer()))
         entered(kept.home())
 
-    def test_unknown_branch(self, rule: Rule, kept: Kept) -> None:
+    def test_unknown_branch(self, rule: Rule, kept: KeptStore) -> None:
         """A branch that does not exist is refused in one line that names it."""
         entered(kept.home())
         said = kept.refused(lambda: entered(kept.home("nowhere")))
         rule.holds("nowhere" in said, f"the refusal is {said!r}")
 
-    def test_programs_work(self, rule: Rule, kept: Kept) -> None:
+    def test_programs_work(self, rule: Rule, kept: KeptStore) -> None:
         """A program works in the home: it makes, reads, renames over, locks and removes files."""
         source = (
             "import fcntl, os\n"
@@ -269,7 +269,7 @@ class HomeRules:
         with kept.home() as home:
             rule.equals(home.do(work), (0, b""))
 
-    def test_errors(self, rule: Rule, kept: Kept) -> None:
+    def test_errors(self, rule: Rule, kept: KeptStore) -> None:
         """What cannot be done in the home fails with the errno that says why (errno(3)), and changes nothing:
         for what the store has, and for what only shows through."""
         kept.write("d/file")
@@ -316,7 +316,7 @@ class HomeRules:
             rule.equals(names, [["d", "empty", "plain"]] * 2, "the names then")
 
     @requires("durable")
-    def test_server_killed(self, rule: Rule, kept: Kept) -> None:
+    def test_server_killed(self, rule: Rule, kept: KeptStore) -> None:
         """When the server is killed, what was synced is there the next time, and it is told."""
         try:
             with kept.home() as home:

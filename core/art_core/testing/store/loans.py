@@ -12,10 +12,10 @@ from art_core.testing.rules import Rule, requires
 from art_core.testing.store.home import picture, read, write
 
 if TYPE_CHECKING:
-    from art_core.testing.store.case import Kept
+    from art_core.testing.store.case import KeptStore
 
 
-def _lent(kept: Kept, name: str, opened: ExitStack) -> Mount:
+def _lent(kept: KeptStore, name: str, opened: ExitStack) -> Mount:
     """A path of the kit's place, at the same path in the home, below a directory that nobody has."""
     path = f"{kept.place}/{name}"
     fd = os.open(path, os.O_PATH)
@@ -26,7 +26,7 @@ def _lent(kept: Kept, name: str, opened: ExitStack) -> Mount:
 
 class LentRules:
     @requires("seeds")
-    def test_seeds(self, rule: Rule, kept: Kept) -> None:
+    def test_seeds(self, rule: Rule, kept: KeptStore) -> None:
         """Seeds, directories and single files, stand at their places in the home as the host has them. They
         can be changed, replaced by renaming and removed; the host's stay as they were. What was done
         lasts; what was not touched is what the host has, and is not there in a session without them."""
@@ -69,7 +69,7 @@ class LentRules:
             rule.equals(home.do(look)[2:], [b"inside", b"replaced", b""], "a session without them")
 
     @requires("shares")
-    def test_shares(self, rule: Rule, kept: Kept) -> None:
+    def test_shares(self, rule: Rule, kept: KeptStore) -> None:
         """A share is the host's own file: what is written, and what is renamed onto it, is on the host at
         once, and what the host renames there is read next, with its size. Nothing beside it is seen or made,
         and it cannot be removed or moved away."""
@@ -108,7 +108,7 @@ class LentRules:
             rule.equals(read(path), b"written", "the host's file")
 
     @requires("growth")
-    def test_growth(self, rule: Rule, kept: Kept) -> None:
+    def test_growth(self, rule: Rule, kept: KeptStore) -> None:
         """A home that may grow by so many bytes takes no more, about: what is beyond fails with ENOSPC, the
         worker tells that it was `full`, and what was written before is kept. Without a limit none is met."""
         limit = 4 << 20

@@ -13,7 +13,7 @@ from art_core.testing.store.trees import ODD, directory, file
 from art_core.trees import Entry
 
 if TYPE_CHECKING:
-    from art_core.testing.store.case import Kept
+    from art_core.testing.store.case import KeptStore
 
 
 def _all_of(home: HomeReader) -> dict[bytes, tuple[object, ...]]:
@@ -38,7 +38,7 @@ def _all_of(home: HomeReader) -> dict[bytes, tuple[object, ...]]:
 
 class CareRules:
     @requires("files")
-    def test_new_home(self, rule: Rule, kept: Kept) -> None:
+    def test_new_home(self, rule: Rule, kept: KeptStore) -> None:
         """A new home becomes a branch when it is whole, with all that was put, and was never there when it
         fails."""
         large = os.urandom(300_000)
@@ -69,7 +69,7 @@ class CareRules:
             kept.refused(lambda: files.new_home("main").__enter__())
 
     @requires("files")
-    def test_home(self, rule: Rule, kept: Kept) -> None:
+    def test_home(self, rule: Rule, kept: KeptStore) -> None:
         """A home shows what was done in a sandbox, and what the host shows there where its directory is
         given; a writer is refused while a sandbox has the branch."""
         kept.write("shown", b"host")
@@ -85,7 +85,7 @@ class CareRules:
             kept.refused(lambda: files.home_writer("main", workspace).__enter__())
 
     @requires("maintenance")
-    def test_care(self, rule: Rule, kept: Kept) -> None:
+    def test_care(self, rule: Rule, kept: KeptStore) -> None:
         """Nothing is wrong with a store that was worked in; collecting and squashing change nothing of what
         it shows."""
         with kept.writer() as tree:
@@ -111,7 +111,7 @@ class CareRules:
         rule.equals(after, before, "what it shows")
 
     @requires("files")
-    def test_home_writer(self, rule: Rule, kept: Kept) -> None:
+    def test_home_writer(self, rule: Rule, kept: KeptStore) -> None:
         """What is put, linked and removed in a home without a sandbox is what a sandbox finds then, beside
         the workspace and in it; the host's files stay as they were."""
         kept.write("shown", b"host")
@@ -141,7 +141,7 @@ class CareRules:
         rule.equals(sorted(os.listdir(kept.host)), ["removed", "shown"], "the host's directory")
 
     @requires("files")
-    def test_view(self, rule: Rule, kept: Kept) -> None:
+    def test_view(self, rule: Rule, kept: KeptStore) -> None:
         """A home is mounted without a sandbox: read-only nothing can be changed and nobody is kept out; else
         changes last, and the branch is held."""
         with kept.home() as mounted:
@@ -166,7 +166,7 @@ class CareRules:
             rule.holds("more" in viewed.do(os.listdir), "it does not show what was made in a view")
 
     @requires("maintenance")
-    def test_repair(self, rule: Rule, kept: Kept) -> None:
+    def test_repair(self, rule: Rule, kept: KeptStore) -> None:
         """A repair first makes a copy, which is a whole store, and changes nothing of what is right. One that
         would cover a file, or that somebody's work stands in the way of, is refused."""
         with kept.writer() as tree:

@@ -11,7 +11,7 @@ from art_core.testing.rules import Rule, requires
 from art_core.trees import Agreed, Entry, TreeReader
 
 if TYPE_CHECKING:
-    from art_core.testing.store.case import Kept
+    from art_core.testing.store.case import KeptStore
 
 ODD = [b"\xff\xfe", b"new\nline", b" ", b"-rf", b"n" * 255]
 
@@ -44,7 +44,7 @@ def shape(entry: Entry) -> tuple[object, ...]:
 
 
 class TreeRules:
-    def test_put_and_walk(self, rule: Rule, kept: Kept) -> None:
+    def test_put_and_walk(self, rule: Rule, kept: KeptStore) -> None:
         """What was put is walked in another session, a directory before what is in it and names in
         byte order, with its mode, time, size, target and contents."""
         large = os.urandom(300_000)
@@ -69,7 +69,7 @@ class TreeRules:
         rule.equals(held[b"a/large"] == large, True, "the contents of a large file")
         rule.equals((held[b"a/empty"], held[b"b"]), (b"", b"content"), "the contents of small ones")
 
-    def test_names(self, rule: Rule, kept: Kept) -> None:
+    def test_names(self, rule: Rule, kept: KeptStore) -> None:
         """Names may have any byte but NUL and the slash, and 255 of them."""
         with kept.writer() as tree:
             for name in ODD:
@@ -79,13 +79,13 @@ class TreeRules:
             found = {entry.path: contents(reader, entry) for entry in reader.walk()}
         rule.equals(found, {name: name for name in ODD})
 
-    def test_numbers(self, rule: Rule, kept: Kept) -> None:
+    def test_numbers(self, rule: Rule, kept: KeptStore) -> None:
         """In a new store the entries that are put number from 2, in the order they are put."""
         with kept.writer() as tree:
             made = [tree.put(directory(b"d"), iter([])), tree.put(*_iterated(file(b"d/f")))]
         rule.equals([entry.ino for entry in made], [2, 3])
 
-    def test_holes(self, rule: Rule, kept: Kept) -> None:
+    def test_holes(self, rule: Rule, kept: KeptStore) -> None:
         """Blocks that are left out are zeros, and are left out again."""
         size = 64 << 20
         entry = file(b"sparse")[0]._replace(size=size)
@@ -99,7 +99,7 @@ class TreeRules:
             rule.holds(sum(len(data) for _, data in blocks) < 4 << 20, "zeros are given as blocks")
             rule.holds(any(b"island" in data for _, data in blocks), "the block is not there")
 
-    def test_put_again(self, rule: Rule, kept: Kept) -> None:
+    def test_put_again(self, rule: Rule, kept: KeptStore) -> None:
         """Putting an entry again replaces all of it, whatever its kind was, and changes its version."""
         with kept.writer() as tree:
             first = tree.put(*_iterated(file(b"name", b"long content" * 10_000)))
@@ -114,7 +114,7 @@ class TreeRules:
             (found,) = reader.walk()
             rule.equals((found.path, contents(reader, found)), (b"name", b"a file again"))
 
-    def test_find(self, rule: Rule, kept: Kept) -> None:
+    def test_find(self, rule: Rule, kept: KeptStore) -> None:
         """find() gives what the store holds at a path, and None where it holds nothing, even if the
         host has something there."""
         kept.write("of the host")
@@ -127,7 +127,7 @@ class TreeRules:
             for path in (b"of the host", b"nowhere", b"there/below", b"nowhere/below"):
                 rule.equals(tree.find(path), None, f"find({path!r})")
 
-    def test_links(self, rule: Rule, kept: Kept) -> None:
+    def test_links(self, rule: Rule, kept: KeptStore) -> None:
         """A further name is the same file: one number, counted, and it stays when the other goes."""
         with kept.writer() as tree:
             made = tree.put(*_iterated(file(b"one")))
@@ -142,7 +142,7 @@ class TreeRules:
             (left,) = reader.walk()
             rule.equals((left.path, left.nlink, contents(reader, left)), (b"two", 1, b"content"))
 
-    def test_remove(self, rule: Rule, kept: Kept) -> None:
+    def test_remove(self, rule: Rule, kept: KeptStore) -> None:
         """What is removed is gone, a directory with all that is in it; a path that the host has is
         then told as removed."""
         kept.write("host")
@@ -158,7 +158,7 @@ class TreeRules:
             removed = [gone.path for gone in reader.removed()]
             rule.holds(b"host" in removed, f"removed are {removed}")
 
-    def test_shown(self, rule: Rule, kept: Kept) -> None:
+    def test_shown(self, rule: Rule, kept: KeptStore) -> None:
         """When it is asked for, a reader also tells what shows through from the host, and says so; what was
         removed does not show."""
         for name in ("a-host", "covered", "removed"):
@@ -180,7 +180,7 @@ class TreeRules:
             gone = [reader.shows(path) for path in (b"removed", b"nowhere", b"a-host/below", b"d/below")]
             rule.equals(gone, [None] * 4, "what is not there")
 
-    def test_attributes(self, rule: Rule, kept: Kept) -> None:
+    def test_attributes(self, rule: Rule, kept: KeptStore) -> None:
         """Extended attributes of the user are kept."""
         entry, blocks = file(b"marked")
         with kept.writer() as tree:
@@ -189,7 +189,7 @@ class TreeRules:
         with kept.reader() as reader:
             rule.equals([dict(entry.xattrs) for entry in reader.walk()], [{b"user.mark": b"\0\xff"}])
 
-    def test_agreed(self, rule: Rule, kept: Kept) -> None:
+    def test_agreed(self, rule: Rule, kept: KeptStore) -> None:
         """What both sides agreed on is remembered, and forgotten with None."""
         one, two = Agreed("file", 1, 2, 3, 4, 5), Agreed("dir", 0, 0, 0o755, 6, 7)
         with kept.writer() as tree:
@@ -201,7 +201,7 @@ class TreeRules:
         with kept.reader() as reader:
             rule.equals(dict(reader.agreed()), {b"a/b": two}, "without one")
 
-    def test_order(self, rule: Rule, kept: Kept) -> None:
+    def test_order(self, rule: Rule, kept: KeptStore) -> None:
         """What is walked, removed and agreed on comes in one order, a directory before what is in it and
         names in byte order; what was agreed on may change while it is read."""
         paths = [b"a", b"a/b", b"a/c", b"a-b", b"a.", b"b"]
@@ -229,7 +229,7 @@ class TreeRules:
             rule.equals([gone.path for gone in reader.removed()], paths[1:], "what is removed")
 
     @requires("renames")
-    def test_loose(self, rule: Rule, kept: Kept) -> None:
+    def test_loose(self, rule: Rule, kept: KeptStore) -> None:
         """What shows in a directory of the host that was renamed is walked at its new place. The directory
         is opaque there, and its old path is told as removed."""
         _rename_a_directory(kept)
@@ -242,7 +242,7 @@ class TreeRules:
             rule.equals([gone.path for gone in reader.removed()], [b"d"], "what is removed")
 
     @requires("renames")
-    def test_secure(self, rule: Rule, kept: Kept) -> None:
+    def test_secure(self, rule: Rule, kept: KeptStore) -> None:
         """What was secured with its contents stays as it was, whatever becomes of the host's place that it
         came from, with the numbers that were told."""
         _rename_a_directory(kept)
@@ -261,7 +261,7 @@ class TreeRules:
             rule.equals({path: found[path].ino for path in secured}, _numbers(secured), "the numbers")
 
     @requires("renames")
-    def test_join(self, rule: Rule, kept: Kept) -> None:
+    def test_join(self, rule: Rule, kept: KeptStore) -> None:
         """A directory that was joined shows nothing of the host's any more, or what is at its own path."""
         _rename_a_directory(kept)
         with kept.reader() as reader:
@@ -280,7 +280,7 @@ class TreeRules:
         rule.equals(shown, [b"e", b"e/later", b"e/one", b"e/sub", b"e/sub/two"], "afterwards")
 
 
-def _rename_a_directory(kept: Kept) -> None:
+def _rename_a_directory(kept: KeptStore) -> None:
     kept.write("d/one", b"one")
     kept.write("d/sub/two", b"two")
     with kept.home() as home:

@@ -14,7 +14,7 @@ _END = re.compile(r"\+\+\+ (exited with \d+|killed by SIG\w+(?: \(core dumped\))
 _SIGNAL = re.compile(r"--- (?:stopped by )?SIG\w+(?: \{.*\})? ---")
 
 
-class Call(NamedTuple):
+class RecordedCall(NamedTuple):
     """A line about a call: the thread that made it, by the host's number, and how it ended. `more` is
     what stands behind the result: an errno's name first, if it failed."""
 
@@ -44,7 +44,7 @@ class Record:
     def __init__(self, rule: Rule, content: bytes) -> None:
         self._rule = rule
         self.content = content
-        self.calls: list[Call] = []
+        self.calls: list[RecordedCall] = []
         self.ends: list[End] = []
         self.signals: list[str] = []
         self.threads: list[int] = []
@@ -64,7 +64,7 @@ class Record:
             self.threads.append(thread)
         self._last[thread] = place
         if call := _CALL.fullmatch(rest):
-            self.calls.append(Call(thread, call[1], call[2], call[3], call[4] or ""))
+            self.calls.append(RecordedCall(thread, call[1], call[2], call[3], call[4] or ""))
         elif end := _END.fullmatch(rest):
             self.ends.append(End(thread, end[1], place))
         elif _SIGNAL.fullmatch(rest):
@@ -72,14 +72,14 @@ class Record:
         else:
             self._rule.broken(f"a line is neither a call, a signal nor an end: {line!r}")
 
-    def named(self, *names: str) -> Sequence[Call]:
+    def named(self, *names: str) -> Sequence[RecordedCall]:
         return [call for call in self.calls if call.name in names]
 
-    def making(self, path: str) -> Sequence[Call]:
+    def making(self, path: str) -> Sequence[RecordedCall]:
         """The calls that made a directory."""
         return [call for call in self.named("mkdir", "mkdirat") if f'"{path}"' in call.arguments]
 
-    def running(self, program: str) -> Sequence[Call]:
+    def running(self, program: str) -> Sequence[RecordedCall]:
         """The calls that executed a program, found by its name without directories."""
         wanted = re.compile(rf'"(?:[^"]*/)?{re.escape(program)}"')
         execs = self.named("execve", "execveat")
