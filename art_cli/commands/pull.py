@@ -12,15 +12,15 @@ import click
 from art_cli.diff.choice import ChangeChooser
 from art_cli.diff.patterns import both, chooser
 from art_cli.diff.sides import selection
-from art_cli.stores.transfer import TransferPrinter, carry
+from art_cli.stores.transfer import TransferPrinter, both_sides
 from art_cli.syntax.shared_options import CONTEXT, Command, settings_with, shared
 from art_core.autorun import planted_links
-from art_core.contracts import Store, Workspace
+from art_core.contracts import Workspace
 from art_core.errors import TransferError, UsageError
 from art_core.host.tree import within
 from art_core.transfer.export import export
 from art_core.transfer.pull import pull
-from art_core.transfer.transfer import Totals, Wishes
+from art_core.transfer.transfer import Wishes
 from art_core.trees import Entry
 
 
@@ -91,20 +91,18 @@ def command(
     )
     matched = chooser(include, exclude)
 
-    def move(store: Store, at: str, opened: Workspace, wishes: Wishes, telling: TransferPrinter) -> Totals:
+    with both_sides(options, telling, "Exporting from", mode="write", make=into is None) as found:
+        store, at, opened, anew = found
         named = selection(store, [at], paths, opened)
-        wishes = wishes._replace(chosen=both(named, matched))
+        wishes = wishes._replace(anew=anew, chosen=both(named, matched))
+        report, moved = telling.report, telling.moved
         if into is None:
-            confirm = ChangeChooser(telling) if patch else None
-            return pull(store, at, opened, wishes, telling.report, telling.moved, confirm)
-        planted_links.refuse("--into", into, [opened.real])
-        with empty_directory(into, opened, make=not dry_run) as fd:
-            return export(store, at, opened, fd, wishes, telling.report, telling.moved)
-
-    make = into is None
-    return carry(
-        move, options, wishes, telling, mode="write", make=make, heading="Exporting from", verb="pulled"
-    )
+            totals = pull(store, at, opened, wishes, report, moved, ChangeChooser(telling) if patch else None)
+        else:
+            planted_links.refuse("--into", into, [opened.real])
+            with empty_directory(into, opened, make=not dry_run) as fd:
+                totals = export(store, at, opened, fd, wishes, report, moved)
+    return telling.ended("pulled", totals, dry_run=dry_run)
 
 
 @contextmanager

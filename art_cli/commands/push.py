@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from art_cli.stores.transfer import TransferPrinter, carry
+from art_cli.stores.transfer import TransferPrinter, both_sides
 from art_cli.syntax.shared_options import CONTEXT, Command, shared
-from art_core.contracts import Store, Workspace
 from art_core.transfer.push import push
-from art_core.transfer.transfer import Totals, Wishes
+from art_core.transfer.transfer import Wishes
 from art_core.trees import Entry
 
 
@@ -30,10 +29,9 @@ def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: boo
     \b
       art push -m workspace/ -d workspace.db
     """
-    workspace = ""
 
     def line(path: str, entry: Entry | None, action: str) -> str:
-        shown = f"/{workspace}/{path}"
+        shown = f"/{telling.workspace}/{path}"
         if entry is None or action == "SAME":
             return shown
         size = f"{entry.size} bytes, " if entry.kind == "file" else ""
@@ -42,13 +40,8 @@ def command(force: bool, dry_run: bool, as_json: bool, verbose: bool, quiet: boo
 
     telling = TransferPrinter("pushing", line, verbose=verbose, quiet=quiet, as_json=as_json)
 
-    def move(
-        store: Store, branch: str, opened: Workspace, wishes: Wishes, telling: TransferPrinter
-    ) -> Totals:
-        nonlocal workspace
-        workspace = opened.name
-        return push(store, branch, opened, wishes, telling.report, telling.moved)
-
     wishes = Wishes(force=force, dry_run=dry_run)
-    heading = "Files will be stored under"
-    return carry(move, options, wishes, telling, mode="create", make=False, heading=heading, verb="pushed")
+    with both_sides(options, telling, "Files will be stored under", mode="create") as found:
+        store, branch, opened, _ = found
+        totals = push(store, branch, opened, wishes, telling.report, telling.moved)
+    return telling.ended("pushed", totals, dry_run=dry_run)

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from art_cli.output.console import complain, note, printable
 from art_cli.output.progress import Progress
@@ -16,7 +16,7 @@ from art_cli.stores.opener import sides
 from art_core.autorun.rules import is_instruction
 from art_core.config import dirs
 from art_core.contracts import MAIN, Store, Stores, Workspace
-from art_core.transfer.transfer import Action, Totals, Wishes
+from art_core.transfer.transfer import Action, Totals
 from art_core.trees import Entry
 from art_core.view import known_databases
 from art_core.view.workspace import absolute, open_workspace
@@ -26,7 +26,6 @@ _MOMENT_S = 1.0
 _SHOWN_OF_A_KIND = 3
 """How many paths of one directory are printed that are skipped for the same reason."""
 _SHOWN_OF_INSTRUCTIONS = 10
-Move = Callable[[Store, str, Workspace, Wishes, "TransferPrinter"], Totals]
 
 
 class TransferPrinter:
@@ -47,6 +46,8 @@ class TransferPrinter:
         """The exit status when a signal came that ends the transfer."""
         self.asking = False
         """Whether the user is asked something, so that a signal ends it at once."""
+        self.workspace = ""
+        """Its name, once both sides are open."""
         self.clear = self._progress.clear
         self._verbose = verbose
         self._quiet = quiet
@@ -101,7 +102,8 @@ class TransferPrinter:
             said["why"] = why
         print(json.dumps(said))
 
-    def totals(self, verb: str, totals: Totals, *, dry_run: bool = False) -> None:
+    def ended(self, verb: str, totals: Totals, *, dry_run: bool = False) -> int:
+        """Print what it came to; the exit status."""
         done = "would be " if dry_run else ""
         words = [f"{totals.carried} {done}{verb} ({totals.size} bytes)", f"{totals.removed} {done}removed"]
         words += [f"{totals.same} unchanged"]
@@ -122,6 +124,7 @@ class TransferPrinter:
             complain("conflicts would be left alone; --force would let this side win")
         elif totals.conflicts:
             complain("conflicts were left alone; --force lets this side win")
+        return 1 if totals.conflicts or totals.failed else 0
 
 
 class _Skips:
@@ -157,40 +160,46 @@ class _Skips:
         return lines
 
 
-def carry(
-    move: Move,
+class BothSides(NamedTuple):
+    """What a transfer goes between. `anew`: the host's directory was made for it."""
+
+    store: Store
+    branch: str
+    workspace: Workspace
+    anew: bool
+
+
+@contextmanager
+def both_sides(
     options: Mapping[str, Any],
-    wishes: Wishes,
     telling: TransferPrinter,
+    heading: str,
     *,
     mode: Literal["write", "create"],
-    make: bool,
-    heading: str,
-    verb: str,
-) -> int:
-    """Carry a workspace; return the exit status. `mode` is how the store is opened; `make` makes a host
-    directory that is missing."""
+    make: bool = False,
+) -> Iterator[BothSides]:
+    """The store and the workspace that the options name, open. `mode` is how the store is opened; `make`
+    makes a host directory that is missing. What fails inside is told as the plugin's failure."""
     settings, plugins, directory, locator = sides(options)
-    if make and not os.path.lexists(absolute(directory)):
+    anew = make and not os.path.lexists(absolute(directory))
+    if anew:
         os.makedirs(absolute(directory))
-        wishes = wishes._replace(anew=True)
     name = options.get("store") or settings.store
-    with plugins.guard("store", name):
+    with plugins.guard("store", name), ExitStack() as opening:
         stores: Stores = plugins.create("store", name)
         store = stores.open(locator, mode)
+        opening.callback(store.close)
         for line in known_databases.remember(dirs.state_dir(os.environ), store.hidden()):
             note(line)
         defaults = settings.for_workspace(absolute(directory))
         named = options.get("name") or defaults.name
         workspace = open_workspace(directory, name=named, moved=bool(options.get("moved")))
-        with _signals(telling), ExitStack() as closing:
-            closing.callback(store.close)
-            closing.callback(os.close, workspace.fd)
-            closing.callback(telling.clear)
+        opening.callback(os.close, workspace.fd)
+        opening.callback(telling.clear)
+        telling.workspace = workspace.name
+        with _signals(telling), opening.pop_all():
             telling.heading(f"Workspace name: {workspace.name}", f"{heading}: /{workspace.name}/")
-            totals = move(store, options.get("branch") or MAIN, workspace, wishes, telling)
-    telling.totals(verb, totals, dry_run=wishes.dry_run)
-    return 1 if totals.conflicts or totals.failed else 0
+            yield BothSides(store, options.get("branch") or MAIN, workspace, anew)
 
 
 @contextmanager

@@ -5,10 +5,20 @@ A store never touches the host's directory: core walks it, and carries entries b
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["file", "dir", "link"]
+
+
+def kind_of(mode: int) -> Kind | None:
+    """What can be carried, by a mode (inode(7)); None for pipes, sockets and devices."""
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "dir"
+    return "link" if stat.S_ISLNK(mode) else None
 
 
 class Entry(NamedTuple):

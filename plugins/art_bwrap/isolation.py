@@ -14,6 +14,7 @@ from art_bwrap import init
 from art_bwrap.probe import Abilities, Program, abilities, explain, find_program
 from art_bwrap.root import Layout
 from art_bwrap.seccomp import filter_for
+from art_core.config.sizes import size_of
 from art_core.contracts import HOME, INTERPRETER, Context, Exit, Launch, Mount, Run
 from art_core.errors import CANNOT_EXECUTE, FAILURE, NOT_FOUND, IsolationError
 from art_core.host.tree import DirectoryReader, RealHost
@@ -281,14 +282,10 @@ def create(context: Context) -> Bubblewrap:
     )
 
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
-
 def _size(key: str, text: str, default: int) -> int:
     if not text:
         return default
-    digits = text.rstrip("KMGTkmgt")
-    unit = text[len(digits) :].upper()
-    if not digits.isdigit() or unit not in _UNITS or not int(digits):
-        raise IsolationError(f"plugins.bwrap.{key}: {text!r} is no size; write bytes or 512M, 2G")
-    return int(digits) * _UNITS[unit]
+    size = size_of(text)
+    if size is None:
+        raise IsolationError(f"plugins.bwrap.{key}: {text!r} is not a size; write bytes or 512M, 2G")
+    return size

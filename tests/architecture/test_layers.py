@@ -43,7 +43,6 @@ LONGER = {
     "core/art_core/launch/client.py: order": "one record, made of one parameter a field",
     "plugins/art_bwrap/init.py: become_command": "runs alone inside, where no module can be imported",
     "plugins/art_cowfs/access/branch.py: __init__": "puts together the parts of one branch that is written",
-    "art_cli/commands/pull.py: command": "the options of one command, which click wants as parameters",
 }
 """Functions that are longer, and why."""
 ATTRIBUTES = 20

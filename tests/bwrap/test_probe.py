@@ -156,7 +156,7 @@ def test_sizes_of_settings(text: str, size: int, tmp_path: Path) -> None:
     assert create(context(tmp_path, tmp_size=text)).limits.tmp == size
 
 
-@pytest.mark.parametrize("text", ["big", "-1", "0", "1X", "1.5G", "G"])
+@pytest.mark.parametrize("text", ["big", "-1", "0", "1X", "G"])
 def test_a_size_that_is_none_is_an_error(text: str, tmp_path: Path) -> None:
     with pytest.raises(IsolationError, match="plugins\\.bwrap\\.tmp_size"):
         create(context(tmp_path, tmp_size=text))

@@ -86,11 +86,6 @@ def set_no_new_privs() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
-def set_parent_death_signal(number: int) -> None:
-    """Get signal `number` when the thread that forked this process ends."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0))
-
-
 def allow_tracing_by(pid: int) -> None:
     """Let a process and its children trace this one where Yama restricts that to ancestors
     (Documentation/admin-guide/LSM/Yama.rst); nothing where there is no Yama."""

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from art_core.trees import kind_of
+
 Kind = Literal["dir", "file", "link", "other"]
 _LINKS_LIMIT = 40
 
@@ -37,14 +39,6 @@ class DirectoryReader(Protocol):
         ...
 
 
-def _kind_of(mode: int) -> Kind:
-    if stat.S_ISDIR(mode):
-        return "dir"
-    if stat.S_ISLNK(mode):
-        return "link"
-    return "file" if stat.S_ISREG(mode) else "other"
-
-
 class RealHost:
     """The machine that ART runs on."""
 
@@ -72,7 +66,11 @@ class RealHost:
             return next((entry.kind for entry in self.entries(directory) if entry.name == name), None)
         except OSError:
             return None
-        return "other" if stat.S_ISREG(found.st_mode) and not found.st_nlink else _kind_of(found.st_mode)
+        return (
+            "other"
+            if stat.S_ISREG(found.st_mode) and not found.st_nlink
+            else kind_of(found.st_mode) or "other"
+        )
 
     def readlink(self, path: str) -> str:
         try:

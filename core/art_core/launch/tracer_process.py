@@ -17,7 +17,7 @@ import marshal
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from art_core.contracts import Context, Provider, Tracer, TraceRequest
 from art_core.host.messages import MESSAGE_LIMIT, Socket, receive
@@ -25,13 +25,6 @@ from art_core.loader.recipe import Plan
 
 PATIENCE_S = 5.0
 """How long a killed sandbox may take to end before the tracer stops waiting for it."""
-
-
-class TracerFailed(NamedTuple):
-    """Why a tracer ended before its command; `plugin` when it was no error for the user."""
-
-    message: str
-    plugin: bool
 
 
 class _Forked:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from art_core.config.settings import LIMITS
+from art_core.config.sizes import size_of
 from art_core.contracts import Exit, Provider
 from art_core.errors import IsolationError, SettingsError, StoreError, UsageError
 
@@ -21,7 +22,6 @@ TIMED_OUT = 124
 CONTROLLED = ("memory", "pids", "cpus")
 NO_GROUP = "no control group can be made here"
 _KILLED = 9
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -63,12 +63,6 @@ def of(options: Options, settings: Settings) -> Limits:
     return Limits(**values, texts=texts) if values else Limits()  # type: ignore[arg-type]
 
 
-def _size(text: str) -> int | None:
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
-    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    return size or None
-
-
 def _duration(text: str) -> float | None:
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd]?)", text)
     return float(found[1]) * _SECONDS[found[2]] or None if found else None
@@ -84,18 +78,18 @@ def _processors(text: str) -> float | None:
 
 
 _READERS: Mapping[str, Callable[[str], int | float | None]] = {
-    "memory": _size,
+    "memory": size_of,
     "pids": _count,
     "cpus": _processors,
     "timeout": _duration,
-    "disk": _size,
+    "disk": size_of,
 }
 _WRONG = {
-    "memory": "this is no size; write 512M, 4G or 1.5G",
-    "pids": "this is no number of processes; write 512",
-    "cpus": "this is no number of processors; write 2 or 0.5",
-    "timeout": "this is no time; write 90, 30s, 10m or 1h",
-    "disk": "this is no size; write 512M, 10G or 1.5G",
+    "memory": "this is not a size; write 512M, 4G or 1.5G",
+    "pids": "this is not a number of processes; write 512",
+    "cpus": "this is not a number of processors; write 2 or 0.5",
+    "timeout": "this is not a time; write 90, 30s, 10m or 1h",
+    "disk": "this is not a size; write 512M, 10G or 1.5G",
 }
 
 

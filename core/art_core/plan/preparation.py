@@ -121,19 +121,14 @@ class Preparation:
         name = self.options.store or self.settings.store
         stores: Stores = self.plugins.create("store", name)
         with self.plugins.guard("store", name):
-            store = stores.open(locator, "create")
             owner = self.identity.host_ids or (inside(os.getuid()), inside(os.getgid()))
             provider = self.plugins.provider("store", name)
             branch = self.options.branch or MAIN
-            return Overlay(
-                store,
-                branch,
-                self.workspace,
-                owner,
-                growth=0 if self.held is None else self.held.growth(provider),
-                history=keeps_history(provider, asked="--snapshot" if self.options.snapshot else ""),
-                lent=None if self.lent is None else self.lent.into(provider),
-            )
+            growth = 0 if self.held is None else self.held.growth(provider)
+            history = keeps_history(provider, asked="--snapshot" if self.options.snapshot else "")
+            lent = None if self.lent is None else self.lent.into(provider)
+            store = stores.open(locator, "create")
+            return Overlay(store, branch, self.workspace, owner, growth=growth, history=history, lent=lent)
 
     def _look_at_host(self) -> None:
         homes = masks.home_directories(self._caller_env.get("HOME"))

@@ -99,7 +99,7 @@ class OpenSandbox:
             numbers.extend(number for one in reports if isinstance(number := one.get("file-errno"), int))
             return self._meaning([inside], reports)
 
-        inside = _from_home(path)
+        inside = from_home(path)
         pipes = Pipes.made(PIPE, PIPE, DEVNULL, owner)
         try:
             channel = self._send((what, [inside], {}, self._directory(None), None, False), pipes.theirs)
@@ -118,7 +118,7 @@ class OpenSandbox:
 
     def _directory(self, cwd: Path | None) -> bytes:
         workdir = os.fsencode(self._preparation.workdir)
-        return workdir if cwd is None else os.path.join(workdir, _from_home(cwd))
+        return workdir if cwd is None else os.path.join(workdir, from_home(cwd))
 
     def _send(self, what: tuple[Any, ...], fds: Sequence[int]) -> _socket.socket:
         """Order something; the channel on which it is told of."""
@@ -222,7 +222,7 @@ def send(commands: messages.Socket, what: tuple[Any, ...], fds: Sequence[int]) -
     return ours
 
 
-def _from_home(typed: Path) -> bytes:
+def from_home(typed: Path) -> bytes:
     """`~/x` is a path of the home."""
     path = os.fsencode(typed)
     return os.fsencode(HOME) + path[1:] if path == b"~" or path.startswith(b"~/") else path

@@ -61,23 +61,25 @@ class StoredHome:
             return list(compared.changes)
 
     def read(self, path: Path, at: str) -> bytes:
+        from art_core.sandbox.session import from_home
         from art_core.store import files
 
         if "files" not in self._preparation.plugins.provider("store", self._name).capabilities:
             raise PluginError(f"the store {self._name!r} cannot do this (capability files); choose another")
         typed = os.fsdecode(path)
-        relative = os.fsencode(
-            os.path.join(self._preparation.guest, typed.replace("~/", f"{files.GUEST.decode()}/", 1))
-        )
-        inside = files.guest_path(os.fsdecode(relative))
+        full = os.path.join(os.fsencode(self._preparation.guest), from_home(path))
+        inside = files.guest_path(os.fsdecode(full))
         if inside is None:
             raise StoreError(f"{typed} is not in the home, and a snapshot has nothing else")
         store: files.Files = self._overlay.store  # type: ignore[assignment]
         with store.home(at, self._overlay.workspace) as home:
             found = files.resolve(home, inside)
             if found.kind != "file":
-                raise StoreError(f"{typed}: this is no file")
-            contents = bytearray(found.size)
-            for offset, block in home.blocks(found):
-                contents[offset : offset + len(block)] = block
-            return bytes(contents)
+                raise StoreError(f"{typed}: this is not a file")
+            try:
+                contents = bytearray(found.size)
+                for offset, block in home.blocks(found):
+                    contents[offset : offset + len(block)] = block
+                return bytes(contents)
+            except (MemoryError, OverflowError):
+                raise StoreError(f"{typed}: its {found.size} bytes do not fit into memory") from None

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 from art_core.contracts import Mounted, Namespace, Workspace
 from art_core.errors import StoreError
-from art_core.trees import Entry, Kind
+from art_core.trees import Entry, Kind, kind_of
 
 
 class File(NamedTuple):
@@ -33,11 +33,7 @@ class File(NamedTuple):
     @property
     def kind(self) -> Kind | None:
         """None for pipes, sockets and devices."""
-        if stat.S_ISREG(self.mode):
-            return "file"
-        if stat.S_ISDIR(self.mode):
-            return "dir"
-        return "link" if stat.S_ISLNK(self.mode) else None
+        return kind_of(self.mode)
 
     def entry(self, path: bytes) -> Entry:
         """As an entry of a transfer, at another path. Only for what has a kind."""

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from art_core.store import bounds
-from art_core.trees import Entry, Kind
+from art_core.trees import Entry, Kind, kind_of
 from art_cowfs.access.branch import OpenBranch
 from art_cowfs.db.schema import DatabaseError
 from art_cowfs.lower.lower import joined
@@ -199,11 +199,3 @@ class Placing:
 
 
 _TYPES: Mapping[Kind, int] = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK}
-
-
-def kind_of(mode: int) -> Kind | None:
-    """What can be carried; None for pipes, sockets and devices."""
-    for kind, bits in _TYPES.items():
-        if stat.S_IFMT(mode) == bits:
-            return kind
-    return None

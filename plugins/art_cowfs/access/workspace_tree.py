@@ -15,13 +15,13 @@ import apsw
 
 from art_core.contracts import Workspace
 from art_core.store.walk_order import place
-from art_core.trees import Agreed, Entry, Kind, Removed
+from art_core.trees import Agreed, Entry, Kind, Removed, kind_of
 from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.copy_up import secure
 from art_cowfs.access.copy_up_request import CopiedUp, CopyUpRequest, answer, portions
 from art_cowfs.access.frozen_read import FrozenLayer, standing
 from art_cowfs.access.place import Place, know
-from art_cowfs.access.placement import BLOCK, Placing, Way, kind_of
+from art_cowfs.access.placement import BLOCK, Placing, Way
 from art_cowfs.db.locks import BranchInUse
 from art_cowfs.db.paths import companions
 from art_cowfs.db.schema import CHUNK, HOST_NUMBERS, DatabaseError, UnwrittenError

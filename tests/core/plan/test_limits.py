@@ -266,11 +266,11 @@ def test_a_disk_limit_without_a_database_is_refused(limited: Limited) -> None:
 @pytest.mark.parametrize(
     ("option", "values", "said"),
     [
-        ("--memory", ["x", "0", "-1", "4X", "1e9", "4 G", ""], "this is no size; write 512M, 4G or 1.5G"),
-        ("--disk", ["x", "0G", "ten"], "this is no size; write 512M, 10G or 1.5G"),
-        ("--pids", ["0", "1.5", "-3", "many"], "this is no number of processes; write 512"),
-        ("--cpus", ["0", "0.001", "two", "nan", "inf"], "this is no number of processors; write 2 or 0.5"),
-        ("--timeout", ["0", "1w", "1h30m", "-5", "s"], "this is no time; write 90, 30s, 10m or 1h"),
+        ("--memory", ["x", "0", "-1", "4X", "1e9", "4 G", ""], "this is not a size; write 512M, 4G or 1.5G"),
+        ("--disk", ["x", "0G", "ten"], "this is not a size; write 512M, 10G or 1.5G"),
+        ("--pids", ["0", "1.5", "-3", "many"], "this is not a number of processes; write 512"),
+        ("--cpus", ["0", "0.001", "two", "nan", "inf"], "this is not a number of processors; write 2 or 0.5"),
+        ("--timeout", ["0", "1w", "1h30m", "-5", "s"], "this is not a time; write 90, 30s, 10m or 1h"),
     ],
 )
 def test_a_wrong_value_is_a_usage_error(plain: Caller, option: str, values: list[str], said: str) -> None:
@@ -291,7 +291,7 @@ def test_limits_come_from_the_settings_too(limited: Limited) -> None:
     assert limited.caller.art(*art, "--", "sleep", "60", env=env).returncode == 124
     assert limited.caller.art(*art, "--timeout", "1h", "--", "sleep", "1", env=env).returncode == 0
     for text, said in (
-        ('timeout = "soon"', "limits.timeout soon: this is no time"),
+        ('timeout = "soon"', "limits.timeout soon: this is not a time"),
         ("pids = true", "limits.pids: must be a text"),
         ("pid = 3", "limits.pid: unknown key; did you mean pids?"),
     ):

@@ -104,6 +104,6 @@ def create(megabytes: int) -> Unshare:
     for reason in reasons():
         raise ArtError(f"--isolation unshare: {reason.what}; {reason.cure}")
     if megabytes < 1:
-        raise ArtError(f"plugins.unshare.tmp_megabytes: {megabytes} is no size; write 1 or more")
+        raise ArtError(f"plugins.unshare.tmp_megabytes: {megabytes} is not a size; write 1 or more")
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     return Unshare(python, Path(__file__).with_name("inside.py").read_bytes(), megabytes << 20)
