@@ -68,7 +68,9 @@ class Removed(NamedTuple):
 
 class Agreed(NamedTuple):
     """What both sides had when a push or a pull last made them the same: the host's size, mtime and
-    mode, and the store's number and version."""
+    mode, and the store's number and version. `changed_ns` is the host's ctime, which no program can set
+    (inode(7)), 0 where it is not known, and `digest` that of a file's contents (`blocks.Digest`), which are
+    looked at where all but the ctime is the same."""
 
     kind: Kind
     size: int
@@ -76,6 +78,8 @@ class Agreed(NamedTuple):
     mode: int
     ino: int
     version: int
+    changed_ns: int = 0
+    digest: str = ""
 
 
 class TreeReader(Protocol):

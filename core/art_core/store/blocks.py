@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
@@ -12,6 +13,7 @@ Blocks = Iterable[tuple[int, bytes]]
 BLOCK = 1 << 20
 _PIECE = 1 << 16
 _ZEROS = bytes(_PIECE)
+_SECTOR = 4096
 
 
 def segments(fd: int, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -45,6 +47,41 @@ def of_file(fd: int) -> Iterator[tuple[int, bytes]]:
 def equal(one: Blocks, other: Blocks) -> bool:
     """Whether two files of one size hold the same. Raises what reading them raises."""
     return all(mine == theirs for mine, theirs in zip_longest(_pieces(one), _pieces(other)))
+
+
+class Digest:
+    """What a file's contents come to (blake2b, RFC 7693), by what is not zeros in them: the same however a
+    store or a file system divides them, at multiples of 4 KiB, and whatever of the zeros it leaves out."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def of(self, blocks: Blocks) -> Iterator[tuple[int, bytes]]:
+        """The same blocks; they count when they are taken."""
+        for block in blocks:
+            self._add(*block)
+            yield block
+
+    def _add(self, offset: int, data: bytes) -> None:
+        view, at = memoryview(data), 0
+        while at < len(data):
+            end = at + _SECTOR - (offset + at) % _SECTOR
+            if data.count(0, at, end) != min(end, len(data)) - at:
+                self._hash.update((offset + at).to_bytes(8, "big"))
+                self._hash.update(view[at:end])
+            at = end
+
+    def taken(self) -> str:
+        """Of the blocks that were taken."""
+        return self._hash.hexdigest()
+
+
+def digest_of(blocks: Blocks) -> str:
+    """Raises what reading them raises."""
+    digest = Digest()
+    for _ in digest.of(blocks):
+        pass
+    return digest.taken()
 
 
 def _pieces(blocks: Blocks) -> Iterator[tuple[int, bytes]]:

@@ -18,7 +18,7 @@ from art_core.store.blocks import Blocks, equal
 from art_core.store.companions import Databases, databases_beside
 from art_core.store.walk_order import Sorted, Spooled, place, together
 from art_core.transfer.decisions import Decision, Verdict, holding
-from art_core.transfer.host_files import HostTree, checked, same
+from art_core.transfer.host_files import HostTree, checked
 from art_core.transfer.pull_plan import Intent
 from art_core.transfer.transfer import Wishes
 from art_core.trees import Entry, Kind, TreeReader
@@ -136,7 +136,7 @@ def _ask(
         except PermissionError:
             moved_on.put(MovedOn(decision.path, "unreadable"))
             return
-        if agreed is not None and not same(present, agreed):
+        if agreed is not None and not host.same(present, agreed):
             moved_on.put(MovedOn(decision.path, "removed" if present is None else "changed"))
 
     with Intent(tree, host, wishes, held, unchanged=unchanged) as intent:

@@ -10,7 +10,7 @@ from art_core.autorun.transfer_hold import Led, TransferHold
 from art_core.contracts import Workspace
 from art_core.store.blocks import equal
 from art_core.store.companions import told
-from art_core.transfer.host_files import SETUID, HostTree, Unreadable, same
+from art_core.transfer.host_files import SETUID, HostTree, Unreadable
 from art_core.transfer.three_sides import Above, Found
 from art_core.transfer.transfer import Wishes
 from art_core.trees import Agreed, Entry, Kind, TreeReader
@@ -88,7 +88,7 @@ class Deciding:
             if not entry.partial or entry.lower == entry.path:
                 return Decision(entry.path, entry, agreed, None, "agreed")
             present = self._host.find(entry.path)
-            is_same = present is not None and same(present, agreed)
+            is_same = self._host.same(present, agreed)
             return Decision(entry.path, entry, agreed, present, "alike" if is_same else "agreed")
         present = self._host.find(entry.path)
         verdict, why = self._verdict(entry, present, agreed, hidden)
@@ -110,8 +110,9 @@ class Deciding:
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
         if not self._is_readable(entry, present):
             return "conflict", MOVED_ON
-        if not self._wishes.force and (why := _why_not(entry, present, agreed, hidden)):
-            return "conflict", why
+        if not self._wishes.force and (why := self._why_not(entry, present, agreed, hidden)):
+            is_alike = present is not None and self._is_alike(entry, present, times=False)
+            return ("alike", "") if is_alike else ("conflict", why)
         return "carry", ""
 
     def _held(self, path: bytes, kind: Kind, present: Entry | None) -> str:
@@ -142,18 +143,18 @@ class Deciding:
             return False
         return True
 
-    def _is_alike(self, entry: Entry, present: Entry) -> bool:
-        """Whether both sides have the same file by now."""
+    def _is_alike(self, entry: Entry, present: Entry, *, times: bool = True) -> bool:
+        """Whether both sides have the same file by now; but for the `times` of what both have changed."""
         mode = entry.mode if self._wishes.keep_setuid else entry.mode & ~SETUID
         if entry.kind != present.kind:
             return False
         if entry.kind == "dir":
             return mode == present.mode
-        if entry.kind == "link":
-            return (entry.target, entry.mtime_ns) == (present.target, present.mtime_ns)
-        if (entry.size, entry.mtime_ns, mode) != (present.size, present.mtime_ns, present.mode):
+        if times and entry.mtime_ns != present.mtime_ns:
             return False
-        if not self._has_the_names(entry, present):
+        if entry.kind == "link":
+            return entry.target == present.target
+        if (entry.size, mode) != (present.size, present.mode) or not self._has_the_names(entry, present):
             return False
         if _has_moved_on(entry, present):
             return True  # A pull that was killed had carried it: what the rest was is nowhere else any more.
@@ -179,6 +180,31 @@ class Deciding:
             return True
         as_numbered = self._of_number.setdefault(entry.ino, identity) == identity
         return self._of_identity.setdefault(identity, entry.ino) == entry.ino and as_numbered
+
+    def _why_not(
+        self, entry: Entry, present: Entry | None, agreed: Agreed | None, hidden: Above | None
+    ) -> str:
+        """Why the store's entry must not cover the host's; empty when it may."""
+        if agreed is not None:
+            if present is not None and present.kind == entry.kind == agreed.kind == "dir":
+                return (
+                    "" if present.mode == agreed.mode else "its mode changed on the host and in the sandbox"
+                )
+            if self._host.same(present, agreed) or (
+                present is not None and present.kind == entry.kind == "dir"
+            ):
+                return ""
+            gone = "removed" if present is None else "changed"
+            return f"{gone} on the host and changed in the sandbox"
+        if present is None or present.kind == entry.kind == "dir":
+            return ""
+        if entry.origin == (present.size, present.mtime_ns) and present.version <= entry.version:
+            return ""  # Nothing has changed it since the sandbox did.
+        if present.kind == "dir" and entry.seen_ns:
+            return ""  # What is in it decides.
+        if hidden is not None and _was_seen(present, hidden):
+            return ""
+        return "made or changed on the host and in the sandbox"
 
     def on_hidden(self, found: Found) -> Decision:
         """On what the store does not hold, and nothing of the host's shows there either."""
@@ -215,7 +241,7 @@ class Deciding:
             why = "gone in the sandbox, because the host removed what was renamed to it there"
             return ("remove", "") if force else ("conflict", why)
         if agreed is not None:
-            is_same = same(present, agreed)
+            is_same = self._host.same(present, agreed)
             why = "removed in the sandbox, and changed on the host"
             return ("remove", "") if is_same or force else ("conflict", why)
         if hidden is not None and not _was_seen(present, hidden):
@@ -275,23 +301,3 @@ def _is_agreed(entry: Entry, agreed: Agreed) -> bool:
     if entry.kind == agreed.kind == "dir":
         return (entry.ino, entry.mode) == (agreed.ino, agreed.mode)
     return (entry.ino, entry.version) == (agreed.ino, agreed.version)
-
-
-def _why_not(entry: Entry, present: Entry | None, agreed: Agreed | None, hidden: Above | None) -> str:
-    """Why the store's entry must not cover the host's; empty when it may."""
-    if agreed is not None:
-        if present is not None and present.kind == entry.kind == agreed.kind == "dir":
-            return "" if present.mode == agreed.mode else "its mode changed on the host and in the sandbox"
-        if same(present, agreed) or (present is not None and present.kind == entry.kind == "dir"):
-            return ""
-        gone = "removed" if present is None else "changed"
-        return f"{gone} on the host and changed in the sandbox"
-    if present is None or present.kind == entry.kind == "dir":
-        return ""
-    if entry.origin == (present.size, present.mtime_ns):
-        return ""
-    if present.kind == "dir" and entry.seen_ns:
-        return ""  # What is in it decides.
-    if hidden is not None and _was_seen(present, hidden):
-        return ""
-    return "made or changed on the host and in the sandbox"

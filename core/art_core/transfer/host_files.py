@@ -18,7 +18,7 @@ from typing import NamedTuple
 from art_core.errors import TransferError
 from art_core.host.descent import Trail
 from art_core.store import bounds
-from art_core.store.blocks import of_file
+from art_core.store.blocks import digest_of, of_file
 from art_core.store.companions import UNFINISHED, Databases, told
 from art_core.store.walk_order import names_in_order
 from art_core.trees import Agreed, Entry, Kind
@@ -46,15 +46,6 @@ def kind_of(mode: int) -> Kind | None:
     return "link" if stat.S_ISLNK(mode) else None
 
 
-def same(found: Entry | None, agreed: Agreed) -> bool:
-    """Whether the host's entry is what both sides agreed on. A directory's size and time say nothing."""
-    if found is None or found.kind != agreed.kind:
-        return False
-    if found.kind == "dir":
-        return found.mode == agreed.mode
-    return (found.size, found.mtime_ns, found.mode) == (agreed.size, agreed.mtime_ns, agreed.mode)
-
-
 class Changed(OSError):
     """The host has something else at a path than what was decided on."""
 
@@ -67,13 +58,6 @@ class Staged(NamedTuple):
 
     directory: bytes
     name: bytes
-
-
-def alike(host: Entry, kept: Entry) -> bool:
-    """Whether both sides have the same file already, by size and time to the nanosecond: a transfer that
-    was killed had carried it."""
-    same_kind = host.kind == kept.kind != "dir" and (host.kind == "link" or host.size == kept.size)
-    return same_kind and (host.mtime_ns, host.target) == (kept.mtime_ns, kept.target)
 
 
 def _temporary(name: bytes) -> bytes:
@@ -103,8 +87,9 @@ def _set_mode(parent: int, name: bytes, mode: int) -> None:
         os.close(fd)
 
 
-def _state(entry: Entry) -> tuple[object, ...]:
-    return entry.size, entry.mtime_ns, entry.mode, entry.target
+def _state(entry: Entry, *, alone: bool) -> tuple[object, ...]:
+    """A file's ctime changes also with its names."""
+    return entry.size, entry.mtime_ns, entry.mode, entry.target, entry.version if alone else 0
 
 
 class Unreadable:
@@ -270,6 +255,27 @@ class HostTree:
         finally:
             os.close(fd)
 
+    def digest(self, entry: Entry) -> str:
+        """That of a file's contents, or of where a link points. Raises OSError."""
+        return digest_of([(0, entry.target)] if entry.kind == "link" else self.blocks(entry))
+
+    def same(self, found: Entry | None, agreed: Agreed) -> bool:
+        """Whether an entry is what both sides agreed on. A directory's size and time say nothing. Whoever
+        writes a file may set its time back, and its ctime changes with its names, too: where only that is
+        another one the contents tell."""
+        if found is None or found.kind != agreed.kind:
+            return False
+        if found.kind == "dir":
+            return found.mode == agreed.mode
+        if (found.size, found.mtime_ns, found.mode) != (agreed.size, agreed.mtime_ns, agreed.mode):
+            return False
+        if agreed.changed_ns in (0, found.version):
+            return True
+        try:
+            return self.digest(found) == agreed.digest
+        except OSError:
+            return False
+
     def xattrs(self, path: bytes) -> dict[bytes, bytes]:
         """The user's extended attributes; empty where the file system has none."""
         with contextlib.suppress(OSError):
@@ -367,7 +373,10 @@ class HostTree:
         if found is None or present is None:
             if found is not present:
                 raise Changed
-        elif found.kind != present.kind or (found.kind != "dir" and _state(found) != _state(present)):
+            return
+        alone = found.nlink == present.nlink == 1
+        is_same = found.kind == "dir" or _state(found, alone=alone) == _state(present, alone=alone)
+        if found.kind != present.kind or not is_same:
             raise Changed
 
     def _put_directory(self, fd: int, name: bytes, mode: int) -> None:

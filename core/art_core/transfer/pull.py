@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from art_core.contracts import Store, Workspace
+from art_core.store.blocks import Digest
 from art_core.store.companions import databases_beside
 from art_core.store.walk_order import Backwards
 from art_core.transfer.decisions import MOVED_ON, Decision, holding
@@ -59,6 +61,13 @@ def pull(
         return transfer.totals
 
 
+class _Read(NamedTuple):
+    """What was read before its turn, and the digest of it."""
+
+    file: Staged
+    digest: str
+
+
 class _Pulling:
     """Does what was decided."""
 
@@ -75,10 +84,12 @@ class _Pulling:
         """What was loose, as the store has it now."""
         self._unsecured: set[bytes] = set()
         """Directories in which something is loose."""
-        self._staged: dict[bytes, Staged | OSError] = {}
+        self._staged: dict[bytes, _Read | OSError] = {}
         """What was read before its turn, or why it was not."""
         self._fresh: set[bytes] = set()
         """Paths of the host that the store may still read from, until what was done is remembered."""
+        self._digests: dict[int, str] = {}
+        """Of what files of several names hold, by number."""
         self._made = Backwards[tuple[Entry, bool]]()
         """Directories that were carried or are alike; whether their modes are still to be set."""
 
@@ -129,7 +140,7 @@ class _Pulling:
         transfer, path = self._transfer, decision.path
         if decision.verdict == "alike":
             assert decision.entry is not None
-            self._agree(decision, decision.present)
+            self._agree(decision, decision.present, self._digest_alike(decision))
             transfer.unchanged(decision.entry)
         elif decision.verdict == "protected":
             transfer.skipped(path, decision.why)
@@ -172,7 +183,7 @@ class _Pulling:
         assert entry is not None
         try:
             self._make_free(decision.path)
-            made = self._made_of(decision, entry)
+            made, digest = self._made_of(decision, entry)
         except Changed:
             self._decide_again(decision)
             return
@@ -181,11 +192,13 @@ class _Pulling:
             return
         if entry.nlink > 1 and entry.kind == "file":
             self._names.setdefault(entry.ino, entry.path)
-        self._agree(decision, made)
+            self._digests.setdefault(entry.ino, digest)
+        self._agree(decision, made, digest)
         self._was_read(entry)
         self._transfer.carried(entry)
 
-    def _made_of(self, decision: Decision, entry: Entry) -> Entry:
+    def _made_of(self, decision: Decision, entry: Entry) -> tuple[Entry, str]:
+        """What the host has then, and the digest of its contents."""
         transfer, path = self._transfer, decision.path
 
         def ready() -> None:
@@ -194,25 +207,44 @@ class _Pulling:
         if decision.verdict == "accept" and decision.present is not None:
             transfer.tree.accept(entry, decision.present.size, decision.present.mtime_ns)
         if entry.nlink > 1 and entry.kind == "file" and entry.ino in self._names:
-            return self._host.link(path, self._names[entry.ino], ready)
+            linked = self._host.link(path, self._names[entry.ino], ready)
+            return linked, self._digests.get(entry.ino) or self._digest_of(linked)
         if path in self._staged:
             staged = self._staged.pop(path)
             if isinstance(staged, OSError):
                 raise staged
-            return self._host.place(path, staged, ready)
+            return self._host.place(path, staged.file, ready), staged.digest
+        contents = Digest()
         wanted = entry._replace(mode=entry.mode | WRITABLE) if entry.kind == "dir" else entry
-        return self._host.put(wanted, self._blocks(entry), keep_setuid=self._wishes.keep_setuid, ready=ready)
+        blocks = contents.of(self._blocks(entry))
+        made = self._host.put(wanted, blocks, keep_setuid=self._wishes.keep_setuid, ready=ready)
+        return made, contents.taken() if entry.kind == "file" else ""
+
+    def _digest_of(self, present: Entry) -> str:
+        """Of a file of the host; empty where that cannot be read, or is another one meanwhile."""
+        try:
+            digest = self._host.digest(present)
+            self._host.expect(present.path, present)
+        except OSError:
+            return ""
+        return digest
 
     def _blocks(self, entry: Entry) -> Iterator[tuple[int, bytes]]:
         return self._transfer.counted(self._transfer.tree.blocks(entry))
 
-    def _agree(self, decision: Decision, present: Entry | None) -> None:
+    def _digest_alike(self, decision: Decision) -> str:
+        present = decision.present
+        if present is None or present.kind != "file" or self._wishes.dry_run:
+            return ""
+        return self._digest_of(present)
+
+    def _agree(self, decision: Decision, present: Entry | None, digest: str = "") -> None:
         entry = decision.entry
         assert entry is not None
         if entry.kind == "dir":
             self._made.put((entry, decision.verdict != "alike"))
         else:
-            self._transfer.agree(entry.path, present, self._secured.get(entry.path, entry))
+            self._transfer.agree(entry.path, present, self._secured.get(entry.path, entry), digest)
 
     def _was_read(self, entry: Entry) -> None:
         """What it was carried from may change when that is remembered."""
@@ -276,10 +308,12 @@ class _Pulling:
         if entries:
             self._transfer.tree.secure(entries, contents=True)
         for entry in entries:
+            contents = Digest()
             try:
-                self._staged[entry.path] = self._host.stage(
-                    entry, self._blocks(entry), keep_setuid=self._wishes.keep_setuid
+                staged = self._host.stage(
+                    entry, contents.of(self._blocks(entry)), keep_setuid=self._wishes.keep_setuid
                 )
+                self._staged[entry.path] = _Read(staged, contents.taken() if entry.kind == "file" else "")
             except OSError as error:
                 self._staged[entry.path] = error
 

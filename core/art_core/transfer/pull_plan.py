@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from art_core.autorun.transfer_hold import TransferHold
 from art_core.store.walk_order import Backwards, Spooled
 from art_core.transfer.decisions import NOT_CARRIED, Deciding, Decision
-from art_core.transfer.host_files import HostTree, same
+from art_core.transfer.host_files import HostTree
 from art_core.transfer.three_sides import Above, Found, Survey
 from art_core.transfer.transfer import Wishes
 from art_core.trees import Agreed, Entry, TreeReader
@@ -245,7 +245,7 @@ class Intent:
 
     def _is_agreed(self, decision: Decision) -> bool:
         present = self._host.seen(decision.path)
-        return present is not None and decision.agreed is not None and same(present, decision.agreed)
+        return decision.agreed is not None and self._host.same(present, decision.agreed)
 
     # --- what the store does not hold ----------------------------------------------------------
 

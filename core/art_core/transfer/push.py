@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from art_core.contracts import Store, Workspace
 from art_core.errors import TransferError
+from art_core.store.blocks import Digest, equal
 from art_core.store.companions import Databases, told
 from art_core.store.history import NameTaken, dated
 from art_core.store.walk_order import Backwards, together
-from art_core.transfer.host_files import HostTree, Unreadable, alike, same
+from art_core.transfer.host_files import HostTree, Unreadable
 from art_core.transfer.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Agreed, Entry, TreeWriter
 from art_core.view.workspace import alone_with
@@ -68,7 +69,7 @@ def _push_all(
 ) -> None:
     """Carry what the host has; what it does not have any more is put into `gone`."""
     removed = ((gone.path, transfer.wishes.anew or not gone.agreed) for gone in tree.removed())
-    first: dict[tuple[int, int], Entry] = {}
+    first: dict[tuple[int, int], _Pushed] = {}
     blocked = unreadable = again = b"\0"
     for path, entry, agreed, is_removed in together(_of_the_host(host.walk()), transfer.agreed(), removed):
         if entry is None:
@@ -92,6 +93,13 @@ def _push_all(
                 blocked = path + b"/"
 
 
+class _Pushed(NamedTuple):
+    """The first name of a file, as the store has it, and the digest of its contents."""
+
+    entry: Entry
+    digest: str
+
+
 class _HostFailure(Exception):
     """The host's file could not be read, for the reason given as an OSError."""
 
@@ -109,14 +117,15 @@ def _push_one(
     host: HostTree,
     entry: Entry,
     agreed: Agreed | None,
-    first: dict[tuple[int, int], Entry],
+    first: dict[tuple[int, int], _Pushed],
 ) -> bool:
     """Carry one entry; False when it is a conflict, or could not be read."""
     identity = host.links.get(entry.path)
-    if agreed is not None and same(entry, agreed):
+    if agreed is not None and host.same(entry, agreed):
+        transfer.still_agreed(entry.path, agreed, entry)
         transfer.unchanged(entry)
         if identity is not None and identity not in first and (kept := tree.find(entry.path)):
-            first[identity] = kept
+            first[identity] = _Pushed(kept, agreed.digest)
         return True
     owner = host.database_of(entry.path)
     if owner is not None:
@@ -128,8 +137,8 @@ def _push_one(
         return False
     present = tree.find(entry.path)
     if not transfer.wishes.force and (why := _why_not_push(entry, present, agreed)):
-        if present is not None and alike(entry, present):
-            transfer.agree(entry.path, entry, present)
+        if present is not None and (digest := _alike(entry, present, host, tree)) is not None:
+            transfer.agree(entry.path, entry, present, digest)
             why = _OURS
         if why == _OURS:
             transfer.unchanged(entry)
@@ -141,10 +150,13 @@ def _push_one(
         return True
     try:
         if identity is not None and identity in first:
-            made = tree.link(entry.path, first[identity])
+            made = tree.link(entry.path, first[identity].entry)
+            digest = first[identity].digest
         else:
-            blocks = transfer.counted(_of_the_host(host.blocks(entry)))
+            contents = Digest()
+            blocks = transfer.counted(contents.of(_of_the_host(host.blocks(entry))))
             made = tree.put(entry._replace(xattrs=host.xattrs(entry.path)), blocks)
+            digest = contents.taken() if entry.kind == "file" else ""
     except _HostFailure as failure:
         (error,) = failure.args
         if isinstance(error, PermissionError):
@@ -153,8 +165,8 @@ def _push_one(
             transfer.failed(entry.path, f"it cannot be read: {error.strerror}")
         return False
     if identity is not None:
-        first.setdefault(identity, made)
-    transfer.agree(entry.path, entry, made)
+        first.setdefault(identity, _Pushed(made, digest))
+    transfer.agree(entry.path, entry, made, digest)
     transfer.carried(made)
     return True
 
@@ -175,6 +187,23 @@ def _why_not_push(entry: Entry, present: Entry | None, agreed: Agreed | None) ->
     if present.origin == (entry.size, entry.mtime_ns):
         return _OURS
     return "made on the host and in the sandbox"
+
+
+def _alike(entry: Entry, present: Entry, host: HostTree, tree: TreeWriter) -> str | None:
+    """The digest of a file that both sides have made the same, whatever its times are; None where they have
+    not."""
+    if (entry.kind, entry.mode) != (present.kind, present.mode) or entry.kind == "dir":
+        return None
+    if entry.kind == "link":
+        return "" if entry.target == present.target else None
+    if entry.size != present.size or host.xattrs(entry.path) != dict(present.xattrs):
+        return None
+    contents = Digest()
+    try:
+        is_same = equal(contents.of(host.blocks(entry)), tree.blocks(present))
+    except OSError:
+        return None
+    return contents.taken() if is_same else None
 
 
 def _push_removal(transfer: Transfer, tree: TreeWriter, path: bytes, agreed: Agreed) -> None:

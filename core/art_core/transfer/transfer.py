@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from art_core.errors import ArtError
+from art_core.store.blocks import digest_of
 from art_core.trees import Agreed, Entry, TreeReader
 
 Action = Literal["FILE", "DIR", "LINK", "DEL", "SAME", "SKIP", "CONFLICT", "FAIL"]
@@ -132,17 +133,28 @@ class Transfer:
         self.totals.failed += 1
         self.report("FAIL", path, None, why)
 
-    def agree(self, path: bytes, host: Entry | None, kept: Entry | None) -> None:
+    def agree(self, path: bytes, host: Entry | None, kept: Entry | None, digest: str = "") -> None:
+        """`digest` is that of a file's contents; without one its times alone tell later whether it is the
+        same."""
         if self.wishes.dry_run:
             return
         agreed = None
         if host is not None and kept is not None:
             agreed = Agreed(host.kind, host.size, host.mtime_ns, host.mode, kept.ino, kept.version)
+            if host.kind == "link":
+                digest = digest_of([(0, host.target)])
+            if digest:
+                agreed = agreed._replace(changed_ns=host.version, digest=digest)
         self._news[path] = agreed
         # What a partial file has of the host's was just replaced.
         at_once = kept is not None and kept.partial and kept.lower == path
         if len(self._news) >= self._at_once or at_once:
             self.remember()
+
+    def still_agreed(self, path: bytes, agreed: Agreed, host: Entry) -> None:
+        """The host's is what was agreed on, and only its ctime is another one."""
+        if agreed.changed_ns not in (0, host.version) and host.kind != "dir" and not self.wishes.dry_run:
+            self._news[path] = agreed._replace(changed_ns=host.version)
 
     def remember(self) -> None:
         news, self._news = self._news, {}

@@ -20,7 +20,8 @@ no layer has comes from the host's directory.
 * `chunk`: 64 KiB of a file; `data` NULL is a hole. A chunk that is in no layer is the host's.
 * `base`: what a push or a pull made the same on both sides: the host had what the layer shows. It is
   inherited along the chain as everything else; a row without a `kind` says that neither side has it any
-  more. `place` is the path with NUL for each slash, which sorts as a walk goes.
+  more. `host_ctime` and `digest` are NULL where they are not known (`art_core.trees.Agreed`). `place` is the
+  path with NUL for each slash, which sorts as a walk goes.
 * `origin`: host files of several links that were copied up, found again by their number.
 * `session`: a command that ran, see `art_core.store.history`; `pid` is the server's.
 
@@ -34,7 +35,7 @@ import apsw
 from art_core.errors import StoreError
 from art_cowfs.db.transactions import all_rows
 
-FORMAT = 2
+FORMAT = 3
 PAGE = 16384
 CHUNK = 65536
 FIRST_INO = 2
@@ -78,7 +79,7 @@ CREATE TABLE origin(
   PRIMARY KEY(dev, host_ino, layer)) WITHOUT ROWID;
 CREATE TABLE base(
   workspace BLOB NOT NULL, place BLOB NOT NULL, layer INTEGER NOT NULL, kind TEXT, host_size INTEGER,
-  host_mtime INTEGER, host_mode INTEGER, ino INTEGER, ctime INTEGER,
+  host_mtime INTEGER, host_mode INTEGER, ino INTEGER, ctime INTEGER, host_ctime INTEGER, digest TEXT,
   PRIMARY KEY(workspace, place, layer)) WITHOUT ROWID;
 CREATE INDEX base_layer ON base(layer);
 CREATE TABLE session(

@@ -108,7 +108,8 @@ _COLUMNS = {
         "place": "b",
         "layer": "i",
         "kind": "tn",
-        **dict.fromkeys(["host_size", "host_mtime", "host_mode", "ino", "ctime"], "in"),
+        **dict.fromkeys(["host_size", "host_mtime", "host_mode", "ino", "ctime", "host_ctime"], "in"),
+        "digest": "tn",
     },
 }
 _KEYS = {

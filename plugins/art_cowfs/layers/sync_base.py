@@ -34,9 +34,9 @@ def agreed(chain: Chain, workspace: bytes) -> Iterator[tuple[bytes, Agreed]]:
     """By place, in order; a page at a time, so that no statement stays open."""
     last = b""
     while rows := _page(chain, workspace, last):
-        for place, kind, *rest, _ in rows:
+        for place, kind, size, mtime_ns, mode, ino, version, changed_ns, digest, _ in rows:
             if kind not in (None, _ABSENT):
-                yield place, Agreed(kind, *rest)
+                yield place, Agreed(kind, size, mtime_ns, mode, ino, version, changed_ns or 0, digest or "")
         last = rows[-1][0]
 
 
@@ -61,8 +61,9 @@ def places(chain: Chain, workspace: bytes, layer: int = 0) -> list[bytes]:
 
 def _page(chain: Chain, workspace: bytes, after: bytes) -> list[Any]:
     rows: list[Any] = chain.connection.execute(
-        "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime, max(layer) FROM base "
-        f"WHERE workspace = ? AND place > ? AND {chain.chosen} GROUP BY place ORDER BY place LIMIT ?",
+        "SELECT place, kind, host_size, host_mtime, host_mode, ino, ctime, host_ctime, digest, max(layer) "
+        f"FROM base WHERE workspace = ? AND place > ? AND {chain.chosen} GROUP BY place ORDER BY place "
+        "LIMIT ?",
         (workspace, after, _PAGE),
     ).fetchall()
     return rows
@@ -79,7 +80,7 @@ def keep(connection: apsw.Connection, layer: int, rows: Rows) -> None:
         gone,
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO base VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO base VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, ''))",
         [(*place, layer, *what) for place, what in rows.items() if isinstance(what, Agreed)],
     )
     connection.executemany(
@@ -99,6 +100,6 @@ def inherit(connection: apsw.Connection, layers: list[int], to: int, *, hides: b
     for layer in sorted(layers):
         connection.execute(
             f"INSERT OR REPLACE INTO base SELECT workspace, place, ?, {kind}, host_size, host_mtime, "
-            "host_mode, ino, ctime FROM base WHERE layer = ?",
+            "host_mode, ino, ctime, host_ctime, digest FROM base WHERE layer = ?",
             (to, layer),
         )

@@ -45,6 +45,7 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
     if exists and write and not os.access(path, os.W_OK):
         raise UnwrittenError(f"database {shown}: {unwritable.READ_ONLY}")
     if exists:
+        _refuse_names(path)
         _refuse_journal(path)
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE if write else apsw.SQLITE_OPEN_READONLY
     if not write and exists:
@@ -96,6 +97,18 @@ def _let_go_of_log(connection: Connection) -> None:
         marked = log_owner.is_marked(connection)
     if not (marked or connection.keeps_log):
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def _refuse_names(path: str) -> None:
+    """Beside each name of a file would be a log and locks of its own, and who uses one knows nothing of the
+    other (https://sqlite.org/howtocorrupt.html, section 2.5)."""
+    with suppress(OSError):
+        names = os.stat(path).st_nlink
+        if names > 1:
+            raise DatabaseError(
+                f"database {path!r} has {names} names (hard links), and what is written by one would destroy "
+                "what is written by another; remove the others, or make a copy of it: cp"
+            )
 
 
 def _refuse_journal(path: str) -> None:

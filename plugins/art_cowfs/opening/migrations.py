@@ -37,22 +37,40 @@ INSERT OR IGNORE INTO point SELECT name, 'snapshot', id, 'main', '', created_ns,
 INSERT OR IGNORE INTO point SELECT name || '-' || id, 'snapshot', id, 'main', '', created_ns, note
   FROM layer_1 WHERE frozen = 1 AND name != '' AND id NOT IN (SELECT layer FROM point);
 INSERT INTO base SELECT workspace, place, (SELECT layer FROM point WHERE name = 'main'), kind, host_size,
-  host_mtime, host_mode, ino, ctime FROM base_1;
+  host_mtime, host_mode, ino, ctime, NULL, NULL FROM base_1;
 DROP TABLE layer_1;
 DROP TABLE base_1;
 """
 
+TABLES_2 = """
+CREATE TABLE base(
+  workspace BLOB NOT NULL, place BLOB NOT NULL, layer INTEGER NOT NULL, kind TEXT, host_size INTEGER,
+  host_mtime INTEGER, host_mode INTEGER, ino INTEGER, ctime INTEGER,
+  PRIMARY KEY(workspace, place, layer)) WITHOUT ROWID;
+"""
+"""What format 2 had that is another one now."""
+_SINCE_2 = """
+DROP INDEX base_layer;
+ALTER TABLE base RENAME TO base_2;
+"""
+_FROM_2 = """
+INSERT INTO base SELECT *, NULL, NULL FROM base_2;
+DROP TABLE base_2;
+"""
+"""Format 2 knew neither the ctime of what was agreed on nor its contents."""
+
 
 def renew(connection: apsw.Connection, shown: str) -> None:
     """Bring a database to the present format, in one transaction. Raises DatabaseError."""
-    refuse_foreign(connection, shown, TABLES_1)
+    refuse_foreign(connection, shown, TABLES_1 + TABLES_2)
     try:
         with changing(connection):
-            if connection.pragma("user_version") == 1:
+            steps = {1: (_SINCE_1, _FROM_1), 2: (_SINCE_2, _FROM_2)}.get(connection.pragma("user_version"))
+            if steps is not None:
                 connection.execute("PRAGMA legacy_alter_table = 1")
-                connection.execute(_SINCE_1)
+                connection.execute(steps[0])
                 connection.execute(_missing(connection))
-                connection.execute(_FROM_1)
+                connection.execute(steps[1])
             connection.pragma("user_version", FORMAT)
     except apsw.ReadOnlyError:
         raise DatabaseError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -284,5 +286,139 @@ def test_a_file_that_the_host_moved_away_after_a_part_of_it_was_changed() -> Non
         assert world.pull(dry_run=True)[1] == both
         assert world.pull()[1] == both
         assert side(world.host)["a"][2] == b"c"
+    finally:
+        world.close()
+
+
+def set_back(path: Path, contents: bytes) -> None:
+    """Write a file of the host as `touch -r` makes it look unwritten."""
+    before = path.lstat()
+    if path.is_symlink():
+        path.unlink()
+        path.symlink_to(contents.decode())
+    else:
+        assert len(contents) == before.st_size
+        path.write_bytes(contents)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns), follow_symlinks=False)
+
+
+WHAT_THE_SANDBOX_DOES: dict[str, list[Step]] = {
+    "writes": [Step("write", "f", data=b"inside")],
+    "appends": [Step("write", "f", data=b"at first, and more")],
+    "replaces": [Step("replace", "f", data=b"inside")],
+    "removes": [Step("remove", "f")],
+    "renames": [Step("rename", "f", "g")],
+    "a directory in its place": [Step("remove", "f"), Step("mkdir", "f"), Step("write", "f/n", data=b"n")],
+}
+
+
+@pytest.mark.parametrize("kind", ["pushed", "pulled", "several names", "not pushed"])
+@pytest.mark.parametrize("row", WHAT_THE_SANDBOX_DOES)
+def test_what_the_host_wrote_with_its_time_set_back(row: str, kind: str) -> None:
+    """No program can set a ctime, and where only that is another one the contents tell."""
+    world = World()
+    try:
+        start = [Step("write", "f", data=b"at first"), Step("stamp", "f")]
+        world.on_host(start if kind != "pulled" else [])
+        if kind == "several names":
+            world.on_host([Step("link", "f", "z")])
+        if kind == "pulled":
+            world.inside(start)
+            world.pull()
+        elif kind != "not pushed":
+            world.push()
+        world.inside(WHAT_THE_SANDBOX_DOES[row])
+        set_back(world.host / "f", b"of host!")
+        told = ("CONFLICT", "g" if row == "renames" else "f")
+        assert told in world.status()  # A file and its new name are one line there.
+        totals, printed = world.pull()
+        assert ("CONFLICT", "f") in printed, totals
+        assert (world.host / "f").read_bytes() == b"of host!"
+        world.pull(force=True)
+        assert world.inside() == side(world.host)
+    finally:
+        world.close()
+
+
+def test_a_link_that_was_turned_with_its_time_set_back() -> None:
+    world = World()
+    try:
+        world.on_host([Step("symlink", "l", "one"), Step("stamp", "l")])
+        world.push()
+        world.inside([Step("remove", "l"), Step("symlink", "l", "inside")])
+        set_back(world.host / "l", b"two")
+        assert ("CONFLICT", "l") in world.pull()[1]
+        assert os.readlink(world.host / "l") == "two"
+    finally:
+        world.close()
+
+
+def test_a_file_that_got_another_name_on_the_host_is_what_it_was() -> None:
+    """Its ctime changes with its names, and its contents do not."""
+    world = World()
+    try:
+        world.on_host([Step("write", "f", data=b"at first"), Step("write", "g", data=b"at first")])
+        world.push()
+        world.inside([Step("write", "f", data=b"inside"), Step("remove", "g")])
+        world.on_host([Step("chmod", "f", mode=0o600), Step("chmod", "f"), Step("link", "g", "h")])
+        assert world.pull()[0].conflicts == 0
+        assert (world.host / "f").read_bytes() == b"inside"
+        assert not (world.host / "g").exists()
+    finally:
+        world.close()
+
+
+SAME_WORK: dict[str, list[Step]] = {
+    "written": [Step("write", "f", data=b"the same")],
+    "made": [Step("write", "n", data=b"the same")],
+    "a link": [Step("symlink", "n", "f")],
+    "large": [Step("write", "f", data=b"the same" * 200_000)],
+    "of two names": [Step("write", "two", data=b"the same")],
+}
+
+
+@pytest.mark.parametrize("end", ["pull", "push"])
+@pytest.mark.parametrize("row", SAME_WORK)
+def test_the_same_work_on_both_sides_is_no_conflict(row: str, end: str) -> None:
+    """Also where it was done at different times."""
+    world = World()
+    try:
+        world.on_host([Step("write", "f", data=b"at first"), Step("write", "one", data=b"1")])
+        world.on_host([Step("link", "one", "two")])
+        world.push()
+        work = SAME_WORK[row]
+        world.inside(work)
+        world.on_host(work)
+        assert world.status() == set()
+        for _ in range(2):
+            if end == "pull":
+                assert world.pull()[1] == set()
+            else:
+                assert world.push().conflicts == 0
+        world.inside([Step("write", work[0].path, data=b"inside")])
+        assert world.pull()[0].conflicts == 0
+        assert (world.host / work[0].path).read_bytes() == b"inside"
+        assert world.inside() == side(world.host)
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("differs", ["contents", "mode", "attributes"])
+def test_nearly_the_same_work_is_a_conflict(differs: str) -> None:
+    world = World()
+    try:
+        world.on_host([Step("write", "f", data=b"at first"), Step("stamp", "f")])
+        world.push()
+        mode = 0o600 if differs == "mode" else 0o644
+        world.inside(
+            [Step("write", "f", data=b"the same"), Step("chmod", "f", mode=mode), Step("stamp", "f")]
+        )
+        world.on_host([Step("write", "f", data=b"the samf" if differs == "contents" else b"the same")])
+        world.on_host([Step("stamp", "f")])
+        if differs == "attributes":
+            os.setxattr(world.host / "f", "user.note", b"of the host")
+        assert world.status() == {("CONFLICT", "f")}
+        assert world.push().conflicts == 1
+        assert world.pull()[1] == {("CONFLICT", "f")}
     finally:
         world.close()

@@ -17,11 +17,11 @@ from art_cowfs.access import run_log
 from art_cowfs.access.workspace_tree import reading
 from art_cowfs.db.locks import BranchLock
 from art_cowfs.db.lookup import chain_of
-from art_cowfs.db.schema import FORMAT
+from art_cowfs.db.schema import FORMAT, DatabaseError
 from art_cowfs.history import points
 from art_cowfs.integrity.check import problems
 from art_cowfs.opening.database import connect
-from art_cowfs.opening.migrations import TABLES_1
+from art_cowfs.opening.migrations import TABLES_1, TABLES_2
 from art_cowfs.tree.changed_names import ChangedNames
 from tests.support.bench import Bench, Mount
 
@@ -462,3 +462,49 @@ def test_a_database_of_format_1_is_brought_to_the_present_one(bench: Bench) -> N
     assert run_log.listed(str(bench.database)) == []
     bench.unmount(bench.mount())
     rows(bench)
+
+
+FORMAT_2 = f"""
+DROP INDEX base_layer; ALTER TABLE base RENAME TO b;
+{TABLES_2}
+CREATE INDEX base_layer ON base(layer);
+INSERT INTO base SELECT workspace, place, layer, kind, host_size, host_mtime, host_mode, ino, ctime FROM b;
+DROP TABLE b;
+PRAGMA user_version = 2;
+"""
+
+
+def test_a_database_of_format_2_is_brought_to_the_present_one(bench: Bench) -> None:
+    """What was agreed on is known as it was, without what that format did not keep."""
+    mount = bench.mount()
+    written(mount, file="first")
+    bench.unmount(mount)
+    connection = connect(str(bench.database))
+    connection.execute("INSERT INTO base VALUES(x'7773', x'61', 1, 'file', 1, 2, 3, 4, 5, 6, 'digest')")
+    for statement in FORMAT_2.split(";"):
+        connection.execute(statement)
+    connection.close()
+    assert texts(bench, "main")["file"] == "first"
+    connection = connect(str(bench.database))
+    assert connection.pragma("user_version") == FORMAT
+    assert connection.execute("SELECT * FROM base").fetchall() == [
+        (b"ws", b"a", 1, "file", 1, 2, 3, 4, 5, None, None)
+    ]
+    connection.close()
+    bench.unmount(bench.mount())
+    rows(bench)
+
+
+def test_a_database_of_two_names_is_used_by_none(bench: Bench) -> None:
+    """Each would have a log and locks of its own."""
+    mount = bench.mount()
+    written(mount, file="first")
+    bench.unmount(mount)
+    other = bench.database.with_name("other.db")
+    os.link(bench.database, other)
+    for path in (bench.database, other):
+        for write in (True, False):
+            with pytest.raises(DatabaseError, match="2 names"):
+                connect(str(path), write=write)
+    other.unlink()
+    assert texts(bench, "main")["file"] == "first"
