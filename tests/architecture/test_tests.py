@@ -47,4 +47,6 @@ def test_no_test_takes_anything_from_another_test() -> None:
 
 
 def _folders(top: Path) -> list[Path]:
-    return [path for path in top.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    """Those of sources: what another commit had leaves a folder of what was compiled."""
+    folders = (path for path in top.iterdir() if path.is_dir() and path.name != "__pycache__")
+    return [path for path in folders if any(path.rglob("*.py"))]
