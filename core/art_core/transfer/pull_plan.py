@@ -56,7 +56,7 @@ class Intent:
         self._outer: list[_Above] = []
         """All directories above the present path."""
         self._new: set[bytes] = set()
-        """Directories that the host is going to get."""
+        """Directories above the present path, or at it, that the host is going to get."""
         self._there = b""
         """The directory in which something was carried last."""
         self._not_there = b"\0"
@@ -201,7 +201,7 @@ class Intent:
     def _leave_above(self, path: bytes) -> None:
         """Go on to a path: what it is not in was empty, when nothing was asked of it meanwhile."""
         while self._outer and not path.startswith(self._outer[-1].entry.path + b"/"):
-            self._outer.pop()
+            self._new.discard(self._outer.pop().entry.path)
         while self._above and not path.startswith(self._above[-1].entry.path + b"/"):
             decision = self._above[-1].decision
             if decision is not None and decision.present is None and self._is_confirmed(decision):

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from art_core.host import openat
 from art_core.store import bounds
@@ -138,11 +138,11 @@ class Lower:
         finally:
             os.close(fd)
 
-    def entries(self, path: bytes) -> dict[bytes, os.stat_result]:
-        """What a directory holds, by name; empty when it is gone or cannot be read."""
+    def entries(self, path: bytes, but: Container[bytes] = ()) -> dict[bytes, os.stat_result]:
+        """What a directory holds, by name, but for some; empty when it is gone or cannot be read."""
         of_seed = path.startswith(SEEDS)
         if of_seed and (shown := self._seeds.names(path)) is not None:
-            looked = {name: self.stat(joined(path, name)) for name in shown}
+            looked = {name: self.stat(joined(path, name)) for name in shown if name not in but}
             return {name: found for name, found in looked.items() if found is not None}
         try:
             fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -150,14 +150,16 @@ class Lower:
             return {}
         try:
             found = {}
-            for name in os.listdir(fd):
+            for name in map(os.fsencode, os.listdir(fd)):
+                if name in but:
+                    continue
                 try:
                     status = os.lstat(name, dir_fd=fd)
                 except OSError:
                     continue
                 if not self._is_hidden(status):
                     status = within(status)
-                    found[os.fsencode(name)] = apart(status) if of_seed else status
+                    found[name] = apart(status) if of_seed else status
             return found
         finally:
             os.close(fd)

@@ -58,12 +58,12 @@ class LowerView:
     # --- looking -------------------------------------------------------------------------------
 
     def entries(self, directory: CowNode) -> dict[bytes, os.stat_result | None]:
-        """What the host has in a directory, by name."""
+        """What the host has in a directory, by name; not all of what the database has a name for, too."""
         if directory.origin is None or self._lower is None:
             return {}
         watched = self.watch(directory)
         if not self._is_listed(directory, watched):
-            directory.host_names = dict(self._lower.entries(directory.origin))
+            directory.host_names = dict(self._lower.entries(directory.origin, but=directory.names))
             directory.host_time = time.monotonic()
             self._resident.named(directory, 0, len(directory.host_names))
         for name in [name for name, found in directory.host_names.items() if found is None]:

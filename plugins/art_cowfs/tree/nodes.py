@@ -55,7 +55,8 @@ class CowNode(Node):
         self.host_names: dict[bytes, os.stat_result | None] = {}
         """Of a directory: what was seen on the host, None where it has to be looked at again."""
         self.host_time = 0.0
-        """When the host's directory was listed: `host_names` has all names then; 0.0 when it was not."""
+        """When the host's directory was listed: what is neither in `names` nor in `host_names` is not there
+        then; 0.0 when it was not."""
         self.tried = 0.0
         """When it was tried to watch the host's directory."""
         self.fd = -1
