@@ -12,7 +12,7 @@ from art_cowfs.tree.nodes import CowNode
 from art_fusefs.backend import ROOT
 
 
-class CopyUp:
+class CopyUpSteps:
     """Does it to a branch that is held; `found` has what became of each path, None for what has become
     something else."""
 
@@ -71,7 +71,7 @@ class CopyUp:
 
 def secure(session: OpenBranch, wanted: Sequence[CopyUpRequest], *, contents: bool) -> list[CopiedUp | None]:
     """At once, and on the disk. Raises OSError."""
-    securing = CopyUp(session, wanted, contents=contents)
+    securing = CopyUpSteps(session, wanted, contents=contents)
     for _ in securing.steps():
         pass
     session.tree.pending.wait()

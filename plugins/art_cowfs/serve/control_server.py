@@ -15,7 +15,7 @@ import trio
 
 from art_core.errors import ArtError
 from art_cowfs.access.branch import OpenBranch
-from art_cowfs.access.copy_up import CopyUp
+from art_cowfs.access.copy_up import CopyUpSteps
 from art_cowfs.access.copy_up_request import answer, wanted_of
 from art_cowfs.db import control_socket
 from art_cowfs.layers.layers import Named
@@ -97,7 +97,7 @@ class ControlServer:
 
     async def _secure(self, request: Mapping[str, Any]) -> dict[str, object]:
         """A little at a time, as the file system is answered by the same thread."""
-        securing = CopyUp(self._session, wanted_of(request), contents=bool(request["contents"]))
+        securing = CopyUpSteps(self._session, wanted_of(request), contents=bool(request["contents"]))
         for _ in securing.steps():
             await trio.sleep(0)
         return answer(securing.found)

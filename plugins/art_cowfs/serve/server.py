@@ -94,7 +94,7 @@ class Committer:
             self._dirty = trio.Event()
             await trio.sleep(BATCH_S)
             self.tree.pending.hand_over(self._written)
-            self.tree.young.go_on()
+            self.tree.complete_racy_files()
             if trio.current_time() - synced >= SYNC_S:
                 synced = trio.current_time()
                 self.session.writer.sync(lambda failure: None)

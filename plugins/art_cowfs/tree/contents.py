@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import merge
 
 from art_core.store import bounds
@@ -14,6 +14,7 @@ from art_cowfs.db.schema import CHUNK
 from art_cowfs.layers.chain import Chain
 from art_cowfs.lower.lower import Lower, within
 from art_cowfs.tree.batches import Pending
+from art_cowfs.tree.copy_up import CopyUp
 from art_cowfs.tree.nodes import CowNode
 from art_fusefs.replies import BLOCK
 
@@ -27,11 +28,9 @@ _FEW = 64
 
 
 class Contents:
-    """Reads and writes the contents of nodes. `copy_up` sees that the database has a node."""
+    """Reads and writes the contents of nodes."""
 
-    def __init__(
-        self, chain: Chain, pending: Pending, lower: Lower | None, copy_up: Callable[[CowNode], None]
-    ) -> None:
+    def __init__(self, chain: Chain, pending: Pending, lower: Lower | None, copy_up: CopyUp) -> None:
         self._chain = chain
         self._pending = pending
         self._lower = lower
@@ -41,7 +40,7 @@ class Contents:
 
     def _copy_contents(self, node: CowNode) -> None:
         """Before the first write: a small file is copied whole."""
-        self._copy_up(node)
+        self._copy_up.up(node)
         if node.host_clip == 0 or node.base_size > WHOLE:
             return
         contents = self._host_bytes(node, 0, node.host_clip)
@@ -224,7 +223,7 @@ class Contents:
         _refuse_size(size)
         self._pending.reserve(CHUNK if size else 0)
         if size == 0:
-            self._copy_up(node)
+            self._copy_up.up(node)
         else:
             self._copy_contents(node)
         if size < node.size:

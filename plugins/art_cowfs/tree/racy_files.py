@@ -18,9 +18,7 @@ YOUNG_NS = 1_000_000_000
 class RacyFiles:
     """The files that are still to be copied."""
 
-    def __init__(self, node: Callable[[int], CowNode], complete: Callable[[CowNode, int], int]) -> None:
-        self._node = node
-        self._complete = complete
+    def __init__(self) -> None:
         self._copied: dict[int, int] = {}
         """Number -> how far."""
 
@@ -33,11 +31,12 @@ class RacyFiles:
         """The node is gone. The database may have it still, until the next commit."""
         self._copied.pop(node.ino, None)
 
-    def go_on(self) -> None:
-        """Copy some more of one of them."""
+    def complete_some(self, node: Callable[[int], CowNode], complete: Callable[[CowNode, int], int]) -> None:
+        """Copy some more of one of them. `complete` copies some of a node from a place on, and gives the
+        place to continue from, 0 at the end."""
         for ino, idx in list(self._copied.items())[:1]:
             try:
-                self._copied[ino] = self._complete(self._node(ino), idx)
+                self._copied[ino] = complete(node(ino), idx)
             except OSError:  # It is gone, has changed, or there is no room: reads see to that.
                 self._copied[ino] = 0
             if not self._copied[ino]:

@@ -20,6 +20,7 @@ from art_cowfs.layers.chain import Chain
 from art_cowfs.lower.lower import Lower, joined
 from art_cowfs.tree.batches import Pending
 from art_cowfs.tree.contents import Contents
+from art_cowfs.tree.copy_up import CopyUp
 from art_cowfs.tree.covers import Covers
 from art_cowfs.tree.lower_view import LowerView
 from art_cowfs.tree.nodes import CowNode, derived, from_row
@@ -59,17 +60,15 @@ class Tree:
         self._next, self._end = numbers()
         self._path = path
         self._resident = Resident(chain.connection)
-        self._copied: set[int] = set()
-        """Numbers of host files that were copied up in this session."""
-        self._copied_before = chain.has_host_number()
         self._replaced: dict[bytes | tuple[int, int], int] = {}
         """Numbers of what only the host has where the one that is derived from it is taken: by path, of files
         of several links by device and number."""
         self.pending = Pending(writer, wake, free, chain.origins)
+        self._racy = RacyFiles()
+        self._copy_up = CopyUp(chain, self.pending, lower, self._resident, self._racy)
         self.contents = Contents(chain, self.pending, lower, self._copy_up)
         self.below = LowerView(lower, self._resident, self._shown_number, tell, watching)
         self.covers = Covers(self._mark)
-        self.young = RacyFiles(self.node, self.contents.complete)
         root = self._load(ROOT)
         assert root is not None
         root.parent = root
@@ -80,14 +79,11 @@ class Tree:
     def node(self, ino: int) -> CowNode:
         node = self._resident.get(ino)
         if node is None:
-            shown = ino >= HOST_NUMBERS and not self._is_copied(ino)
+            shown = ino >= HOST_NUMBERS and not self._copy_up.has(ino)
             node = self._shown(ino) if shown else self._load(ino)
         if node is None or node.ino != ino:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return node
-
-    def _is_copied(self, ino: int) -> bool:
-        return ino in self._copied or (self._copied_before and self._chain.has_host_number(ino))
 
     def resident(self, ino: int) -> CowNode | None:
         return self._resident.get(ino)
@@ -142,14 +138,14 @@ class Tree:
         node = self.lookup(root, name)
         if node is None:
             ino = derived(found)
-            node = CowNode(self._number() if self._is_copied(ino) else ino, found.st_mode, 0)
+            node = CowNode(self._number() if self._copy_up.has(ino) else ino, found.st_mode, 0)
             node.origin = b""
             node.show(found)
             node.nlink = 2
             self._resident.keep(node)
             self.enter(root, name, node)
             root.nlink += 1
-            self._hold(node)
+            self._copy_up.take(node)
         node.names_changing = True
 
     def parent(self, directory: CowNode) -> CowNode:
@@ -167,7 +163,7 @@ class Tree:
         several = _several(found)
         ino = self._shown_number(path, found)
         node = self._resident.get(ino)
-        if node is None and self._is_copied(ino):
+        if node is None and self._copy_up.has(ino):
             # Another origin holds the number, or a file of several links was copied up elsewhere.
             linked = self._chain.linked(*several) if several else None
             if linked is not None and (node := self._load(linked)) is not None:
@@ -298,10 +294,10 @@ class Tree:
             return
         self.pending.reserve(256)
         further = node.held and directory.origin is not None
-        self._copy_up(directory)
-        self._copy_up(node)
+        self._copy_up.up(directory)
+        self._copy_up.up(node)
         if directory.names.get(name) != node.ino:
-            self._set_name(directory, name, node.ino)
+            self._copy_up.enter(directory, name, node.ino)
         if further:  # The host's file of this name is the one that the node was made of.
             self.covers.keep(directory, name, (node.base_size, node.base_mtime))
 
@@ -341,24 +337,24 @@ class Tree:
 
     def enter(self, directory: CowNode, name: bytes, node: CowNode) -> None:
         self.pending.reserve(256)
-        self._copy_up(directory)
-        self._copy_up(node)
+        self._copy_up.up(directory)
+        self._copy_up.up(node)
         node.parent, node.name = directory, name
         self.covers.entered(directory, name, node)
-        self._set_name(directory, name, node.ino)
+        self._copy_up.enter(directory, name, node.ino)
         self.pending.named(directory, name, True)
 
     def leave(self, directory: CowNode, name: bytes, node: CowNode) -> None:
-        self._copy_up(directory)
+        self._copy_up.up(directory)
         self.pending.named(directory, name, False)
         self.covers.left(directory, name, node)
         if not node.held and node.nlink > 1 and stat.S_ISREG(node.mode):
-            self._hold(node)  # From now on it has one name less than on the host.
+            self._copy_up.take(node)  # From now on it has one name less than on the host.
         if not node.held and node.parent is directory and node.name == name:
             node.parent = None
         hides = directory.origin is not None or not self._chain.single
         if hides:
-            self._set_name(directory, name, None)
+            self._copy_up.enter(directory, name, None)
         else:
             if directory.complete:
                 directory.names.pop(name, None)
@@ -368,62 +364,17 @@ class Tree:
             self.pending.dirty(directory)
             self.pending.grew(64)
 
-    def _set_name(self, directory: CowNode, name: bytes, ino: int | None) -> None:
-        directory.names[name] = ino
-        self._resident.named(directory, 1)
-        self.pending.batch.names[directory.ino, name] = ino
-        self.pending.dirty(directory)
-        self.pending.grew(64)
-
-    # --- copying up ----------------------------------------------------------------------------
-
-    def _hold(self, node: CowNode) -> None:
-        """From now on the database has the node; its contents still come from the host."""
-        node.held = True
-        node.changing = False
-        if node.ino >= HOST_NUMBERS:
-            self._copied.add(node.ino)
-        if stat.S_ISREG(node.mode):
-            # The attributes of the node may be those that are just being set.
-            found = self._lower.stat(node.origin) if self._lower and node.origin else None
-            if found is not None:
-                node.size, node.base_mtime = found.st_size, found.st_mtime_ns
-                if found.st_nlink > 1:
-                    self.pending.batch.origins[found.st_dev, found.st_ino] = node.ino
-            node.base_size = node.clip = node.host_clip = node.size
-            node.holes = 0  # A host that allocates late may not know yet.
-            self.young.notice(node)
-            self._take_xattrs(node)
-        elif stat.S_ISDIR(node.mode):
-            self._take_xattrs(node)
-        self.pending.dirty(node)
-
-    def _take_xattrs(self, node: CowNode) -> None:
-        if self._lower is not None and node.origin is not None:
-            for name, value in self._lower.xattrs(node.origin).items():
-                self.pending.batch.xattrs[node.ino, name] = value
-
-    def _copy_up(self, node: CowNode) -> None:
-        """See that the database has the node and its name, and all directories above it."""
-        above = []
-        one: CowNode | None = node
-        while one is not None and not one.held:
-            above.append(one)
-            one = one.parent
-        for one in reversed(above):
-            self._hold(one)
-            if one.parent is not None:
-                self._set_name(one.parent, one.name, one.ino)
+    # --- changes ------------------------------------------------------------------------------------
 
     def changed(self, node: CowNode) -> None:
         if not node.held and node.parent is not None:
-            self._copy_up(node)
+            self._copy_up.up(node)
         if node.held:
             self.pending.dirty(node)
 
     def discard(self, node: CowNode) -> None:
         self._resident.drop(node.ino)
-        self.young.forget(node)
+        self._racy.forget(node)
         self.contents.closed(node)
         if stat.S_ISDIR(node.mode):
             self.below.forget(node)
@@ -433,7 +384,11 @@ class Tree:
         if self._chain.below(node.ino):
             self.pending.dirty(node)  # Its rows are let go of by a merge; until then the number is taken.
         else:
-            self._copied.discard(node.ino)
+            self._copy_up.forget(node.ino)
+
+    def complete_racy_files(self) -> None:
+        """Copy some more of the host's files that were very new when they were copied up."""
+        self._racy.complete_some(self.node, self.contents.complete)
 
     def frozen(self) -> None:
         """The layer that was written is not any more, and all of its rows are in the database."""
@@ -489,7 +444,7 @@ class Tree:
 
     def set_xattr(self, node: CowNode, name: bytes, value: bytes | None) -> None:
         self.pending.reserve(256)
-        self._copy_up(node)
+        self._copy_up.up(node)
         self.pending.batch.xattrs[node.ino, name] = value
         self.pending.grew(len(value or b"") + 64)
 
