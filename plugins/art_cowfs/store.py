@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from typing import Literal
@@ -19,7 +19,8 @@ from art_core.store.maintenance import Collected, Finding, Info, Squashed
 from art_core.trees import TreeReader, TreeWriter
 from art_core.view import known_databases
 from art_cowfs.db.paths import ENDINGS, companions
-from art_cowfs.serve.client import Server, parent_of, told
+from art_cowfs.serve.client import Server, parent_of, shown_path, shown_workspace
+from art_cowfs.serve.mount_request import MountRequest
 
 LIBRARIES = ("apsw", "trio")
 
@@ -97,7 +98,7 @@ class Database:
         seeds: Sequence[Mount] = (),
         shares: Sequence[Mount] = (),
     ) -> AbstractContextManager[Mounted]:
-        return self._mount(branch, workspace, make_namespace, {"growth": growth}, seeds, shares)
+        return self._mount(branch, workspace, make_namespace, growth=growth, seeds=seeds, shares=shares)
 
     def view(
         self,
@@ -107,7 +108,7 @@ class Database:
         *,
         read_only: bool,
     ) -> AbstractContextManager[Mounted]:
-        return self._mount(at, workspace, make_namespace, {"growth": 0, "read_only": read_only})
+        return self._mount(at, workspace, make_namespace, read_only=read_only)
 
     @contextmanager
     def _mount(
@@ -115,7 +116,9 @@ class Database:
         at: str,
         workspace: Workspace | None,
         make_namespace: Callable[[], Namespace],
-        more: Mapping[str, object],
+        *,
+        growth: int = 0,
+        read_only: bool = False,
         seeds: Sequence[Mount] = (),
         shares: Sequence[Mount] = (),
     ) -> Iterator[Mounted]:
@@ -127,30 +130,27 @@ class Database:
             path, fuse_fd = namespace.mount_fuse("art")
             uid, gid = namespace.owner
             shown = [seed.source for seed in seeds] + ([workspace.real] if workspace is not None else [])
-            wish: dict[str, object] = {
-                "database": os.fsencode(self.path).hex(),
-                "branch": at,
-                "state": os.fsencode(self._state).hex(),
-                "hidden": [os.fsencode(one).hex() for one in self.others(shown)],
-                "seeds": [told(seed) for seed in seeds],
-                "shares": [told(share) for share in shares],
-                "uid": uid,
-                "gid": gid,
-                **more,
-            }
-            if namespace.mnt_fd < 0:
-                wish["mounted_at"] = os.fsencode(path).hex()
-            if workspace is not None:
-                wish |= {
-                    "name": os.fsencode(workspace.name).hex(),
-                    "path": os.fsencode(workspace.real).hex(),
-                    "moved": workspace.moved,
-                }
+            request = MountRequest(
+                database=self.path,
+                at=at,
+                state=self._state,
+                uid=uid,
+                gid=gid,
+                workspace=None if workspace is None else shown_workspace(workspace),
+                hidden=self.others(shown),
+                seeds=[shown_path(seed) for seed in seeds],
+                shares=[shown_path(share) for share in shares],
+                growth=growth,
+                read_only=read_only,
+                mounted_at=path if namespace.mnt_fd < 0 else "",
+            )
             with ExitStack() as held:
                 held.callback(os.close, fuse_fd)
                 parents = [parent_of(share, held) for share in shares]
                 lower = [workspace.fd] if workspace is not None else []
-                notes = server.start(wish, [fuse_fd, *lower, *(seed.fd for seed in seeds), *parents])
+                notes = server.start(
+                    request.packed(), [fuse_fd, *lower, *(seed.fd for seed in seeds), *parents]
+                )
         except BaseException:
             server.abandon()
             raise

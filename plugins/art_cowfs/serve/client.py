@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from art_core.contracts import HOME, Mount
+from art_core.contracts import HOME, Mount, Workspace
 from art_core.errors import StoreError
 from art_core.host.service import forget, keep_private, start_process
+from art_cowfs.serve.mount_request import ShownPath, ShownWorkspace
 
 _READY_S = 60.0
 _END_S = 600.0
@@ -23,9 +24,14 @@ _GONE_S = 10.0
 """How long a server that has nothing left to do may take to end."""
 
 
-def told(mount: Mount) -> tuple[str, str]:
-    """What the server is told of a seed or a share: its path in the home, and that on the host."""
-    return os.fsencode(mount.guest[len(HOME) + 1 :]).hex(), os.fsencode(mount.source).hex()
+def shown_path(mount: Mount) -> ShownPath:
+    """A seed or a share, as a server is told of it."""
+    return ShownPath(os.fsencode(mount.guest[len(HOME) + 1 :]), os.fsencode(mount.source))
+
+
+def shown_workspace(workspace: Workspace) -> ShownWorkspace:
+    """The workspace, as a server is told of it."""
+    return ShownWorkspace(os.fsencode(workspace.name), os.fsencode(workspace.real), workspace.moved)
 
 
 def parent_of(share: Mount, held: ExitStack) -> int:
@@ -61,12 +67,10 @@ class Server:
             self.pid = start_process(module, theirs.fileno())
         self.pidfd = os.pidfd_open(self.pid)
 
-    def start(
-        self, wish: Mapping[str, object], descriptors: Sequence[int], ready_s: float = _READY_S
-    ) -> Sequence[str]:
-        """Serve what is wished; return what the user should know. Raises StoreError when it cannot."""
+    def start(self, request: bytes, descriptors: Sequence[int], ready_s: float = _READY_S) -> Sequence[str]:
+        """Serve what is requested; return what the user should know. Raises StoreError when it cannot."""
         with suppress(OSError):  # It says why it ended.
-            socket.send_fds(self._control, [json.dumps(wish).encode()], list(descriptors))
+            socket.send_fds(self._control, [request], list(descriptors))
         notes: Sequence[str] = self._answer(ready_s).get("notes", ())
         return notes
 

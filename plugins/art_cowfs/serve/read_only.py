@@ -6,10 +6,9 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import trio
 
@@ -20,6 +19,7 @@ from art_cowfs.db.schema import HOST_NUMBERS
 from art_cowfs.layers.chain import Chain
 from art_cowfs.lower.lower import Lower
 from art_cowfs.serve.home_service import look_after, say, watch
+from art_cowfs.serve.mount_request import MountRequest
 from art_cowfs.tree.tree import Tree
 from art_fusefs.backend import Tell
 from art_fusefs.connection import Connection
@@ -31,7 +31,7 @@ ENDING_S = 2.0
 
 async def serve_view(
     control: socket.socket,
-    wish: Mapping[str, Any],
+    request: MountRequest,
     fuse_fd: int,
     workspace_fd: int,
     notes: Sequence[str] = (),
@@ -40,7 +40,7 @@ async def serve_view(
     connection = Connection(fuse_fd)
     invalidation = Invalidation(connection.fd)
     watching = trio.Event()
-    with _opened(wish, workspace_fd, invalidation.tell, watching) as tree:
+    with _opened(request, workspace_fd, invalidation.tell, watching) as tree:
         operations = Operations(tree)
         try:
             async with trio.open_nursery() as nursery:
@@ -58,22 +58,21 @@ async def serve_view(
 
 
 @contextmanager
-def _opened(wish: Mapping[str, Any], workspace_fd: int, tell: Tell, watching: trio.Event) -> Iterator[Tree]:
-    path, at = os.fsdecode(bytes.fromhex(wish["database"])), str(wish["branch"])
+def _opened(request: MountRequest, workspace_fd: int, tell: Tell, watching: trio.Event) -> Iterator[Tree]:
+    path, at = request.database, request.at
     with standing(path, at) as still, contextlib.closing(still.connect()) as connection:
         lower = None
-        name = bytes.fromhex(wish["name"]) if workspace_fd >= 0 else b""
-        if workspace_fd >= 0:
-            place = bytes.fromhex(wish["path"])
-            know(connection, Place(name, place, workspace_fd, wish["moved"]))
-            hidden = [os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]]
-            lower = Lower(workspace_fd, [*companions(path), *hidden])
+        name = b""
+        if request.workspace is not None:
+            name, place, moved = request.workspace
+            know(connection, Place(name, place, workspace_fd, moved))
+            lower = Lower(workspace_fd, [*companions(path), *request.hidden])
         yield Tree(
             Chain(connection, at, still.layer, workspace=name),
             None,
             lower,
-            uid=wish["uid"],
-            gid=wish["gid"],
+            uid=request.uid,
+            gid=request.gid,
             numbers=lambda: (HOST_NUMBERS >> 1, HOST_NUMBERS),
             path=os.path.dirname(path) or "/",
             tell=tell,

@@ -32,6 +32,7 @@ from art_cowfs.db.schema import UnwrittenError
 from art_cowfs.lower.seeds import Seed
 from art_cowfs.serve.control_server import ControlServer
 from art_cowfs.serve.home_service import ENDING_S, look_after, say, watch
+from art_cowfs.serve.mount_request import MountRequest, unpacked
 from art_cowfs.serve.shares import Share
 from art_cowfs.tree.tree import Tree
 from art_fusefs.backend import ROOT, Tell
@@ -48,7 +49,7 @@ WAITING_BYTES = 16 << 20
 SYNC_S = 1.0
 HOLD_S = 3.0
 """How often it is looked whether the file of locks is there."""
-WISH_BYTES, WISH_FDS = 1 << 20, 250
+REQUEST_BYTES, REQUEST_FDS = 1 << 20, 250
 """The most that is told at the start. The kernel hands over no more than 253 descriptors (unix(7))."""
 SWITCH_S = 0.1e-3
 """How long the writer's thread may have to wait for the interpreter."""
@@ -124,48 +125,46 @@ def serve(control_fd: int) -> NoReturn:
 
 
 async def _serve(control: socket.socket) -> None:
-    data, fds, _, _ = socket.recv_fds(control, WISH_BYTES, WISH_FDS)
+    data, fds, _, _ = socket.recv_fds(control, REQUEST_BYTES, REQUEST_FDS)
     if not data:
         return
-    wish = json.loads(data)
+    request = unpacked(data)
     try:
-        await _serve_wish(control, wish, fds)
+        await _serve_request(control, request, fds)
     finally:
-        if "mounted_at" in wish:
+        if request.mounted_at:
             # On the host it stays when the one who mounted it was killed.
             from art_core.host.fuse_mount import unmount
 
-            unmount(os.fsdecode(bytes.fromhex(wish["mounted_at"])))
+            unmount(request.mounted_at)
 
 
-async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequence[int]) -> None:
+async def _serve_request(control: socket.socket, request: MountRequest, fds: Sequence[int]) -> None:
     fuse_fd, workspace_fd = fds[0], fds[1] if len(fds) > 1 else -1
-    if wish.get("read_only"):
+    if request.read_only:
         from art_cowfs.serve.read_only import serve_view
 
-        await serve_view(control, wish, fuse_fd, workspace_fd)
+        await serve_view(control, request, fuse_fd, workspace_fd)
         return
     committer = Committer()
     shares = [
-        Share(bytes.fromhex(guest), fd, os.path.basename(bytes.fromhex(path)))
-        for (guest, path), fd in zip(wish["shares"], fds[2 + len(wish["seeds"]) :], strict=True)
+        Share(one.guest, fd, os.path.basename(one.source))
+        for one, fd in zip(request.shares, fds[2 + len(request.seeds) :], strict=True)
     ]
     connection = Connection(fuse_fd)
     invalidation = Invalidation(connection.fd)
     watching = trio.Event()
     try:
-        opened = _opened(wish, fds, committer.wake, invalidation.tell, watching.set)
+        opened = _opened(request, fds, committer.wake, invalidation.tell, watching.set)
     except (UnwrittenError, OSError, apsw.Error):
-        if not unwritable.is_full(_database(wish)):
+        if not unwritable.is_full(request.database):
             raise
-        await _serve_full(control, wish, connection.fd, workspace_fd)
+        await _serve_full(control, request, connection.fd, workspace_fd)
         return
     with opened as session:
         committer.tree, committer.session = session.tree, session
         operations = _operations(session, shares, committer.room, invalidation.tell)
-        others = ControlServer(
-            session, operations.durable, bytes.fromhex(wish["state"]).decode("utf-8", "surrogateescape")
-        )
+        others = ControlServer(session, operations.durable, request.state)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(committer.run)
@@ -184,51 +183,40 @@ async def _serve_wish(control: socket.socket, wish: Mapping[str, Any], fds: Sequ
     say(control, {"closed": True})
 
 
-def _database(wish: Mapping[str, Any]) -> str:
-    return os.fsdecode(bytes.fromhex(wish["database"]))
-
-
 def _opened(
-    wish: Mapping[str, Any],
+    request: MountRequest,
     fds: Sequence[int],
     wake: Callable[[], None],
     tell: Tell,
     watching: Callable[[], None],
 ) -> OpenBranch:
-    """The branch that is wished for. Raises OSError, DatabaseError and apsw.Error."""
-    seeds = [
-        Seed(bytes.fromhex(guest), bytes.fromhex(path), fd)
-        for (guest, path), fd in zip(wish["seeds"], fds[2:], strict=False)
-    ]
+    """The branch that is requested. Raises OSError, DatabaseError and apsw.Error."""
+    seeds = [Seed(one.guest, one.source, fd) for one, fd in zip(request.seeds, fds[2:], strict=False)]
     workspace = None
-    if len(fds) > 1:
-        name, path = bytes.fromhex(wish["name"]), bytes.fromhex(wish["path"])
-        workspace = Place(name, path, os.dup(fds[1]), wish["moved"])
+    if request.workspace is not None:
+        name, path, moved = request.workspace
+        workspace = Place(name, path, os.dup(fds[1]), moved)
     return OpenBranch(
-        _database(wish),
-        wish["branch"],
+        request.database,
+        request.at,
         workspace=workspace,
-        uid=wish["uid"],
-        gid=wish["gid"],
+        uid=request.uid,
+        gid=request.gid,
         wake=wake,
         tell=tell,
         watching=watching,
-        growth=wish["growth"],
+        growth=request.growth,
         seeds=seeds,
-        hidden=[os.fsdecode(bytes.fromhex(one)) for one in wish["hidden"]],
+        hidden=request.hidden,
     )
 
 
-async def _serve_full(
-    control: socket.socket, wish: Mapping[str, Any], fuse_fd: int, workspace_fd: int
-) -> None:
+async def _serve_full(control: socket.socket, request: MountRequest, fuse_fd: int, workspace_fd: int) -> None:
     """A run that only reads needs no room."""
     from art_cowfs.serve.read_only import serve_view
 
-    note = (
-        f"there is no space left on the disk of {_database(wish)!r}: the home and the workspace are read-only"
-    )
-    await serve_view(control, wish, fuse_fd, workspace_fd, [f"{note} in this run; free some"])
+    note = f"there is no space left on the disk of {request.database!r}: the home and the workspace are"
+    await serve_view(control, request, fuse_fd, workspace_fd, [f"{note} read-only in this run; free some"])
 
 
 def _operations(

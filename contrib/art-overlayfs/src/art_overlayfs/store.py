@@ -6,6 +6,7 @@ its last run made of it.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -135,7 +136,7 @@ class Database:
                 "owner": namespace.owner,
                 "hidden": self._kept.others([workspace.real]),
             }
-            notes = server.start(wish, fds, _READY_S)
+            notes = server.start(json.dumps(wish).encode(), fds, _READY_S)
         except BaseException:
             server.abandon()
             raise
