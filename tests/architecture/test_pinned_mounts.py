@@ -25,7 +25,7 @@ def test_only_the_planning_makes_runs() -> None:
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Run", "contracts.Run")
     ]
-    assert sorted(set(made)) == ["core/art_core/plan/preparation.py", "core/art_core/testing/driver.py"]
+    assert sorted(set(made)) == ["core/art_core/plan/build_run.py", "core/art_core/testing/driver.py"]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_every_mount_of_a_plan_has_a_descriptor(home: Path) -> None:
     preparation = Preparation(options, Settings())
     try:
         preparation.settle()
-        mounts = preparation._mounts
+        mounts = preparation.mounts
         assert {"/opt/shown", "/opt/again", "/home/agent/ws", "/home/agent/ws/.git/hooks"} <= {
             mount.guest for mount in mounts
         }

@@ -321,13 +321,14 @@ LAUNCHED = """
 import os, signal, sys
 from art_core import Sandbox
 from art_core.launch.client import Streams
+from art_core.plan.outcome import exit_of
 
 def launched(box, *words):
     read, write = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
     prepared, launcher = box._launching.launch(Streams(null, write, null), -1, argv=words)
     os.close(write)
-    return open(read, "rb"), launcher, lambda: box._preparation.exit(launcher.result(), prepared)
+    return open(read, "rb"), launcher, lambda: exit_of(box._preparation, launcher.result(), prepared)
 """
 
 KILLER = (

@@ -1,27 +1,28 @@
-"""Planning a run: from options, settings, plugins and the host to a `Run` for the isolation.
+"""Prepares a run: from options, settings, plugins and the host to all that does not depend on the command.
 
-Everything that can be wrong is found here, before anything is started.
+Everything that can be wrong is found here, before anything is started. `build_run` makes the `Run` of a
+command from it, `outcome` says what its end means.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from art_core.autorun import planted_links
 from art_core.config import dirs
 from art_core.config import settings as settings_module
 from art_core.config.options import Options
 from art_core.config.settings import READ_BY, Settings
-from art_core.contracts import HOME, MAIN, Exit, Isolation, Launch, Mount, Run
-from art_core.errors import FAILURE, NOT_FOUND, ApprovalNeeded, IsolationError, UsageError
+from art_core.contracts import HOME, MAIN, Isolation, Mount
+from art_core.errors import ApprovalNeeded, IsolationError
 from art_core.host.tree import within
 from art_core.host.user_namespace import inside
 from art_core.loader.plugins import Plugins
 from art_core.plan import choices
 from art_core.view import environment, known_databases, masks, mounts, workspace_views
-from art_core.view.identity import account_files, closed_directory, identify
+from art_core.view.identity import identify
 from art_core.view.interpreter import interpreter_mount, refuse_over
 from art_core.view.workspace import absolute, aliases, ask_consent, open_workspace, refuse_foreign
 
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from art_core.plan.overlay import Overlay
     from art_core.plan.trace import Recording
     from art_core.view.mounts import Grant
-
-
-class Prepared(NamedTuple):
-    """A launch, and what the launcher must do before it."""
-
-    argv: Sequence[bytes]
-    launch: Launch
-    stage: Sequence[int]
-    identity: tuple[int, int] | None
 
 
 class Preparation:
@@ -65,7 +57,7 @@ class Preparation:
         self._ask = ask
         self._fds: list[int] = []
         self.overlay: Overlay | None = None
-        self._watch: Watch | None = None
+        self.watch: Watch | None = None
         self._caller_env: Mapping[str, str] = os.environ
         self.settings = settings if settings is not None else settings_module.load(self._caller_env)
         for override in options.overrides:
@@ -76,11 +68,11 @@ class Preparation:
         self.provision = choices.preset(options, self.settings, absolute(directory), self._caller_env)
         self.database = database = choices.database(options, self.settings, defaults)
         self.recording = self._recording(launcher) if options.trace else None
-        self._isolation_name = options.isolation or self.settings.isolation
+        self.isolation_name = options.isolation or self.settings.isolation
         self.network, self.egress = choices.network(options, self.settings, self.plugins, self.provision)
         self.held = choices.limits(options, self.settings, overlay=database is not None)
         self.require_capabilities()
-        self.isolation: Isolation = self.plugins.create("isolation", self._isolation_name)
+        self.isolation: Isolation = self.plugins.create("isolation", self.isolation_name)
         self.mapped = self.settings.root_as == "mapped"
         self.identity = identify(os.getuid(), os.getgid(), mapped=self.mapped)
         planted_links.refuse_workspace(directory, self._caller_env, dirs.state_dir(self._caller_env))
@@ -153,7 +145,7 @@ class Preparation:
         self._gather()
         # With a database nothing reaches the host but through a view of the workspace.
         if (self.database is None or self._views) and self.settings.protect:
-            self._watch = self._watched()
+            self.watch = self._watched()
 
     def _watched(self) -> Watch:
         from art_core.autorun.finder_cache import Remembered
@@ -195,7 +187,7 @@ class Preparation:
 
     def require_capabilities(self, more: Mapping[str, str] = {}) -> None:
         """Refuse by name what the isolation cannot do."""
-        provider = self.plugins.provider("isolation", self._isolation_name)
+        provider = self.plugins.provider("isolation", self.isolation_name)
         needed = {"mounts": "mounts", "masks": "masks" if self.options.masks else ""}
         needed["network-none"] = "a network of its own" if self.network == "none" else ""
         needed["network-filtered"] = "a filtered network" if self.network == "filtered" else ""
@@ -223,7 +215,7 @@ class Preparation:
         providers = self.plugins.providers("mount_source")
         sources = [(p.name, self.plugins.create("mount_source", p.name)) for p in providers]
         read = {name for name, _ in sources}
-        self._unread = {file: name for file, name in READ_BY.items() if name not in read}
+        self.unread_files = {file: name for file, name in READ_BY.items() if name not in read}
         offers: list[Mount] = []
         if self.database is None and os.path.isfile(f"{self.workspace.real}/.git"):
             from art_core.view import worktree
@@ -267,7 +259,7 @@ class Preparation:
         explicit = [mount for mount in self.gathered.mounts if mount.origin not in left_out]
         if self.lent is not None and self.overlay is not None:
             explicit = [mount for mount in explicit if not self.lent.is_in_store(mount)]
-        needed, self._covers = masks.needed_links(self.masks)
+        needed, self.covers = masks.needed_links(self.masks)
         needed += self._interpreter
         tops = [self.guest, *self.aliases]
         if self.overlay is None:
@@ -285,14 +277,14 @@ class Preparation:
         for mount in together:
             if mount.fd < 0 and not mount.device:  # A path may lead elsewhere by the time it is used.
                 raise IsolationError(f"{mount.origin}: {mount.source} was not opened before it is mounted")
-        self._mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
+        self.mounts = sorted(together, key=lambda mount: mount.guest.rstrip("/").count("/"))
 
     def _protections(self, tops: Sequence[str], explicit: Sequence[Mount]) -> list[Mount]:
         """What protects the workspace at its own places and in every other view of it."""
-        if self._watch is None:
+        if self.watch is None:
             return []
         shown = [view for view in self._views if view.mount in explicit]
-        protected = self._watch.protections([""])
+        protected = self.watch.protections([""])
         self._fds += {mount.fd for mount in protected}
         workspace_views.refuse_protected(self._views, protected)
         above = workspace_views.held_in_place(shown)
@@ -302,7 +294,7 @@ class Preparation:
     def _over_databases(self, shown: Sequence[Mount]) -> list[Mount]:
         """What covers them where they stand, and in host directories that are shown. A store hides them in
         the workspace that it merges itself."""
-        if "devices" not in self.plugins.provider("isolation", self._isolation_name).capabilities:
+        if "devices" not in self.plugins.provider("isolation", self.isolation_name).capabilities:
             return []
         if self.overlay is not None:
             shown = [mount for mount in shown if mount.fd != self.overlay.workspace_fd]
@@ -372,89 +364,11 @@ class Preparation:
             path_last=self.path_last,
         )
 
-    def launch(
-        self,
-        argv: Sequence[bytes],
-        *,
-        terminal: bool,
-        hide_values: bool = False,
-        door_fd: int = -1,
-        commands_fd: int = -1,
-    ) -> Prepared:
-        """What runs a command; `hide_values` leaves out what the user's variables hold. `door_fd` takes
-        what the isolation listens on; for `commands_fd` see `contracts.Run`."""
-        if terminal:
-            self.require_capabilities({"terminal": "a terminal"})
-        if self._watch is not None and not hide_values:
-            self._watch.begin()
-        env = self.variables()
-        if hide_values:
-            plain = self.variables(plain=True)
-            env.update({name: b"..." for name, value in env.items() if plain.get(name) != value})
-        host_ids, kept = self.identity.host_ids, self.overlay is not None
-        of_host = (mount.fd for mount in self._mounts if mount.fd >= 0 and not self._is_in_home(mount))
-        stage = [] if host_ids is None else list(of_host)
-        run = Run(
-            argv=argv,
-            env=env,
-            cwd=self.workdir,
-            home=None if self.overlay is None else self.overlay.mounted,
-            mounts=self._mounts if hide_values else self._placed(),
-            masks=self._all_masks(),
-            files=[*account_files(self.identity, HOME), *self._covers],
-            uid=self.identity.uid,
-            gid=self.identity.gid,
-            network=self.network,
-            terminal=terminal,
-            nested=self.options.nested,
-            listen=() if self.egress is None else self.egress.listen,
-            listen_fd=door_fd,
-            rlimits=() if self.held is None else self.held.rlimits,
-            filters=() if self.recording is None else self.recording.filters,
-            commands_fd=commands_fd,
-            seeds_fd=-1 if self.lent is None or hide_values else self.lent.archive(self._mounts, kept=kept),
-        )
-        if run.nested and host_ids is None and os.getuid() == 0 and mounts.writes_to_host(run):
-            raise UsageError(
-                "--nested: root of a sandbox in this one could leave files here that run as root, because it "
-                "keeps root's uid (root_as, or a workspace that others may not enter); add --db FILE, or "
-                "call ART as an ordinary user"
-            )
-        with self.plugins.guard("isolation", self._isolation_name):
-            return Prepared(argv, self.isolation.plan(run), stage, host_ids)
-
-    def _placed(self) -> Sequence[Mount]:
-        """What is mounted, as far as its places are there by now: a command may have changed them since."""
-        if self.overlay is not None:
-            self.overlay.make_mount_points(self._mounts, self.aliases)
-            return self._mounts
-        from art_core.view import mount_points
-
-        return mount_points.still_there(self._mounts)
-
-    def _is_in_home(self, mount: Mount) -> bool:
-        """Whether the source is of the mounted home, whose files are the command's own already."""
-        return self.overlay is not None and mount.fd == self.overlay.workspace_fd
-
     @property
     def worker_fd(self) -> int | None:
         """The process that serves the home, when one does."""
         worker = None if self.overlay is None else self.overlay.mounted.worker
         return None if worker is None else worker.pidfd
-
-    def _all_masks(self) -> Sequence[str]:
-        """The masks, directories that the sandbox may not enter but something is mounted in, and file systems
-        that are not for it.
-
-        With root's own uid the kernel hides nothing that others may not read: it is masked.
-        """
-        places = [*(mount.guest for mount in self._mounts), *self.masks]
-        closed = {closed_directory(path, self.identity) for path in places}
-        found = [*self.masks, *sorted(path for path in closed if path is not None)]
-        found += masks.closed_mounts((self.identity.host_ids or (os.getuid(),))[0])
-        if os.getuid() == 0 and self.identity.host_ids is None and self.options.masks:
-            found += masks.private_paths()
-        return found
 
     def stop_mapping(self) -> bool:
         """Give up the unprivileged uid of a root caller, where a file system cannot be id-mapped.
@@ -464,40 +378,10 @@ class Preparation:
         self.identity = self.identity._replace(host_ids=None)
         return True
 
-    def exit(self, outcome: Any, prepared: Prepared) -> Exit:
-        """What an outcome (`launcher.Outcome`) means for the user."""
-        if outcome.untraced is not None and self.recording is not None:
-            return Exit(FAILURE, "tracer", self.recording.failure(outcome.untraced))
-        with self.plugins.guard("isolation", self._isolation_name):
-            ended = self.isolation.exit(outcome.status, outcome.reports, outcome.diagnostics)
-        if self.held is not None:
-            ended = self.held.end(ended, outcome.reached or {})
-        if ended.by in ("isolation", "signal") and (early := outcome.early_signal):
-            return Exit(128 + early, "signal", f"signal {early} ended it before the command ran")
-        if ended.by != "exec":
-            return ended
-        name = os.fsdecode(prepared.argv[0])
-        why = f"{name!r}: not found in the sandbox" if ended.code == NOT_FOUND else ended.why
-        from art_core.agents.hints import Hints
-
-        hint = Hints(self).not_found(name.replace(f"{self.guest}/", f"{self.workspace.real}/", 1))
-        return ended._replace(why=f"{why}; {hint}" if hint else why)
-
-    def notices(self, *, failed: bool) -> list[str]:
-        """What a user should be told after a run."""
-        lines = [] if self.left_out is None else [f"left out: {self.left_out}"]
-        lines += [] if self.held is None else self.held.notices(self.overlay)
-        lines += [] if self.lent is None else self.lent.notices(kept=self.overlay is not None)
-        for file, name in self._unread.items():
-            if os.path.lexists(f"{self.workspace.real}/{file}"):
-                missed = self.plugins.absence("mount_source", name)
-                lines.append(f"{file} of the workspace is not read: {missed}")
-        return lines if self._watch is None else [*lines, *self._watch.notices(failed=failed)]
-
     def close(self) -> None:
         """Commit a mounted home and close all descriptors. Idempotent."""
-        if self._watch is not None:
-            self._watch.close()
+        if self.watch is not None:
+            self.watch.close()
         if self.recording is not None:
             self.recording.close()
         if self.lent is not None:

@@ -20,7 +20,9 @@ from art_core.config.options import Options
 from art_core.contracts import Exit, Launch
 from art_core.errors import IsolationError, UsageError
 from art_core.launch.client import Launcher, Streams, Terminal
-from art_core.plan.preparation import Preparation, Prepared
+from art_core.plan.build_run import PlannedLaunch, plan_launch
+from art_core.plan.outcome import exit_of, notices
+from art_core.plan.preparation import Preparation
 from art_core.sandbox.attachment import Attachment, passing_signals, wants_terminal
 from art_core.sandbox.starter import Starter, not_started
 from art_core.sandbox.streams import DEVNULL, PIPE, Command, Path
@@ -129,7 +131,7 @@ class Sandbox:
         notes = () if overlay is None else overlay.notes()
         refused = [line for passage in self._launching.passages for line in passage.lines]
         logged = [line for one in self._logged for line in one.notes]
-        left = self._preparation.notices(failed=exit.code != 0 and not explained)
+        left = notices(self._preparation, failed=exit.code != 0 and not explained)
         return [*notes, *logged, *refused, *left]
 
     def grants(self) -> Sequence[Granted]:
@@ -159,7 +161,7 @@ class Sandbox:
     def plan(self, argv: Command, *, terminal: bool = False) -> Launch:
         """What would be executed, with the values of variables that were asked for left out.
         Starts nothing."""
-        return self._preparation.launch(_encode(argv), terminal=terminal, hide_values=True).launch
+        return plan_launch(self._preparation, _encode(argv), terminal=terminal, hide_values=True).launch
 
     # --- many commands in one sandbox ----------------------------------------------------------
 
@@ -384,12 +386,16 @@ class Sandbox:
         return _RunningCommand(launcher, partial(self._exit, prepared, launcher, passage, logged), passage)
 
     def _exit(
-        self, prepared: Prepared, ended: Launcher, passage: WatchedPassage | None, logged: LoggedRun | None
+        self,
+        prepared: PlannedLaunch,
+        ended: Launcher,
+        passage: WatchedPassage | None,
+        logged: LoggedRun | None,
     ) -> Exit:
         outcome = ended.result()
         if passage is not None:
             passage.close()
-        exit = self._preparation.exit(outcome, prepared)
+        exit = exit_of(self._preparation, outcome, prepared)
         if logged is not None:
             self._logged.append(logged)
             logged.ended(exit, () if passage is None else list(passage.told))

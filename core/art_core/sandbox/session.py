@@ -19,6 +19,7 @@ from art_core.host import messages
 from art_core.host.service import forget, keep_private, sealed
 from art_core.launch.client import Launcher, Streams
 from art_core.launch.order import Outcome
+from art_core.plan.outcome import exit_of
 from art_core.sandbox.process import Ended, Pipes, Process
 from art_core.sandbox.streams import DEVNULL, PIPE, Path
 from art_core.view.environment import checked_name
@@ -26,10 +27,11 @@ from art_core.view.environment import checked_name
 if TYPE_CHECKING:
     from art_core.gateways import Refusal
     from art_core.network.egress import WatchedPassage
-    from art_core.plan.preparation import Preparation, Prepared
+    from art_core.plan.build_run import PlannedLaunch
+    from art_core.plan.preparation import Preparation
     from art_core.plan.run_log import LoggedRun
 
-Launch = Callable[[Streams, int], "tuple[Prepared, Launcher]"]
+Launch = Callable[[Streams, int], "tuple[PlannedLaunch, Launcher]"]
 """Launches what was planned, with these streams and the socket on which commands come."""
 _CLOSED = "the sandbox was closed"
 _ENDING_MS = 200
@@ -154,7 +156,7 @@ class OpenSandbox:
         reached = {"timeout": 1} if {"reached": "timeout"} in reports else {}
         outcome = Outcome(0, [{"exec": True}, *map(dict, reports)], b"", reached=reached)
         with self._lock:
-            return self._preparation.exit(outcome, self._prepared._replace(argv=argv))
+            return exit_of(self._preparation, outcome, self._prepared._replace(argv=argv))
 
     def _refused_since(self, told: int) -> Sequence[Refusal]:
         if self._passage is None:
@@ -186,7 +188,7 @@ class OpenSandbox:
             return "the sandbox was ended: the process that served its home was killed"
         executed = any(report.get("exec") is True for report in outcome.reports)
         if outcome.untraced is not None or not executed:
-            return self._preparation.exit(outcome, self._prepared).why
+            return exit_of(self._preparation, outcome, self._prepared).why
         return "the sandbox has ended, by what a command did to it or from outside; open another"
 
     def close(self) -> None:
@@ -200,7 +202,7 @@ class OpenSandbox:
                     self._launcher.signal(9)
                     with suppress(IsolationError):
                         # Which limits were reached.
-                        self._preparation.exit(self._launcher.result(), self._prepared)
+                        exit_of(self._preparation, self._launcher.result(), self._prepared)
             finally:
                 self._let_go()
                 self._launcher.close()

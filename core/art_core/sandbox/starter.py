@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from art_core.contracts import Exit
 from art_core.errors import FAILURE
 from art_core.launch.client import Launcher, LaunchFailed, Streams, Terminal
-from art_core.plan.preparation import Preparation, Prepared
+from art_core.plan.build_run import PlannedLaunch, plan_launch
+from art_core.plan.preparation import Preparation
 
 if TYPE_CHECKING:
     from art_core.network.egress import WatchedPassage
@@ -42,7 +43,7 @@ class Starter:
         state: Terminal | None = None,
         passage: WatchedPassage | None = None,
         out_fd: int | None = None,
-    ) -> tuple[Prepared, Launcher]:
+    ) -> tuple[PlannedLaunch, Launcher]:
         """Launch; where root's workspace cannot be staged, once more without."""
         held = self.preparation.held
         door_fd = -1 if passage is None else passage.door_fd
@@ -50,8 +51,8 @@ class Starter:
         if limits is not None and commands_fd >= 0:
             limits = {**limits, "timeout": None}  # It is each command's.
         while True:
-            prepared = self.preparation.launch(
-                argv, terminal=terminal, door_fd=door_fd, commands_fd=commands_fd
+            prepared = plan_launch(
+                self.preparation, argv, terminal=terminal, door_fd=door_fd, commands_fd=commands_fd
             )
             launcher = self._launcher or self._new_launcher()
             self._launcher = None
