@@ -18,7 +18,7 @@ import trio
 
 from art_core.contracts import Origin
 from art_core.gateways import Destination, Refusal
-from art_core.host.service import detach
+from art_core.host.service import serve_apart
 from art_core.network.destinations import LOOPBACK
 from art_proxy import socks
 from art_proxy.dialer import Dialer, Unreachable, first_of
@@ -36,25 +36,17 @@ _NOBODY = 65534
 
 def serve(control_fd: int) -> NoReturn:
     """Be the proxy, on a socket to the supervisor. Never returns."""
-    status = 1
-    try:
-        detach(control_fd)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        control = socket.socket(fileno=control_fd)
-        data, fds, _, _ = socket.recv_fds(control, 1 << 20, 1)
-        if data:
-            order = json.loads(data)
-            most = _room()
-            _become_nobody(order["ids"])
-            trio.run(_serve, control, socket.socket(fileno=fds[0]), order, most)
-        status = 0
-    except BaseException:
-        if os.environ.get("ART_DEBUG"):
-            import traceback
+    serve_apart(control_fd, _work)
 
-            traceback.print_exc()
-    finally:
-        os._exit(status)
+
+def _work(control: socket.socket) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    data, fds, _, _ = socket.recv_fds(control, 1 << 20, 1)
+    if data:
+        order = json.loads(data)
+        most = _room()
+        _become_nobody(order["ids"])
+        trio.run(_serve, control, socket.socket(fileno=fds[0]), order, most)
 
 
 def _room() -> int:

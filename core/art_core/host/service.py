@@ -7,9 +7,14 @@ import fcntl
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+from art_core.errors import ArtError
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from art_core.host.messages import Socket
 
 
@@ -73,6 +78,33 @@ def detach(control_fd: int) -> None:
         os.dup2(null, stream)
     os.closerange(3, control_fd)
     os.closerange(control_fd + 1, 1 << 20)
+
+
+def serve_apart(
+    control_fd: int,
+    work: Callable[[socket.socket], None],
+    failed: Callable[[socket.socket, BaseException], None] = lambda control, error: None,
+) -> NoReturn:
+    """The life of such a process: it detaches, does `work` with its end of the socket and ends, with status 1
+    after an error, of which `failed` may tell on the socket. With ART_DEBUG an error that is not for the user
+    leaves a traceback. Never returns."""
+    import socket
+
+    status = 1
+    try:
+        detach(control_fd)
+        control = socket.socket(fileno=control_fd)
+        try:
+            work(control)
+            status = 0
+        except BaseException as error:
+            if os.environ.get("ART_DEBUG") and not isinstance(error, ArtError):
+                import traceback
+
+                traceback.print_exc()
+            failed(control, error)
+    finally:
+        os._exit(status)
 
 
 def _spawn_fresh(module: str, control: int) -> int:

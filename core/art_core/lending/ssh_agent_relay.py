@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from art_core.errors import MountError
-from art_core.host.service import detach, forget, keep_private, start_process
+from art_core.host.service import forget, keep_private, serve_apart, start_process
 
 _LENGTH = 4
 _LONGEST = 256 << 10
@@ -62,11 +62,7 @@ class AgentRelay:
 
 def serve(control_fd: int) -> NoReturn:
     """Be the process. Never returns."""
-    detach(control_fd)
-    try:
-        _listen(socket.socket(fileno=control_fd))
-    finally:
-        os._exit(0)
+    serve_apart(control_fd, _listen)
 
 
 def _listen(control: socket.socket) -> None:

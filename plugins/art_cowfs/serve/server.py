@@ -22,7 +22,7 @@ import apsw
 import trio
 
 from art_core.errors import ArtError
-from art_core.host.service import detach
+from art_core.host.service import serve_apart
 from art_core.store.history import Ending, Opening
 from art_cowfs.access.branch import OpenBranch
 from art_cowfs.access.place import Place
@@ -103,25 +103,22 @@ class Committer:
 
 def serve(control_fd: int) -> NoReturn:
     """Be the server, on a socket to the supervisor. Never returns."""
-    status = 1
-    detach(control_fd)
-    sys.setswitchinterval(SWITCH_S)
-    control = socket.socket(fileno=control_fd)
-    try:
-        trio.run(_serve, control)
-        status = 0
-    except ArtError as error:
-        say(control, {"error": str(error)})
-    except OSError as error:
-        say(control, {"error": f"not everything that was answered reached the database: {error.strerror}"})
-    except BaseException as error:
-        if os.environ.get("ART_DEBUG"):
-            import traceback
+    serve_apart(control_fd, _work, _failed)
 
-            traceback.print_exc()
-        say(control, {"error": f"the file system's server failed: {error!r}"})
-    finally:
-        os._exit(status)
+
+def _work(control: socket.socket) -> None:
+    sys.setswitchinterval(SWITCH_S)
+    trio.run(_serve, control)
+
+
+def _failed(control: socket.socket, error: BaseException) -> None:
+    if isinstance(error, ArtError):
+        why = str(error)
+    elif isinstance(error, OSError):
+        why = f"not everything that was answered reached the database: {error.strerror}"
+    else:
+        why = f"the file system's server failed: {error!r}"
+    say(control, {"error": why})
 
 
 async def _serve(control: socket.socket) -> None:

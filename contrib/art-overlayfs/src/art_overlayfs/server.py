@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import NoReturn
 
 from art_core.errors import ArtError
-from art_core.host.service import detach
+from art_core.host.service import serve_apart
 from art_cowfs.library import OpenBranch, Place, connect, telling
 from art_overlayfs import leftovers, states
 from art_overlayfs.cache import Cache, tidy
@@ -29,28 +29,25 @@ _RECOVERING = "the last run on this database"
 
 def serve(control_fd: int) -> NoReturn:
     """Be that process, on a socket to the supervisor. Never returns."""
-    status = 1
-    detach(control_fd)
-    control = socket.socket(fileno=control_fd)
-    try:
-        data, fds, _, _ = socket.recv_fds(control, _LIMIT, _FDS)
-        if data:
-            wished = json.loads(data)
-            _serve(control, RunRequest(**{**wished, "owner": tuple(wished["owner"])}), fds)
-        status = 0
-    except ArtError as error:
-        say(control, {"error": str(error)})
-    except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        say(control, {"error": f"the home cannot be kept: {where}{error.strerror}"})
-    except BaseException as error:
-        if os.environ.get("ART_DEBUG"):
-            import traceback
+    serve_apart(control_fd, _work, _failed)
 
-            traceback.print_exc()
-        say(control, {"error": f"the process of the run failed: {error!r}"})
-    finally:
-        os._exit(status)
+
+def _work(control: socket.socket) -> None:
+    data, fds, _, _ = socket.recv_fds(control, _LIMIT, _FDS)
+    if data:
+        wished = json.loads(data)
+        _serve(control, RunRequest(**{**wished, "owner": tuple(wished["owner"])}), fds)
+
+
+def _failed(control: socket.socket, error: BaseException) -> None:
+    if isinstance(error, ArtError):
+        why = str(error)
+    elif isinstance(error, OSError):
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        why = f"the home cannot be kept: {where}{error.strerror}"
+    else:
+        why = f"the process of the run failed: {error!r}"
+    say(control, {"error": why})
 
 
 def _serve(control: socket.socket, wish: RunRequest, fds: Sequence[int]) -> None:
