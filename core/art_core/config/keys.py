@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """A key: what its `value` looks like, and the field of `Settings` that it sets, which has its default."""
+    """A key or a variable: what its `value` looks like, and the field of `Settings` that it sets, which has
+    its default; none where it is read elsewhere."""
 
     value: str
     help: str
@@ -24,24 +25,7 @@ class Key(NamedTuple):
     @property
     def choices(self) -> Sequence[str]:
         """The only values that there are; empty for any."""
-        return _choices(self.value)
-
-
-class Variable(NamedTuple):
-    """A variable of the caller: what its `value` looks like, and the field of `Settings` that it sets; none
-    where it is read elsewhere."""
-
-    value: str
-    help: str
-    field: str = ""
-
-    @property
-    def choices(self) -> Sequence[str]:
-        return _choices(self.value)
-
-
-def _choices(value: str) -> Sequence[str]:
-    return value.split("|") if "|" in value else ()
+        return self.value.split("|") if "|" in self.value else ()
 
 
 KEYS: Mapping[str, Mapping[str, Key]] = {
@@ -117,20 +101,18 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
 """Table -> key. `workspace` has one table for each workspace, named by its absolute path; `plugins`
 one for each plugin besides, whose keys are the plugin's own, and `agents` one for each preset."""
 
-VARIABLES: Mapping[str, Variable] = {
-    "ART_DB": Variable("FILE", "the database, as --db", "database"),
-    "ART_MOUNT": Variable("DIR", "the host directory to work in, as --mount", "mount"),
-    "ART_STORE": Variable("NAME", "as sandbox.store", "store"),
-    "ART_ISOLATION": Variable("NAME", "as sandbox.isolation", "isolation"),
-    "ART_TRACER": Variable("NAME", "as sandbox.tracer", "tracer"),
-    "ART_NETWORK": Variable("host|none|filtered", "as sandbox.network", "network"),
-    "ART_GATEWAY": Variable("NAME", "as sandbox.gateway", "gateway"),
-    "ART_TOOLCHAINS": Variable("hint|auto|off", "as sandbox.toolchains", "toolchains"),
-    "ART_ROOT_AS": Variable("mapped|root", "as sandbox.root_as", "root_as"),
-    "ART_WORKDIR": Variable("home|host", "as sandbox.workdir", "workdir"),
-    "ART_DISABLE_PLUGINS": Variable(
-        "NAME,...", "plugins that are left out, besides those of plugins.disabled"
-    ),
-    "ART_DEBUG": Variable("1", "adds a traceback to what is told of a failure"),
+VARIABLES: Mapping[str, Key] = {
+    "ART_DB": Key("FILE", "the database, as --db", "database"),
+    "ART_MOUNT": Key("DIR", "the host directory to work in, as --mount", "mount"),
+    "ART_STORE": Key("NAME", "as sandbox.store", "store"),
+    "ART_ISOLATION": Key("NAME", "as sandbox.isolation", "isolation"),
+    "ART_TRACER": Key("NAME", "as sandbox.tracer", "tracer"),
+    "ART_NETWORK": Key("host|none|filtered", "as sandbox.network", "network"),
+    "ART_GATEWAY": Key("NAME", "as sandbox.gateway", "gateway"),
+    "ART_TOOLCHAINS": Key("hint|auto|off", "as sandbox.toolchains", "toolchains"),
+    "ART_ROOT_AS": Key("mapped|root", "as sandbox.root_as", "root_as"),
+    "ART_WORKDIR": Key("home|host", "as sandbox.workdir", "workdir"),
+    "ART_DISABLE_PLUGINS": Key("NAME,...", "plugins that are left out, besides those of plugins.disabled"),
+    "ART_DEBUG": Key("1", "adds a traceback to what is told of a failure"),
 }
 """Variable -> what it sets. One that is empty is as one that is not there."""

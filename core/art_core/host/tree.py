@@ -8,8 +8,6 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from art_core.trees import kind_of
-
 Kind = Literal["dir", "file", "link", "other"]
 _LINKS_LIMIT = 40
 
@@ -66,11 +64,11 @@ class RealHost:
             return next((entry.kind for entry in self.entries(directory) if entry.name == name), None)
         except OSError:
             return None
-        return (
-            "other"
-            if stat.S_ISREG(found.st_mode) and not found.st_nlink
-            else kind_of(found.st_mode) or "other"
-        )
+        if stat.S_ISDIR(found.st_mode):
+            return "dir"
+        if stat.S_ISLNK(found.st_mode):
+            return "link"
+        return "file" if stat.S_ISREG(found.st_mode) and found.st_nlink else "other"
 
     def readlink(self, path: str) -> str:
         try:

@@ -21,7 +21,7 @@ from art_core.store import bounds
 from art_core.store.blocks import digest_of, of_file
 from art_core.store.companions import UNFINISHED, Databases, told
 from art_core.store.walk_order import names_in_order
-from art_core.trees import Agreed, Entry, Kind
+from art_core.trees import Agreed, Entry, kind_of
 
 WRITABLE = 0o700
 """What a directory needs while something is put into it."""
@@ -35,15 +35,6 @@ def checked(path: bytes) -> bytes:
     if _IMPOSSIBLE.search(path):
         raise TransferError(f"the database holds the path {os.fsdecode(path)!r}, which no file can have")
     return path
-
-
-def kind_of(mode: int) -> Kind | None:
-    """What can be carried; None for pipes, sockets and devices."""
-    if stat.S_ISREG(mode):
-        return "file"
-    if stat.S_ISDIR(mode):
-        return "dir"
-    return "link" if stat.S_ISLNK(mode) else None
 
 
 class Changed(OSError):
