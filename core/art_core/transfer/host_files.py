@@ -210,6 +210,10 @@ class HostTree:
             self._cleared.append(above)
         return fd, name
 
+    def directory(self, path: bytes) -> int:
+        """A descriptor of a directory, good until the next call. Raises OSError."""
+        return self._pinned(path)
+
     def database_of(self, path: bytes) -> bytes | None:
         """The path of the database that a path belongs to, empty for the one in use; None for what belongs
         to none."""

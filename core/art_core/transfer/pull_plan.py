@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from art_core.autorun.transfer_hold import TransferHold
 from art_core.store.walk_order import Backwards, Spooled
 from art_core.transfer.decisions import NOT_CARRIED, Deciding, Decision
+from art_core.transfer.git_index import Indexes
 from art_core.transfer.host_files import HostTree
 from art_core.transfer.three_sides import Above, Found, Survey
 from art_core.transfer.transfer import Wishes
@@ -49,6 +50,9 @@ class Intent:
         self._confirm = confirm
         self._unchanged = unchanged
         self._deciding = Deciding(tree, host, wishes, holding)
+        is_whole = wishes.chosen is None and confirm is None
+        self._indexes = Indexes(tree, host) if is_whole else None
+        """Of git; where a part is chosen they are files like others."""
         self._puts = Spooled[Decision]()
         self._removals = Spooled[Decision]()
         self._above: list[_Above] = []
@@ -106,6 +110,8 @@ class Intent:
             self._leave_above(b"\0")
             for found in gone:
                 self._removal(found)
+        if self._indexes is not None:
+            self._indexes.decide()
 
     def puts(self) -> Iterator[Decision]:
         """What the store holds, in the order of a walk."""
@@ -113,7 +119,7 @@ class Intent:
             if decision.path in self._kept and _is_turned(decision):
                 yield decision._replace(verdict="conflict", why=NOT_EMPTY)
             else:
-                yield decision
+                yield decision if self._indexes is None else self._indexes.decided(decision)
 
     def removals(self) -> Iterator[Decision]:
         """What the sandbox removed; what is in a directory before it."""
@@ -142,6 +148,8 @@ class Intent:
                 self._deciding.left(entry, agreed)
             return None
         decision = self._within(self._deciding.on(entry, agreed, hidden))
+        if self._indexes is not None:
+            self._indexes.note(decision)
         if decision.verdict in ("carry", "accept"):
             if directory and self._confirm is not None and not _changes_mode(decision):
                 self._above.append(_Above(entry, agreed, decision))
@@ -252,6 +260,8 @@ class Intent:
     def _removal(self, found: Found) -> None:
         decision = self._deciding.on_hidden(found)
         path, verdict = decision.path, decision.verdict
+        if self._indexes is not None:
+            self._indexes.note(decision)
         if verdict == "gone":
             if decision.agreed is not None:
                 self._removals.put(decision)
