@@ -89,6 +89,18 @@ def test_what_somebody_staged_or_committed_on_the_host_stays(repository: Reposit
     assert repository.host("git status --porcelain") == "?? x\n"
 
 
+def test_a_commit_of_the_host_stays_on_its_branch_when_the_sandbox_wins(repository: Repository) -> None:
+    assert repository.push("-q").returncode == 0
+    repository.inside("echo x >x; git add x; git commit -qm second")
+    repository.host("echo mine >mine; git add mine; git commit -qm mine; git pack-refs --all")
+    said = repository.host("git log --oneline; git rev-parse main; git ls-files -s")
+    done = repository.pull("--force")
+    assert done.returncode == 1 and b"CONFLICT .git/index" in done.stderr, done.stderr
+    assert b"CONFLICT .git/refs/heads/main" in done.stderr, done.stderr
+    assert repository.host("git log --oneline; git rev-parse main; git ls-files -s") == said
+    assert repository.host("git status --porcelain") == "?? x\n"
+
+
 def test_what_the_settings_of_the_host_name_is_not_run(repository: Repository) -> None:
     repository.inside("echo x >x; git add x; git commit -qm second")
     repository.rewrite()

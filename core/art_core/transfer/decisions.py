@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal, NamedTuple
 
 from art_core.autorun.rules import names_of
@@ -39,6 +40,7 @@ MOVED_ON = (
 )
 NOT_CHOSEN = "renamed in the sandbox; left, because the new name was not chosen"
 NOT_CARRIED = "renamed in the sandbox; left, because the new name could not be carried"
+_BRANCH = rb"(?:.*/)?\.git/(?:packed-refs|refs/heads/.*)"
 _LATER = "made on the host after the sandbox had removed the directory"
 
 
@@ -110,7 +112,8 @@ class Deciding:
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
         if not self._is_readable(entry, present):
             return "conflict", MOVED_ON
-        if not self._wishes.force and (why := self._why_not(entry, present, agreed, hidden)):
+        force = self._wishes.force and not _is_branch(entry.path)
+        if not force and (why := self._why_not(entry, present, agreed, hidden)):
             is_alike = present is not None and self._is_alike(entry, present, times=False)
             return ("alike", "") if is_alike else ("conflict", why)
         return "carry", ""
@@ -234,7 +237,8 @@ class Deciding:
         return Decision(path, None, agreed, present, verdict, why)
 
     def _verdict_on_hidden(self, found: Found, present: Entry) -> tuple[Verdict, str]:
-        agreed, hidden, force = found.agreed, found.hidden, self._wishes.force
+        agreed, hidden = found.agreed, found.hidden
+        force = self._wishes.force and not _is_branch(found.path)
         if hidden is None and not found.removed:
             return "unseen", ""  # It shows.
         if hidden is not None and hidden.elsewhere and not found.removed and agreed is not None:
@@ -288,6 +292,11 @@ def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wish
         return found.led, found.missed
 
     return TransferHold(wishes.protect, _Both(host, tree), led)
+
+
+def _is_branch(path: bytes) -> bool:
+    """Whether branches of git are kept there: a side that wins takes no commits of the other off one."""
+    return re.fullmatch(_BRANCH, path, re.DOTALL) is not None
 
 
 def _has_moved_on(entry: Entry, present: Entry | None) -> bool:

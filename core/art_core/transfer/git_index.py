@@ -31,6 +31,7 @@ _EXTENDED = 0x4000
 _BEGUN = (b"MERGE_HEAD", b"CHERRY_PICK_HEAD", b"REVERT_HEAD", b"rebase-merge", b"rebase-apply")
 """What git keeps of a merge or the like that is not finished."""
 _TIMEOUT_S = 60
+_BRANCH_STAYS = "it goes with a branch that is left alone"
 _CARRIED = ("carry", "accept", "alike")
 
 
@@ -76,7 +77,7 @@ class Indexes:
             self._head = decision
         elif path in self._branches:
             self._branches[path].on[path] = decision
-        elif decision.verdict == "conflict" and _NAME.match(path) and _is_own(decision.entry):
+        elif _NAME.match(path) and (_is_forced(decision) or _is_own(decision)):
             self._wait(decision)
 
     def _wait(self, decision: Decision) -> None:
@@ -103,6 +104,9 @@ class Indexes:
 
     def _again(self, decision: Decision, waiting: _Waiting) -> Decision:
         entry, present = decision.entry, decision.present
+        if decision.verdict != "conflict":
+            stays = any(one.verdict == "conflict" for one in waiting.on.values())
+            return decision._replace(verdict="conflict", why=_BRANCH_STAYS) if stays else decision
         if entry is None or present is None or present.kind != "file" or present.nlink > 1:
             return decision
         try:
@@ -186,11 +190,18 @@ class Indexes:
             return b""
 
 
-def _is_own(entry: Entry | None) -> bool:
-    """Whether the store has all of a file, which it made at its path or in the place of the host's."""
-    if entry is None or entry.kind != "file" or entry.partial:
+def _is_own(decision: Decision) -> bool:
+    """Whether both sides wrote it, and the store has all of it, which it made at its path or in the place of
+    the host's."""
+    entry = decision.entry
+    if decision.verdict != "conflict" or entry is None or entry.kind != "file" or entry.partial:
         return False
     return entry.lower in (None, entry.path)
+
+
+def _is_forced(decision: Decision) -> bool:
+    """Whether it may be carried over one that the host wrote."""
+    return decision.verdict == "carry" and decision.present is not None
 
 
 _SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-pager")
