@@ -216,3 +216,17 @@ def test_the_log_of_a_command_that_was_killed_is_its_own(tmp_path: Path) -> None
         shutil.copy(f"{path}-wal", f"{killed}-wal")
     with closing(connect(str(killed))) as connection:
         assert connection.execute("SELECT value FROM meta WHERE key = 'kept'").get == 1
+
+
+@pytest.mark.parametrize("make", ["mkfifo", "mkdir", "ln -s /dev/zero"])
+def test_what_stands_in_the_place_of_the_lock_file_is_named_and_keeps_nobody_waiting(
+    kept: Kept, make: str
+) -> None:
+    kept.caller.run(["rm", "-f", "x.db-lock"], cwd=kept.workspace)
+    assert kept.caller.run([*make.split(), "x.db-lock"], cwd=kept.workspace).returncode == 0
+    done = kept.caller.art("db", "check", "--repair", "-d", "x.db", cwd=kept.workspace, timeout=30)
+    status = kept.caller.art("status", "-d", "x.db", cwd=kept.workspace, timeout=30)
+    for one in (done, status):
+        assert one.returncode == 125
+        assert one.stderr.endswith(b"x.db-lock' is not a regular file; remove it\n"), one.stderr
+        assert one.stderr.count(b"\n") == 1

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from art_core.autorun.finder import Listing, ObeyedPath
 from art_core.autorun.rules import Match
+from art_core.config import regular_file
 from art_core.contracts import Workspace
 
 _MOST = 5_000
@@ -37,7 +38,7 @@ def is_known(directory: str, path: str) -> bool:
         # A directory that is no more may have had the inode: the path has to be the same, too.
         with (
             contextlib.suppress(OSError, ValueError),
-            open(os.path.join(directory, _key(os.stat(path))), encoding="ascii") as file,
+            regular_file.reading(os.path.join(directory, _key(os.stat(path)))) as file,
         ):
             if json.loads(file.readline(_SIZE_LIMIT)) == path:
                 return True
@@ -132,7 +133,7 @@ class Remembered:
     def _read(self, name: str) -> Before | None:
         """A record; None where there is none of this workspace. Raises ValueError where it is spoilt."""
         try:
-            fd = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(self._path(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(fd, encoding="ascii") as file:
                 root, first, *lines = map(json.loads, file.read(_SIZE_LIMIT).splitlines())
         except OSError:

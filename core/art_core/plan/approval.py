@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from art_core.config import regular_file
 from art_core.contracts import Workspace
 from art_core.errors import ApprovalNeeded, ArtError
 from art_core.view.mounts import Grant
@@ -92,9 +93,9 @@ class Approvals:
         import json
 
         try:
-            with open(file) as opened:
+            with regular_file.reading(file) as opened:
                 record = json.load(opened)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             return None

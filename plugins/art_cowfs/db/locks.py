@@ -34,6 +34,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import struct
 import threading
 import time
@@ -101,6 +102,7 @@ class _LockFile:
         try:
             self._come_in()
         except OSError as error:
+            self._refuse_strange()
             raise _unwritten(path, error) from None
 
     def _come_in(self) -> None:
@@ -122,7 +124,11 @@ class _LockFile:
         tried = 0
         while True:
             try:
-                return os.open(self._path, flags)
+                fd = os.open(self._path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    os.close(fd)
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self._path)
+                return fd
             except FileNotFoundError:
                 with suppress(FileExistsError):
                     fd = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, 0o600)
@@ -134,6 +140,14 @@ class _LockFile:
                 if tried > 5:
                     raise
                 time.sleep(_LONGEST_S)
+
+    def _refuse_strange(self) -> None:
+        """Whoever writes beside a database can put a pipe or a link there. Raises DatabaseError."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(self._path, follow_symlinks=False).st_mode):
+                raise DatabaseError(
+                    f"database {self._database!r}: {self._path!r} is not a regular file; remove it"
+                )
 
     def is_current(self) -> bool:
         """Whether the path leads to it."""
