@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -218,15 +219,27 @@ def test_the_log_of_a_command_that_was_killed_is_its_own(tmp_path: Path) -> None
         assert connection.execute("SELECT value FROM meta WHERE key = 'kept'").get == 1
 
 
-@pytest.mark.parametrize("make", ["mkfifo", "mkdir", "ln -s /dev/zero"])
-def test_what_stands_in_the_place_of_the_lock_file_is_named_and_keeps_nobody_waiting(
-    kept: Kept, make: str
-) -> None:
-    kept.caller.run(["rm", "-f", "x.db-lock"], cwd=kept.workspace)
-    assert kept.caller.run([*make.split(), "x.db-lock"], cwd=kept.workspace).returncode == 0
-    done = kept.caller.art("db", "check", "--repair", "-d", "x.db", cwd=kept.workspace, timeout=30)
-    status = kept.caller.art("status", "-d", "x.db", cwd=kept.workspace, timeout=30)
-    for one in (done, status):
-        assert one.returncode == 125
-        assert one.stderr.endswith(b"x.db-lock' is not a regular file; remove it\n"), one.stderr
-        assert one.stderr.count(b"\n") == 1
+@pytest.mark.parametrize("suffix", ["-lock", "-wal", "-shm"])
+def test_what_is_no_file_beside_a_database_is_named_and_not_waited_for(kept: Kept, suffix: str) -> None:
+    beside = kept.workspace / f"x.db{suffix}"
+    for kind in ("a pipe", "a directory", "a link", "a socket"):
+        with closing(socket.socket(socket.AF_UNIX)) as made:
+            match kind:
+                case "a pipe":
+                    os.mkfifo(beside)
+                case "a directory":
+                    beside.mkdir()
+                case "a link":
+                    beside.symlink_to("elsewhere")
+                case _:
+                    made.bind(str(beside))
+        commands: list[list[str]] = (
+            [["status"]] if kind != "a pipe" else [["db", "check", "--repair"], ["-i=false"]]
+        )
+        for command in commands:
+            done = kept.art(*command, "-d", "x.db", *(["--", "true"] if command == ["-i=false"] else []))
+            assert done.returncode == 125
+            assert done.stderr.count(b"\n") == 1
+            assert f"beside it is {kind} and no file of ART's; remove it\n".encode() in done.stderr
+        beside.rmdir() if kind == "a directory" else beside.unlink()
+    assert kept.art("db", "check", "-d", "x.db").stdout == b"nothing is wrong\n"

@@ -43,7 +43,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 
 import apsw
 
-from art_cowfs.db import lock_holders, unwritable
+from art_cowfs.db import companion_files, lock_holders, unwritable
 from art_cowfs.db.schema import DatabaseError, UnwrittenError
 from art_cowfs.db.transactions import changing
 
@@ -92,8 +92,8 @@ class _LockFile:
     """The file beside a database, while this process is here."""
 
     def __init__(self, path: str, fd: int = -1) -> None:
-        """Its records are locked until `let_go`, where the file is not given as `fd`. Raises Occupied, and
-        UnwrittenError."""
+        """Its records are locked until `let_go`, where the file is not given as `fd`. Raises Occupied,
+        UnwrittenError, and DatabaseError where something else is in its place."""
         self._database = path
         self._path = f"{path}-lock"
         if fd >= 0:
@@ -102,7 +102,7 @@ class _LockFile:
         try:
             self._come_in()
         except OSError as error:
-            self._refuse_strange()
+            companion_files.refuse_strange(path)
             raise _unwritten(path, error) from None
 
     def _come_in(self) -> None:
@@ -140,14 +140,6 @@ class _LockFile:
                 if tried > 5:
                     raise
                 time.sleep(_LONGEST_S)
-
-    def _refuse_strange(self) -> None:
-        """Whoever writes beside a database can put a pipe or a link there. Raises DatabaseError."""
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(self._path, follow_symlinks=False).st_mode):
-                raise DatabaseError(
-                    f"database {self._database!r}: {self._path!r} is not a regular file; remove it"
-                )
 
     def is_current(self) -> bool:
         """Whether the path leads to it."""

@@ -11,7 +11,7 @@ from functools import partial
 import apsw
 
 from art_core.contracts import MAIN
-from art_cowfs.db import unwritable
+from art_cowfs.db import companion_files, unwritable
 from art_cowfs.db.apsw_compat import BUSY, Connection
 from art_cowfs.db.file_header import APPLICATION_ID
 from art_cowfs.db.schema import (
@@ -44,6 +44,7 @@ def connect(path: str, *, create: bool = False, write: bool = True, any_log: boo
         raise DatabaseError(f"database {shown} does not exist; `art -d {path}` or `art push` makes it")
     if exists and write and not os.access(path, os.W_OK):
         raise UnwrittenError(f"database {shown}: {unwritable.READ_ONLY}")
+    companion_files.refuse_strange(path)
     if exists:
         _refuse_names(path)
         _refuse_journal(path)
