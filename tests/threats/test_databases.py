@@ -6,8 +6,10 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.callers import Caller, fresh_directory
@@ -183,3 +185,52 @@ def test_a_database_that_is_somebody_elses_is_refused_in_one_line_and_nothing_is
             errors = [line for line in done.stderr.splitlines() if line.startswith(b"art: error:")]
             assert len(errors) == 1 and b"it is read-only; make it and its directory writable" in errors[0]
             assert sorted(os.listdir(workspace.parent)) == before
+
+
+DEEP = "'" + "[" * 100_000 + "'"
+NO_TEXT = "cast(x'ff41' as text)"
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "values"),
+    [
+        (
+            "log",
+            "session",
+            {
+                "argv": (DEEP, "'5'", "'[1, [2]]'", "'[\"cut'"),
+                "notes": (DEEP, "'{\"a\": 1}'"),
+                "trace": (NO_TEXT, "x'ff'"),
+                "workspace": ("5",),
+                "started_ns": ("'soon'", "1e300"),
+                "files": ("x'ff'",),
+            },
+        ),
+        (
+            "branch",
+            "point",
+            {
+                "name": (NO_TEXT, "x'ff'"),
+                "parent": ("x'ff'",),
+                "created_ns": ("'soon'", "1e300"),
+                "note": (NO_TEXT,),
+            },
+        ),
+    ],
+)
+def test_values_that_no_run_wrote_end_in_one_line(
+    root: Caller, tmp_path: Path, command: str, table: str, values: dict[str, tuple[str, ...]]
+) -> None:
+    path = tmp_path / "x.db"
+    assert root.art("-d", path, "-i=false", "--network", "none", "--", "true", cwd=tmp_path).returncode == 0
+    kept = path.read_bytes()
+    for column, those in values.items():
+        for value in those:
+            path.write_bytes(kept)
+            with closing(apsw.Connection(str(path))) as connection:
+                connection.execute(f"UPDATE {table} SET {column} = {value}")
+            done = root.art(command, "-d", path, cwd=tmp_path)
+            assert done.returncode == 125, (column, value[:40])
+            assert done.stderr.startswith(b"art: error: database '"), done.stderr
+            assert b"has values that make no sense" in done.stderr
+            assert done.stderr.count(b"\n") == 1

@@ -37,7 +37,7 @@ def is_known(directory: str, path: str) -> bool:
     while True:
         # A directory that is no more may have had the inode: the path has to be the same, too.
         with (
-            contextlib.suppress(OSError, ValueError),
+            contextlib.suppress(OSError, ValueError, RecursionError),
             regular_file.reading(os.path.join(directory, _key(os.stat(path)))) as file,
         ):
             if json.loads(file.readline(_SIZE_LIMIT)) == path:
@@ -138,6 +138,8 @@ class Remembered:
                 root, first, *lines = map(json.loads, file.read(_SIZE_LIMIT).splitlines())
         except OSError:
             return None
+        except RecursionError as error:
+            raise ValueError(str(error)) from None
         if root != self._root:
             return None
         listing = Listing(self._root)

@@ -97,7 +97,7 @@ def _real(paths: Sequence[str]) -> tuple[str, ...]:
 def _parsed(data: bytes) -> list[Database]:
     found = []
     for line in data.splitlines():
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, OverflowError, RecursionError):
             paths, told = json.loads(line)
             if paths and all(isinstance(path, str) and path.startswith("/") for path in paths):
                 found.append(Database(tuple(paths), int(told)))

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, NamedTuple
 
 import apsw
@@ -14,9 +15,25 @@ from art_core.store.history import Ending, Opening, Session, State
 from art_cowfs.access.frozen_read import reading_of
 from art_cowfs.db.locks import holders
 from art_cowfs.db.transactions import changing
+from art_cowfs.opening import row_values
+from art_cowfs.opening.database import telling
 from art_cowfs.tree.changed_names import ChangedNames
 
-_COLUMNS = "id, branch, argv, started_ns, workspace, ended_ns, status, pid, files, more, trace, notes, before"
+_KINDS: row_values.Kinds = {
+    "id": int,
+    "branch": str,
+    "argv": str,
+    "started_ns": int,
+    "workspace": bytes,
+    "ended_ns": (int, NoneType),
+    "status": (int, NoneType),
+    "pid": int,
+    "files": (int, NoneType),
+    "more": int,
+    "trace": str,
+    "notes": str,
+    "before": str,
+}
 
 
 class BegunSession(NamedTuple):
@@ -56,11 +73,15 @@ def end(connection: apsw.Connection, begun: BegunSession, ending: Ending | None)
 
 def listed(path: str) -> list[Session]:
     """All of them, the oldest first."""
-    with reading_of(path) as connection:
-        rows: list[Any] = connection.execute(f"SELECT {_COLUMNS} FROM session ORDER BY id").fetchall()
-    open_ones = {row[1] for row in rows if row[5] is None}
-    held = holders(path, sorted(open_ones)) if open_ones else {}
-    return [_session(row, held) for row in rows]
+    with telling(path):
+        with reading_of(path) as connection:
+            found: list[Any] = connection.execute(
+                f"SELECT {', '.join(_KINDS)} FROM session ORDER BY id"
+            ).fetchall()
+        rows = [row_values.checked(row, _KINDS) for row in found]
+        open_ones = {row[1] for row in rows if row[5] is None}
+        held = holders(path, sorted(open_ones)) if open_ones else {}
+        return [_session(row, held) for row in rows]
 
 
 def _session(row: Sequence[Any], held: Mapping[str, str]) -> Session:
@@ -71,7 +92,7 @@ def _session(row: Sequence[Any], held: Mapping[str, str]) -> Session:
     return Session(
         id=number,
         branch=branch,
-        argv=json.loads(argv),
+        argv=row_values.texts(argv, "argv"),
         started_ns=started,
         workspace=os.fsdecode(workspace),
         ended_ns=ended,
@@ -80,6 +101,6 @@ def _session(row: Sequence[Any], held: Mapping[str, str]) -> Session:
         files=files,
         more=bool(more),
         trace=trace,
-        notes=json.loads(notes),
+        notes=row_values.texts(notes, "notes"),
         before=before,
     )

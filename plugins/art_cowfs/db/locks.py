@@ -206,7 +206,7 @@ class _LockFile:
             return {
                 str(branch): {"by": str(one["by"]), "at": str(one["at"])} for branch, one in found.items()
             }
-        except (ValueError, LookupError, AttributeError, TypeError):
+        except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
             return {}
 
     def record(self, records: dict[str, dict[str, str]]) -> None:

@@ -29,18 +29,30 @@ from art_cowfs.layers import entries, layers, sync_base
 from art_cowfs.layers.chain import Chain
 from art_cowfs.layers.layers import Named
 from art_cowfs.lower.lower import Lower
-from art_cowfs.opening.database import writing_to
+from art_cowfs.opening import row_values
+from art_cowfs.opening.database import telling, writing_to
 
 _DEEPEST = 20_000
 """Frames: a path has at most 2048 names."""
+_KINDS: row_values.Kinds = {
+    "name": str,
+    "kind": str,
+    "branch": str,
+    "created_ns": int,
+    "parent": str,
+    "note": str,
+    "layer": int,
+}
+_LAYER_KINDS: row_values.Kinds = {"id": int, "parent": int}
 
 
 def listed(path: str) -> list[Point]:
     """All of them, the oldest first."""
-    with reading_of(path) as connection:
-        rows: list[Any] = connection.execute(
-            "SELECT name, kind, branch, created_ns, parent, note, layer FROM point ORDER BY created_ns, layer"
+    with telling(path), reading_of(path) as connection:
+        found: list[Any] = connection.execute(
+            f"SELECT {', '.join(_KINDS)} FROM point ORDER BY created_ns, layer"
         ).fetchall()
+        rows = [row_values.checked(row, _KINDS) for row in found]
         below = _below(connection)
     held = holders(path, [row[0] for row in rows if row[1] == "branch"])
     named = {layer: name for name, kind, *_, layer in rows if kind == "snapshot"}
@@ -54,7 +66,7 @@ def listed(path: str) -> list[Point]:
 
 def _below(connection: apsw.Connection) -> dict[int, int]:
     rows: list[Any] = connection.execute("SELECT id, coalesce(parent, 0) FROM layer").fetchall()
-    return dict(rows)
+    return {row_values.checked(row, _LAYER_KINDS)[0]: row[1] for row in rows}
 
 
 def _upwards(below: dict[int, int], layer: int) -> Iterator[int]:

@@ -139,7 +139,7 @@ def _is_proven(connection: apsw.Connection, identity: object, number: int) -> bo
         said, digest = json.loads(value or "null")
         known = hmac.compare_digest(_digest(identity, int(said)), str(digest))
         return known and (said in _UNKNOWN or Mark("", int(said)).is_of(number))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return False
 
 
@@ -187,7 +187,7 @@ def _read(connection: apsw.Connection) -> Mark | None:
     try:
         by, log, empty = json.loads(value or "null")
         return Mark(str(by), int(log), bool(empty))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
