@@ -20,8 +20,8 @@ CONTRIB = {path.name: path for path in sorted((ROOT / "contrib").glob("*/src/art
 PLUGINS = set(PARTS) - {"art_core", "art_cli"}
 ORDER = {
     "art_core": (
-        *("", "store", "config", "loader", "host", "autorun", "view", "transfer", "lending", "network"),
-        *("launch", "agents", "plan", "sandbox", "inside", "testing"),
+        *("", "store", "config", "loader", "host", "autorun", "view", "git", "transfer", "lending"),
+        *("network", "launch", "agents", "plan", "sandbox", "inside", "testing"),
     ),
     "art_cowfs": (
         *("db", "integrity", "opening", "layers", "lower", "tree", "access", "history", "care", "serve", ""),

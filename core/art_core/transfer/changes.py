@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
-from art_core.autorun.transfer_hold import TransferHold
 from art_core.contracts import Store, Workspace
 from art_core.store.blocks import Blocks, equal
 from art_core.store.companions import Databases, databases_beside
@@ -86,7 +86,11 @@ def against_host(store: Store, at: str, workspace: Workspace, wishes: Wishes) ->
         _Found(host_and_point(host, tree)) as found,
         Spooled[MovedOn]() as moved_on,
     ):
-        _ask(found, moved_on, tree, host, wishes, holding(host, tree, workspace, wishes))
+        held = holding(host, tree, workspace, wishes)
+        with Intent(
+            tree, host, wishes, held, unchanged=partial(_moved_on, moved_on, host), branch=at
+        ) as intent:
+            _ask(found, tree, intent)
         yield Compared(found.sides, found.sorted(), moved_on)
 
 
@@ -119,35 +123,28 @@ def host_and_point(host: HostTree, tree: TreeReader) -> Sides:
     return Sides(_Host(host), _Point(tree, host))
 
 
-def _ask(
-    found: _Found,
-    moved_on: Spooled[MovedOn],
-    tree: TreeReader,
-    host: HostTree,
-    wishes: Wishes,
-    held: TransferHold,
-) -> None:
-    """What a pull would decide, and what only the host changed."""
+def _moved_on(moved_on: Spooled[MovedOn], host: HostTree, decision: Decision) -> None:
+    """Keep what only the host changed."""
+    agreed = decision.agreed
+    try:
+        present = host.find(decision.path)
+    except PermissionError:
+        moved_on.put(MovedOn(decision.path, "unreadable"))
+        return
+    if agreed is not None and not host.same(present, agreed):
+        moved_on.put(MovedOn(decision.path, "removed" if present is None else "changed"))
 
-    def unchanged(decision: Decision) -> None:
-        agreed = decision.agreed
-        try:
-            present = host.find(decision.path)
-        except PermissionError:
-            moved_on.put(MovedOn(decision.path, "unreadable"))
-            return
-        if agreed is not None and not host.same(present, agreed):
-            moved_on.put(MovedOn(decision.path, "removed" if present is None else "changed"))
 
-    with Intent(tree, host, wishes, held, unchanged=unchanged) as intent:
-        intent.decide(tree.agreed())
-        for decision in intent.puts():
-            if decision.verdict != "alike":
-                found.add(decision.present, decision.entry, decision=decision)
-        for decision in intent.removals():
-            number = 0 if decision.agreed is None else decision.agreed.ino
-            if decision.present is not None:
-                found.add(decision.present, None, number, decision.path, decision)
+def _ask(found: _Found, tree: TreeReader, intent: Intent) -> None:
+    """What a pull would decide."""
+    intent.decide(tree.agreed())
+    for decision in intent.puts():
+        if decision.verdict != "alike":
+            found.add(decision.present, decision.entry, decision=decision)
+    for decision in intent.removals():
+        number = 0 if decision.agreed is None else decision.agreed.ino
+        if decision.present is not None:
+            found.add(decision.present, None, number, decision.path, decision)
 
 
 def all_of(tree: TreeReader, host: HostTree) -> Iterator[tuple[bytes, Entry]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Literal, NamedTuple
 
 from art_core.autorun.rules import names_of
@@ -40,8 +39,24 @@ MOVED_ON = (
 )
 NOT_CHOSEN = "renamed in the sandbox; left, because the new name was not chosen"
 NOT_CARRIED = "renamed in the sandbox; left, because the new name could not be carried"
-_BRANCH = rb"(?:.*/)?\.git/(?:packed-refs|refs/heads/.*)"
 _LATER = "made on the host after the sandbox had removed the directory"
+
+
+OBJECTS = b"objects/"
+"""Where a repository has its objects, each named by the digest of its contents."""
+
+
+class InRepository(NamedTuple):
+    """A path in the directory of a git repository."""
+
+    top: bytes
+    rest: bytes
+
+
+def in_repository(path: bytes) -> InRepository | None:
+    """None when it is in none."""
+    above, git, rest = (b"/" + path).partition(b"/.git/")
+    return InRepository((above + b"/.git")[1:], rest) if git else None
 
 
 class Deciding:
@@ -112,8 +127,7 @@ class Deciding:
             return ("accept", "") if self._wishes.accept_host else ("conflict", MOVED_ON)
         if not self._is_readable(entry, present):
             return "conflict", MOVED_ON
-        force = self._wishes.force and not _is_branch(entry.path)
-        if not force and (why := self._why_not(entry, present, agreed, hidden)):
+        if not self._wins(entry.path) and (why := self._why_not(entry, present, agreed, hidden)):
             is_alike = present is not None and self._is_alike(entry, present, times=False)
             return ("alike", "") if is_alike else ("conflict", why)
         return "carry", ""
@@ -133,6 +147,13 @@ class Deciding:
             return ""
         self._kept_out = path, f"{held.by} {held.does}"
         return self._kept_out[1]
+
+    def _wins(self, path: bytes) -> bool:
+        """Whether the sandbox's is carried whatever the host has: no commit is taken off a branch so."""
+        found = in_repository(path)
+        is_part = self._wishes.chosen is not None and found is not None
+        is_file = found is None or (is_part and not found.rest.startswith((b"refs/heads/", b"packed-refs")))
+        return self._wishes.force and is_file
 
     def _is_readable(self, entry: Entry, present: Entry | None) -> bool:
         """Whether the host still has what a file that was changed in part or renamed has of it."""
@@ -237,8 +258,7 @@ class Deciding:
         return Decision(path, None, agreed, present, verdict, why)
 
     def _verdict_on_hidden(self, found: Found, present: Entry) -> tuple[Verdict, str]:
-        agreed, hidden = found.agreed, found.hidden
-        force = self._wishes.force and not _is_branch(found.path)
+        agreed, hidden, force = found.agreed, found.hidden, self._wins(found.path)
         if hidden is None and not found.removed:
             return "unseen", ""  # It shows.
         if hidden is not None and hidden.elsewhere and not found.removed and agreed is not None:
@@ -292,11 +312,6 @@ def holding(host: HostTree, tree: TreeReader, workspace: Workspace, wishes: Wish
         return found.led, found.missed
 
     return TransferHold(wishes.protect, _Both(host, tree), led)
-
-
-def _is_branch(path: bytes) -> bool:
-    """Whether branches of git are kept there: a side that wins takes no commits of the other off one."""
-    return re.fullmatch(_BRANCH, path, re.DOTALL) is not None
 
 
 def _has_moved_on(entry: Entry, present: Entry | None) -> bool:

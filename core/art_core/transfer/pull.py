@@ -49,7 +49,7 @@ def pull(
             transfer.unchanged(decision.entry)
 
         held = holding(host, tree, workspace, wishes)
-        intent = opened.enter_context(Intent(tree, host, wishes, held, confirm, unchanged))
+        intent = opened.enter_context(Intent(tree, host, wishes, held, confirm, unchanged, branch))
         intent.decide(transfer.agreed())
         transfer.totals.left = intent.not_taken
         pulling = opened.enter_context(_Pulling(transfer, host, intent))
@@ -57,6 +57,8 @@ def pull(
             pulling.tell()
         else:
             pulling.run()
+            for path, why in intent.keep_commits():
+                transfer.failed(path, why)
         transfer.unseen(held.missed)
         return transfer.totals
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from art_core.autorun.transfer_hold import TransferHold
 from art_core.store.walk_order import Backwards, Spooled
-from art_core.transfer.decisions import NOT_CARRIED, Deciding, Decision
-from art_core.transfer.git_index import Indexes
+from art_core.transfer.decisions import NOT_CARRIED, OBJECTS, Deciding, Decision, in_repository
 from art_core.transfer.host_files import HostTree
+from art_core.transfer.repositories import PulledRepositories
 from art_core.transfer.three_sides import Above, Found, Survey
 from art_core.transfer.transfer import Wishes
 from art_core.trees import Agreed, Entry, TreeReader
@@ -42,8 +42,10 @@ class Intent:
         holding: TransferHold,
         confirm: Confirm | None = None,
         unchanged: Callable[[Decision], None] = lambda decision: None,
+        branch: str = "",
     ) -> None:
-        """`unchanged` is told what the sandbox did not change, which is no intent."""
+        """`unchanged` is told what the sandbox did not change, which is no intent. `branch` is the store's,
+        under which commits stand beside those of the host."""
         self._tree = tree
         self._host = host
         self._wishes = wishes
@@ -51,8 +53,8 @@ class Intent:
         self._unchanged = unchanged
         self._deciding = Deciding(tree, host, wishes, holding)
         is_whole = wishes.chosen is None and confirm is None
-        self._indexes = Indexes(tree, host) if is_whole else None
-        """Of git; where a part is chosen they are files like others."""
+        self._repositories = PulledRepositories(tree, host, branch) if is_whole else None
+        """Where a part is chosen, what is in a repository are files like others."""
         self._puts = Spooled[Decision]()
         self._removals = Spooled[Decision]()
         self._above: list[_Above] = []
@@ -110,24 +112,38 @@ class Intent:
             self._leave_above(b"\0")
             for found in gone:
                 self._removal(found)
-        if self._indexes is not None:
-            self._indexes.decide()
+        if self._repositories is not None:
+            self._repositories.judge()
 
     def puts(self) -> Iterator[Decision]:
         """What the store holds, in the order of a walk."""
-        for decision in self._puts:
+        for put in self._puts:
+            decision = self._become(put)
+            if decision is None:
+                continue
             if decision.path in self._kept and _is_turned(decision):
                 yield decision._replace(verdict="conflict", why=NOT_EMPTY)
             else:
-                yield decision if self._indexes is None else self._indexes.decided(decision)
+                yield decision
 
     def removals(self) -> Iterator[Decision]:
         """What the sandbox removed; what is in a directory before it."""
-        return iter(self._removals)
+        return (decision for one in self._removals if (decision := self._become(one)) is not None)
+
+    def _become(self, decision: Decision) -> Decision | None:
+        return decision if self._repositories is None else self._repositories.become(decision)
+
+    def keep_commits(self) -> list[tuple[bytes, str]]:
+        """See `PulledRepositories.keep_commits`."""
+        return [] if self._repositories is None else self._repositories.keep_commits()
 
     def may_join(self, directory: Entry) -> bool:
         """Whether nothing is left of the host that the directory must go on hiding."""
-        return directory.path not in self._kept and self._is_chosen(directory.path, True)
+        if directory.path in self._kept:
+            return False
+        if self._repositories is not None and self._repositories.holds(directory.path):
+            return False
+        return self._is_chosen(directory.path, True)
 
     def decide_again(self, entry: Entry, agreed: Agreed | None) -> Decision:
         """On one that was found to have changed."""
@@ -148,8 +164,8 @@ class Intent:
                 self._deciding.left(entry, agreed)
             return None
         decision = self._within(self._deciding.on(entry, agreed, hidden))
-        if self._indexes is not None:
-            self._indexes.note(decision)
+        if self._repositories is not None:
+            self._repositories.see(decision)
         if decision.verdict in ("carry", "accept"):
             if directory and self._confirm is not None and not _changes_mode(decision):
                 self._above.append(_Above(entry, agreed, decision))
@@ -169,7 +185,7 @@ class Intent:
             return decision
         why = _NO_DIRECTORY if path.startswith(self._not_there + b"/") else ""
         if not why and not self._has_directory(path):
-            if not self._wishes.force:
+            if not self._wishes.force and not _is_object(path):
                 why = _LOST_DIRECTORY
             else:
                 for outer in self._outer:
@@ -260,8 +276,8 @@ class Intent:
     def _removal(self, found: Found) -> None:
         decision = self._deciding.on_hidden(found)
         path, verdict = decision.path, decision.verdict
-        if self._indexes is not None:
-            self._indexes.note(decision)
+        if self._repositories is not None:
+            self._repositories.see(decision)
         if verdict == "gone":
             if decision.agreed is not None:
                 self._removals.put(decision)
@@ -288,6 +304,11 @@ class Intent:
         self._left = found.path
         if found.hidden is not None:
             self._kept.add(found.hidden.path)
+
+
+def _is_object(path: bytes) -> bool:
+    found = in_repository(path)
+    return found is not None and found.rest.startswith(OBJECTS)
 
 
 def _is_turned(decision: Decision) -> bool:

@@ -13,6 +13,7 @@ from art_core.store.companions import Databases, told
 from art_core.store.history import NameTaken, dated
 from art_core.store.walk_order import Backwards, together
 from art_core.transfer.host_files import HostTree, Unreadable
+from art_core.transfer.repositories import PushedRepositories
 from art_core.transfer.transfer import Moved, Report, Totals, Transfer, Wishes
 from art_core.trees import Agreed, Entry, TreeWriter
 from art_core.view.workspace import alone_with
@@ -70,6 +71,7 @@ def _push_all(
     """Carry what the host has; what it does not have any more is put into `gone`."""
     removed = ((gone.path, transfer.wishes.anew or not gone.agreed) for gone in tree.removed())
     first: dict[tuple[int, int], _Pushed] = {}
+    repositories = PushedRepositories(tree, host)
     blocked = unreadable = again = b"\0"
     for path, entry, agreed, is_removed in together(_of_the_host(host.walk()), transfer.agreed(), removed):
         if entry is None:
@@ -86,7 +88,9 @@ def _push_all(
                 done = False
             else:
                 is_again = bool(is_removed) or path.startswith(again)
-                done = _push_one(transfer, tree, host, entry, None if is_again else agreed, first)
+                done = _push_one(
+                    transfer, tree, host, entry, None if is_again else agreed, first, repositories
+                )
                 if is_removed and done and entry.kind == "dir":
                     again = path + b"/"
             if not done and entry.kind == "dir":
@@ -118,6 +122,7 @@ def _push_one(
     entry: Entry,
     agreed: Agreed | None,
     first: dict[tuple[int, int], _Pushed],
+    repositories: PushedRepositories,
 ) -> bool:
     """Carry one entry; False when it is a conflict, or could not be read."""
     identity = host.links.get(entry.path)
@@ -143,8 +148,9 @@ def _push_one(
         if why == _OURS:
             transfer.unchanged(entry)
             return True
-        transfer.conflict(entry.path, why)
-        return False
+        if not repositories.host_wins(entry.path):
+            transfer.conflict(entry.path, why)
+            return False
     if transfer.wishes.dry_run:
         transfer.carried(entry)
         return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from art_core.transfer.git_index import listed
+from art_core.git.index_file import listed
 
 
 def git(top: Path, *words: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Git as transfers need it: its index, and the git of the host."""
