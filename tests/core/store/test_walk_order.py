@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from art_core.store.walk_order import Backwards, Sorted, Spooled, place, together
@@ -16,6 +16,7 @@ PATHS = st.sets(st.lists(NAMES, min_size=1, max_size=4).map(b"/".join), max_size
 
 
 @given(PATHS, PATHS, PATHS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_each_path_comes_once_with_what_each_stream_says(
     first: set[bytes], second: set[bytes], third: set[bytes]
 ) -> None:
