@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from art_core.config import regular_file
 from art_core.contracts import Context, Reason
 from art_core.errors import IsolationError
 from art_core.host.user_namespace import enter_new, keeps
@@ -122,8 +123,8 @@ def _cache_file(cache_dir: str) -> str:
 
 def _read(cache_dir: str, key: str) -> Abilities | None:
     try:
-        with open(_cache_file(cache_dir), encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().split("\n")
+        with regular_file.reading(_cache_file(cache_dir)) as file:
+            lines = file.read().decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return None
     if len(lines) != 5 or lines[0] != key:

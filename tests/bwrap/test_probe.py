@@ -91,6 +91,16 @@ def test_another_program_at_the_same_place_is_tried_again(tmp_path: Path) -> Non
     assert abilities(Program(str(path)), str(tmp_path / "cache")).version == "0.10.1"
 
 
+def test_a_pipe_in_the_place_of_the_answer_is_not_waited_for(tmp_path: Path) -> None:
+    options = " ".join(probe.NEEDED)
+    path = script(
+        tmp_path / "bwrap", f"case $1 in --version) echo bubblewrap 0.9;; --help) echo {options};; esac"
+    )
+    os.mkfifo(tmp_path / "abilities")
+    assert abilities(Program(str(path)), str(tmp_path)).version == "0.9"
+    assert (tmp_path / "abilities").is_file()
+
+
 def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert abilities(Program("/usr/bin/bwrap"), str(tmp_path / "file/cache")).version

@@ -216,6 +216,7 @@ NO_TEXT = "cast(x'ff41' as text)"
                 "note": (NO_TEXT,),
             },
         ),
+        ("run -i=false", "meta", {"value": (DEEP, NO_TEXT, "9223372036854775807")}),
     ],
 )
 def test_values_that_no_run_wrote_end_in_one_line(
@@ -226,10 +227,12 @@ def test_values_that_no_run_wrote_end_in_one_line(
     kept = path.read_bytes()
     for column, those in values.items():
         for value in those:
+            for beside in tmp_path.glob("x.db-*"):
+                beside.unlink()
             path.write_bytes(kept)
             with closing(apsw.Connection(str(path))) as connection:
                 connection.execute(f"UPDATE {table} SET {column} = {value}")
-            done = root.art(command, "-d", path, cwd=tmp_path)
+            done = root.art(*command.split(), "-d", path, cwd=tmp_path)
             assert done.returncode == 125, (column, value[:40])
             assert done.stderr.startswith(b"art: error: database '"), done.stderr
             assert b"has values that make no sense" in done.stderr

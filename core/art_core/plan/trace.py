@@ -131,7 +131,7 @@ def _open(path: str, typed: str) -> int:
     try:
         fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        why = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror
+        why = "it is a pipe that nobody reads, or a socket" if error.errno == errno.ENXIO else error.strerror
         raise ArtError(f"--trace-log {typed}: it cannot be opened: {why}") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.set_blocking(fd, True)

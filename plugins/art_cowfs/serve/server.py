@@ -30,6 +30,7 @@ from art_cowfs.db import unwritable
 from art_cowfs.db.locks import BranchLost, Occupied
 from art_cowfs.db.schema import UnwrittenError
 from art_cowfs.lower.seeds import Seed
+from art_cowfs.opening.database import telling
 from art_cowfs.serve.control_server import ControlServer
 from art_cowfs.serve.home_service import ENDING_S, look_after, say, watch
 from art_cowfs.serve.mount_request import MountRequest, unpacked
@@ -151,13 +152,14 @@ async def _serve_request(control: socket.socket, request: MountRequest, fds: Seq
     connection = Connection(fuse_fd)
     invalidation = Invalidation(connection.fd)
     watching = trio.Event()
-    try:
-        opened = _opened(request, fds, committer.wake, invalidation.tell, watching.set)
-    except (UnwrittenError, OSError, apsw.Error):
-        if not unwritable.is_full(request.database):
-            raise
-        await _serve_full(control, request, connection.fd, workspace_fd)
-        return
+    with telling(request.database):
+        try:
+            opened = _opened(request, fds, committer.wake, invalidation.tell, watching.set)
+        except (UnwrittenError, OSError, apsw.Error):
+            if not unwritable.is_full(request.database):
+                raise
+            await _serve_full(control, request, connection.fd, workspace_fd)
+            return
     with opened as session:
         committer.tree, committer.session = session.tree, session
         operations = _operations(session, shares, committer.room, invalidation.tell)
