@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from art_cli.output import console
-from art_cli.syntax.argv import Split, Value
+from art_cli.syntax.argv import Split, Value, nearest
+from art_cli.syntax.options import SUBCOMMANDS
 from art_core.config import settings as settings_module
 from art_core.config.options import Options
 from art_core.config.settings import Settings
+from art_core.contracts import Exit
+from art_core.errors import NOT_FOUND
 from art_core.launch.client import Launcher
 from art_core.sandbox.attachment import wants_terminal
 from art_core.sandbox.sandbox import Sandbox
@@ -51,7 +54,7 @@ def run(chosen: Split, launcher: Launcher) -> int:
         ended = box.execute(argv, interactive=interactive, tell=console.note)
         hint = None
         if ended.by not in ("command", "signal"):
-            console.complain(ended.why)
+            console.complain(ended.why + _meant(chosen, ended))
         elif ended.code and (failure := box.failure_note(argv)) is not None:
             console.note(failure)
         elif ended.code and (hint := box.hint(argv, ended)) is not None:
@@ -59,6 +62,16 @@ def run(chosen: Split, launcher: Launcher) -> int:
         for line in box.notices(ended, explained=hint is not None):
             console.note(line)
     return ended.code
+
+
+def _meant(chosen: Split, ended: Exit) -> str:
+    """The command of ART that a program which does not exist was perhaps meant to be; nothing where the
+    user said that it is a program (`art run`), or the line names another cure already."""
+    word = chosen.words[0] if chosen.words and not chosen.subcommand else ""
+    if ended.by != "exec" or ended.code != NOT_FOUND or len(word) < 3 or ";" in ended.why:
+        return ""
+    near = nearest(word, SUBCOMMANDS)
+    return f"; did you mean art {near}?" if near else ""
 
 
 def _with_implied(chosen: Split, settings: Settings) -> Mapping[str, Value]:

@@ -41,6 +41,7 @@ def test_nothing_in_a_line_drives_the_terminal(text: str, shown: str) -> None:
     ("words", "status", "says"),
     [
         (["--moutn", "x"], 2, "did you mean --mount?"),
+        (["stauts"], 127, "'stauts': not found in the sandbox; did you mean art status?"),
         (["--nested", "push"], 2, "art -- push"),
         (["-m", "no/such", "true"], 125, "No such file or directory"),
         (["-m", "/", "--allow-home", "true"], 125, "no name"),
