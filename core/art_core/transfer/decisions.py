@@ -150,10 +150,10 @@ class Deciding:
 
     def _wins(self, path: bytes) -> bool:
         """Whether the sandbox's is carried whatever the host has: no commit is taken off a branch so."""
-        found = in_repository(path)
-        is_part = self._wishes.chosen is not None and found is not None
-        is_file = found is None or (is_part and not found.rest.startswith((b"refs/heads/", b"packed-refs")))
-        return self._wishes.force and is_file
+        found = in_repository(path) if self._wishes.force else None
+        if found is None:
+            return self._wishes.force
+        return self._wishes.chosen is not None and not found.rest.startswith((b"refs/heads/", b"packed-refs"))
 
     def _is_readable(self, entry: Entry, present: Entry | None) -> bool:
         """Whether the host still has what a file that was changed in part or renamed has of it."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 
 from art_core.git.host_git import ask
 from art_core.git.index_file import listed
@@ -26,9 +27,8 @@ from art_core.trees import Entry, TreeReader
 _INDEX = re.compile(rb"(?:.*/)?\.git/index\Z", re.DOTALL)
 _REF = re.compile(rb"ref: (refs/heads/[^\0\n]+)\n\Z")
 _REFS = (b"refs/heads/", b"refs/tags/", b"refs/stash")
-_KEPT = (b"logs/", b"COMMIT_EDITMSG", b"FETCH_HEAD", b"ORIG_HEAD", b"gc.log", b"gitk.cache", b"index")
-"""What git notes by the way: the host's stays, and that is no conflict. Of an index that is so where the
-sandbox moved no branch."""
+_KEPT = (b"logs/", b"COMMIT_EDITMSG", b"FETCH_HEAD", b"ORIG_HEAD", b"gc.log", b"gitk.cache")
+"""What git notes by the way: the host's stays, and that is no conflict."""
 _BEGUN = (b"MERGE_HEAD", b"CHERRY_PICK_HEAD", b"REVERT_HEAD", b"rebase-merge", b"rebase-apply")
 """What git keeps of a merge or the like that is not finished."""
 _NUMBER = re.compile(rb"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -47,22 +47,27 @@ class _Both:
         self._tree = tree
         self._host = host
 
-    def inside(self, path: bytes) -> bytes | None:
-        """What a small file of the sandbox holds; None where there is none."""
+    def inside(self, path: bytes, limit: int = _SIZE_LIMIT) -> bytes | None:
+        """What a file of the sandbox holds; None where there is none that can be read, up to a limit."""
         entry = self._tree.shows(path)
-        if entry is None or entry.kind != "file":
+        if entry is None or entry.kind != "file" or entry.size > limit:
             return None
-        return self.outside(path) if entry.shown else self.read(entry)
+        with suppress(OSError):
+            return _whole(entry, self._host.blocks(entry) if entry.shown else self._tree.blocks(entry))
+        return None
 
     def outside(self, path: bytes) -> bytes | None:
-        """What a small file of the host holds; None where there is none."""
+        """What a file of the host holds; None where there is none that can be read, up to a limit."""
         entry = self._host.seen(path)
         if entry is None or entry.kind != "file" or entry.size > _SIZE_LIMIT:
             return None
-        return b"".join(data for _, data in self._host.blocks(entry))
+        with suppress(OSError):
+            return _whole(entry, self._host.blocks(entry))
+        return None
 
     def read(self, entry: Entry) -> bytes:
-        return b"" if entry.size > _SIZE_LIMIT else b"".join(data for _, data in self._tree.blocks(entry))
+        """What an entry of the sandbox's holds; nothing of one that is too large. Raises OSError."""
+        return _whole(entry, self._tree.blocks(entry))
 
     def commit_inside(self, top: bytes, name: bytes) -> str:
         """What a reference of the sandbox leads to; empty where that is not known."""
@@ -76,6 +81,10 @@ class _Both:
         commit = self.commit_inside(top, name) if name.startswith(b"refs/heads/") else ""
         ancestor = ("merge-base", "--is-ancestor", commit, os.fsdecode(name))
         return bool(commit) and self.git(top, *ancestor)[0] == 0
+
+    def has_nothing_staged(self, top: bytes) -> bool:
+        """Whether git says of the host's index that it is its HEAD."""
+        return self.git(top, "diff-index", "--cached", "--quiet", "HEAD", "--")[0] == 0
 
     def git(self, top: bytes, *words: str, text: bytes = b"") -> tuple[int, str]:
         """See `host_git.ask`."""
@@ -102,9 +111,10 @@ class _Waiting:
 class _Indexes:
     """Decides on them once the rest of their repositories was decided on."""
 
-    def __init__(self, tree: TreeReader, host: HostTree) -> None:
+    def __init__(self, tree: TreeReader, host: HostTree, both: _Both) -> None:
         self._tree = tree
         self._host = host
+        self._both = both
         self._head: Decision | None = None
         self._waiting: list[_Waiting] = []
         self._branches: dict[bytes, _Waiting] = {}
@@ -124,7 +134,7 @@ class _Indexes:
     def _wait(self, decision: Decision) -> None:
         top = decision.path[: -len(b"index")]
         head = self._head if self._head is not None and self._head.path == top + b"HEAD" else None
-        found = _REF.match(self._inside(top + b"HEAD"))
+        found = _REF.match(self._both.inside(top + b"HEAD", _HEAD_LIMIT) or b"")
         branch = kept_in = b""
         if found is not None:
             branch = kept_in = top + found[1]
@@ -148,7 +158,7 @@ class _Indexes:
         if entry is None or present is None or present.kind != "file" or present.nlink > 1:
             return decision
         try:
-            inside = listed(_whole(entry, self._tree.blocks(entry)))
+            inside = listed(self._both.read(entry))
             host = listed(_whole(present, self._host.blocks(present)))
         except OSError:
             return decision
@@ -160,7 +170,7 @@ class _Indexes:
             return decision  # Conflicts of a merge, or what somebody set by hand.
         if any(self._host.seen(waiting.top + name) is not None for name in _BEGUN):
             return decision
-        if self._goes_with(waiting) and self._has_nothing_staged(waiting.top):
+        if self._goes_with(waiting) and self._both.has_nothing_staged(waiting.top):
             return decision._replace(verdict="carry", why="")
         return decision
 
@@ -194,21 +204,6 @@ class _Indexes:
         present = self._host.seen(path)
         return present is not None and present.kind == "file" and present.version < other.entry.mtime_ns
 
-    def _has_nothing_staged(self, top: bytes) -> bool:
-        """Whether git says of the host's index that it is its HEAD."""
-        directory = self._host.directory(_work_tree(top))
-        return ask(directory, "diff-index", "--cached", "--quiet", "HEAD", "--")[0] == 0
-
-    def _inside(self, path: bytes) -> bytes:
-        """The contents of a small file, empty where there is none."""
-        entry = self._tree.shows(path)
-        if entry is None or entry.kind != "file" or entry.size > _HEAD_LIMIT:
-            return b""
-        try:
-            return _whole(entry, self._host.blocks(entry) if entry.shown else self._tree.blocks(entry))
-        except OSError:
-            return b""
-
 
 class PulledRepositories:
     """Makes one decision of those on the paths of each repository: see all of them, then `judge`, and ask for
@@ -224,7 +219,7 @@ class PulledRepositories:
         """What has references in each repository, and was changed inside."""
         self._divided: dict[bytes, bytes] = {}
         """Repositories that both sides changed, and the path in each at which that is told."""
-        self._indexes = _Indexes(tree, host)
+        self._indexes = _Indexes(tree, host, self._both)
 
     def see(self, decision: Decision) -> None:
         """Take in a decision."""
@@ -237,7 +232,7 @@ class PulledRepositories:
         refers = rest.startswith(_REFS) or rest in (b"HEAD", b"packed-refs")
         if entry is not None and entry.kind == "file" and refers:
             self._refs.setdefault(top, {})[rest] = entry
-        if decision.verdict == "conflict" and not rest.startswith((OBJECTS, *_KEPT[:-1])):
+        if decision.verdict == "conflict" and not rest.startswith((OBJECTS, *_KEPT)):
             self._conflicts.setdefault(top, {})[rest] = decision
 
     def judge(self) -> None:
@@ -340,7 +335,7 @@ class PushedRepositories:
             return True
         if rest.startswith(_REFS):
             return self._both.host_has(top, rest)
-        if not rest.startswith(_KEPT):
+        if rest != b"index" and not rest.startswith(_KEPT):
             return False
         if top not in self._merged:
             self._merged[top] = self._is_merged(top)
