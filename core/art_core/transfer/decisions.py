@@ -42,15 +42,16 @@ NOT_CARRIED = "renamed in the sandbox; left, because the new name could not be c
 _LATER = "made on the host after the sandbox had removed the directory"
 
 
-OBJECTS = b"objects/"
-"""Where a repository has its objects, each named by the digest of its contents."""
-
-
 class InRepository(NamedTuple):
     """A path in the directory of a git repository."""
 
     top: bytes
     rest: bytes
+
+    @property
+    def is_object(self) -> bool:
+        """Whether its name is the digest of its contents (gitformat-pack(5))."""
+        return self.rest.startswith(b"objects/")
 
 
 def in_repository(path: bytes) -> InRepository | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from art_core.autorun.transfer_hold import TransferHold
 from art_core.store.walk_order import Backwards, Spooled
-from art_core.transfer.decisions import NOT_CARRIED, OBJECTS, Deciding, Decision, in_repository
+from art_core.transfer.decisions import NOT_CARRIED, Deciding, Decision, in_repository
 from art_core.transfer.host_files import HostTree
 from art_core.transfer.repositories import PulledRepositories
 from art_core.transfer.three_sides import Above, Found, Survey
@@ -185,7 +185,8 @@ class Intent:
             return decision
         why = _NO_DIRECTORY if path.startswith(self._not_there + b"/") else ""
         if not why and not self._has_directory(path):
-            if not self._wishes.force and not _is_object(path):
+            found = in_repository(path)
+            if not self._wishes.force and not (found and found.is_object):
                 why = _LOST_DIRECTORY
             else:
                 for outer in self._outer:
@@ -304,11 +305,6 @@ class Intent:
         self._left = found.path
         if found.hidden is not None:
             self._kept.add(found.hidden.path)
-
-
-def _is_object(path: bytes) -> bool:
-    found = in_repository(path)
-    return found is not None and found.rest.startswith(OBJECTS)
 
 
 def _is_turned(decision: Decision) -> bool:

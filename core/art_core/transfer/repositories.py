@@ -20,7 +20,7 @@ from contextlib import suppress
 from art_core.git.host_git import ask
 from art_core.git.index_file import listed
 from art_core.store.blocks import Blocks
-from art_core.transfer.decisions import OBJECTS, Decision, in_repository
+from art_core.transfer.decisions import Decision, in_repository
 from art_core.transfer.host_files import HostTree
 from art_core.trees import Entry, TreeReader
 
@@ -232,7 +232,7 @@ class PulledRepositories:
         refers = rest.startswith(_REFS) or rest in (b"HEAD", b"packed-refs")
         if entry is not None and entry.kind == "file" and refers:
             self._refs.setdefault(top, {})[rest] = entry
-        if decision.verdict == "conflict" and not rest.startswith((OBJECTS, *_KEPT)):
+        if decision.verdict == "conflict" and not (found.is_object or rest.startswith(_KEPT)):
             self._conflicts.setdefault(top, {})[rest] = decision
 
     def judge(self) -> None:
@@ -262,7 +262,7 @@ class PulledRepositories:
             return None if self.holds(decision.path) else decision
         top, rest = found
         told = self._divided.get(top)
-        if rest.startswith(OBJECTS):
+        if found.is_object:
             stays = decision.entry is None and told is not None
             has = decision.present is not None and decision.present.kind == "file"
             return None if stays or (decision.verdict == "conflict" and has) else decision
@@ -331,7 +331,7 @@ class PushedRepositories:
         if found is None:
             return False
         top, rest = found
-        if rest.startswith(OBJECTS):
+        if found.is_object:
             return True
         if rest.startswith(_REFS):
             return self._both.host_has(top, rest)
