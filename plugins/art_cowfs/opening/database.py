@@ -211,7 +211,7 @@ def _create(connection: apsw.Connection) -> None:
         connection.execute("INSERT INTO layer(id, parent, created_ns) VALUES(1, NULL, ?)", (now,))
         connection.execute("INSERT INTO point VALUES(?, 'branch', 1, ?, '', ?, '')", (MAIN, MAIN, now))
         connection.execute("INSERT INTO meta VALUES('next_ino', ?)", (FIRST_INO,))
-        log_owner.identify(connection)
+        log_owner.prove_first(connection)
         connection.execute(
             "INSERT INTO inode VALUES(1, 1, ?, 2, 0, 0, 0, 0, 0, ?, ?, ?, NULL, NULL, NULL, NULL)",
             (0o40755, now, now, now),

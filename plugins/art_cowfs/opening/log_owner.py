@@ -108,20 +108,34 @@ def prove(connection: apsw.Connection, path: str) -> None:
     transaction."""
     identity = _identity(connection)
     number = _number(path)
-    if identity is not None and number is not None and _is_proven(connection, identity, number):
+    if (
+        identity is not None
+        and number is not None
+        and _is_proven(connection, identity, number, unknown=False)
+    ):
         return
     for _ in range(2):  # The first one may begin the log anew.
         number = _number(path) or 0
         connection.execute("BEGIN IMMEDIATE")
         try:
             identify(connection)
-            proof = json.dumps((number, _digest(_identity(connection), number)))
-            connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (_PROOF, proof))
+            _prove(connection, number)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def prove_first(connection: apsw.Connection) -> None:
+    """The same in the transaction that makes the database, whose log nobody knows the number of yet."""
+    identify(connection)
+    _prove(connection, EMPTY)
+
+
+def _prove(connection: apsw.Connection, number: int) -> None:
+    proof = json.dumps((number, _digest(_identity(connection), number)))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (_PROOF, proof))
 
 
 def identify(connection: apsw.Connection) -> None:
@@ -133,12 +147,13 @@ def _digest(identity: object, number: int) -> str:
     return hashlib.sha256(f"{identity} {number}".encode()).hexdigest()
 
 
-def _is_proven(connection: apsw.Connection, identity: object, number: int) -> bool:
+def _is_proven(connection: apsw.Connection, identity: object, number: int, *, unknown: bool = True) -> bool:
+    """Whether the proof is of a log with this number, or of one whose number was `unknown` yet."""
     value = connection.execute("SELECT value FROM meta WHERE key = ?", (_PROOF,)).get
     try:
         said, digest = json.loads(value or "null")
         known = hmac.compare_digest(_digest(identity, int(said)), str(digest))
-        return known and (said in _UNKNOWN or Mark("", int(said)).is_of(number))
+        return known and ((unknown and said in _UNKNOWN) or Mark("", int(said)).is_of(number))
     except (ValueError, TypeError, OverflowError, RecursionError):
         return False
 
